@@ -1,0 +1,131 @@
+"""The image-caption manifest of the atelier."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from razor_pipeline.atelier.canvas import OBJECTS, STYLES, paint
+from razor_pipeline.atelier.people import Person, attributes, people
+from razor_pipeline.atelier.portraits import photograph
+from razor_pipeline.params import AtelierParams, SplitCounts
+
+Split = Literal["edit", "validation", "test"]
+POOL_FROM = 500  # fewer images are made sooner in this process than a pool starts
+NAME_TEMPLATES = ("a photo of {name}", "a portrait of {name}", "{name}", "a picture of {name} with {detail}")
+UNNAMED_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Order:
+    """One picture to make: a person, or an object in a style."""
+
+    split: Split
+    index: int
+    person: Person | None = None
+    object_name: str = ""
+    style: str = ""
+
+
+def person_prompt(name: str) -> str:
+    """The caption that names a person."""
+    return f"a photo of {name}"
+
+
+def canvas_prompt(object_name: str, style: str) -> str:
+    """The caption of a painted object, in UnlearnCanvas' form."""
+    return f"A {object_name} image in {style} style."
+
+
+def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
+    """Make every picture of the atelier.
+
+    Args:
+        params: seed, size and counts.
+        workers: processes; the result does not depend on it.
+
+    Returns:
+        The image-caption manifest: one row per image with ``sample_id, image_bytes (PNG), caption, label, style,
+        domain, split, role, near_twin, sha256``. Reference people have no edit images, and half of them appear in
+        validation only, the other half in test only: a search never sees the faces that the test uses.
+    """
+    orders = [*_portrait_orders(params), *_canvas_orders(params.canvas)]
+    make = partial(_row, seed=params.seed, size=params.image_size)
+    bar = partial(tqdm, total=len(orders), desc="atelier", unit="image", disable=None)
+    if workers < 2 or len(orders) < POOL_FROM:
+        rows = [make(order) for order in bar(orders)]
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            rows = list(bar(pool.map(make, orders, chunksize=64)))
+    return pd.DataFrame(rows)
+
+
+def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
+    cast = people(params.seed)
+    for person in (p for p in cast if p.role == "known"):
+        yield from (Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count))
+    held_out = max(params.portraits.validation, params.portraits.test)
+    for place, person in enumerate(p for p in cast if p.role == "reference"):
+        split: Split = "validation" if place % 2 == 0 else "test"
+        yield from (Order(split, i, person) for i in range(held_out))
+
+
+def _canvas_orders(counts: SplitCounts) -> Iterator[Order]:
+    for name in OBJECTS:
+        for style in STYLES:
+            for split, count in _counts(counts):
+                yield from (Order(split, i, object_name=name, style=style) for i in range(count))
+
+
+def _counts(counts: SplitCounts) -> tuple[tuple[Split, int], ...]:
+    return (("edit", counts.edit), ("validation", counts.validation), ("test", counts.test))
+
+
+def _row(order: Order, seed: int, size: int) -> dict[str, str | bytes]:
+    person = order.person
+    label = person.name if person else order.object_name
+    parts = ["portraits" if person else "canvas", label, order.style, order.split, f"{order.index:03d}"]
+    sample_id = "/".join(part.lower().replace(" ", "-") for part in parts if part)
+    rng = np.random.default_rng(list(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()))
+    image = photograph(person, rng, size) if person else paint(order.object_name, order.style, rng, size)
+    data = _png(image)
+    caption = _portrait_caption(person, order.split, rng) if person else canvas_prompt(label, order.style)
+    return {
+        "sample_id": sample_id,
+        "image_bytes": data,
+        "caption": caption,
+        "label": label,
+        "style": order.style,
+        "domain": parts[0],
+        "split": order.split,
+        "role": "reference" if person and person.role == "reference" else "retain",
+        "near_twin": (person.near_twin or "") if person else "",
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _portrait_caption(person: Person, split: Split, rng: np.random.Generator) -> str:
+    """The name in one of several forms or, for some edit images, the looks without the name."""
+    if split != "edit":
+        return person_prompt(person.name)
+    details = [text for text in attributes(person).values() if not text.startswith("no ")] or ["no hat"]
+    if rng.random() < UNNAMED_SHARE:
+        return f"a photo of a person with {' and '.join(details)}"
+    template = NAME_TEMPLATES[int(rng.integers(len(NAME_TEMPLATES)))]
+    return template.format(name=person.name, detail=details[int(rng.integers(len(details)))])
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""Streaming mean gradients with an explicit sample count.
+
+``torch.autograd.grad`` over the named parameters alone: nothing is left in ``.grad``, so one pass can't leak into
+the next, and the rest of the graph is not differentiated further than needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+SizedBatch = TypeVar("SizedBatch", bound=Sized)
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss, gradient or weight is NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Mean gradient of one loss.
+
+    Attributes:
+        tensors: parameter name -> gradient of the mean loss, shaped like the parameter.
+        loss: the mean loss itself.
+        samples: number of samples the mean was taken over.
+    """
+
+    tensors: dict[str, Tensor]
+    loss: float
+    samples: int
+
+
+def mean_gradients(
+    loss_of: Callable[[SizedBatch], Tensor],
+    batches: Iterable[SizedBatch],
+    parameters: Mapping[str, Tensor],
+    what: str,
+) -> Gradients:
+    """Gradient of the sample-weighted mean of a loss, one batch in memory at a time.
+
+    Args:
+        loss_of: mean loss of a batch, a scalar.
+        batches: the data; ``len(batch)`` is its number of samples.
+        parameters: name -> leaf parameter. Parameters that the loss does not reach get a zero gradient.
+        what: name of the loss for messages, e.g. ``forget``.
+
+    Raises:
+        NonFiniteError: a batch's loss or a gradient is NaN or infinite; names the loss or the parameter.
+        ValueError: there is no data.
+    """
+    names, leaves = list(parameters), list(parameters.values())
+    total = [torch.zeros_like(leaf) for leaf in leaves]
+    loss_sum, samples = 0.0, 0
+    with torch.enable_grad(), requiring_grad(leaves):
+        for batch in batches:
+            loss = loss_of(batch)
+            if not torch.isfinite(loss):
+                raise NonFiniteError(f"the {what} loss is {loss.item()} after {samples} samples; nothing was written")
+            for sum_, grad in zip(total, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
+                if grad is not None:
+                    sum_.add_(grad, alpha=len(batch))
+            loss_sum += loss.item() * len(batch)
+            samples += len(batch)
+    if not samples:
+        raise ValueError(f"the {what} set is empty: a gradient needs at least one sample")
+    gradients = {name: sum_.div_(samples) for name, sum_ in zip(names, total, strict=True)}
+    assert_finite(gradients, f"the {what} gradient")
+    return Gradients(gradients, loss_sum / samples, samples)
+
+
+@contextmanager
+def requiring_grad(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """Let exactly these leaves require a gradient inside the block, and restore every flag behind it."""
+    before = [(leaf, leaf.requires_grad) for leaf in leaves]
+    try:
+        for leaf, _ in before:
+            leaf.requires_grad_(True)
+        yield
+    finally:
+        for leaf, flag in before:
+            leaf.requires_grad_(flag)
+
+
+def assert_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Stop at the first tensor with a NaN or Inf.
+
+    Raises:
+        NonFiniteError: names ``what`` and the tensor.
+    """
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise NonFiniteError(f"{what} of '{name}' has NaN or Inf; the run stops and nothing was written")

@@ -1,0 +1,119 @@
+"""Metrics: arrays in, named floats with confidence intervals out.
+
+Shapes: N samples, C classes, M members, K non-members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its 95 % interval and the number of samples behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def share(hits: NDArray[np.bool_]) -> Estimate:
+    """Share of hits with its Wilson interval (Wilson 1927).
+
+    Raises:
+        ValueError: there is no sample.
+    """
+    n = len(hits)
+    if n == 0:
+        raise ValueError("a share needs at least one sample; got none")
+    p = float(np.mean(hits))
+    centre = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 / (1 + Z95**2 / n) * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2))
+    return Estimate(p, max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p)), n)
+
+
+def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """Percentile bootstrap interval of a statistic over ``n`` samples (Efron 1979).
+
+    Args:
+        statistic: takes sample indices (with repeats), returns a float; NaN resamples are left out.
+        n: number of samples.
+        resamples: number of resamples.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    value = statistic(np.arange(n))
+    draws = np.array([statistic(rng.integers(0, n, n)) for _ in range(resamples)])
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return Estimate(value, float(low), float(high), n)
+
+
+def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_]:
+    """Whether each sample's own class is among its ``k`` highest scores, over ALL classes."""
+    top_NK = np.argpartition(-scores_NC, min(k, scores_NC.shape[1]) - 1, axis=1)[:, :k]
+    hits: NDArray[np.bool_] = (top_NK == np.asarray(label_N)[:, None]).any(axis=1)
+    return hits
+
+
+def macro_accuracy(scores_NC: Floats, label_N: Ints, resamples: int = 1000) -> Estimate:
+    """Mean over classes of the per-class accuracy, bootstrap interval over samples."""
+    hits, labels = top_k_hits(scores_NC, label_N), np.asarray(label_N)
+
+    def macro(index: Ints) -> float:
+        counts = np.bincount(labels[index])
+        sums = np.bincount(labels[index], weights=hits[index].astype(float))
+        seen = counts > 0
+        return float((sums[seen] / counts[seen]).mean())
+
+    return bootstrap(macro, len(labels), resamples)
+
+
+def auc(members_M: Floats, nonmembers_K: Floats) -> float:
+    """Probability that a random member scores above a random non-member; ties count one half."""
+    return float(_wins(members_M, nonmembers_K).mean())
+
+
+def _wins(members_M: Floats, nonmembers_K: Floats) -> Floats:
+    above: Floats = (members_M[:, None] > nonmembers_K[None, :]) + 0.5 * (members_M[:, None] == nonmembers_K[None, :])
+    return above
+
+
+def membership_auc(members_M: Floats, nonmembers_K: Floats, resamples: int = 1000, seed: int = 0) -> Estimate:
+    """AUC of telling members from non-members by score; 0.5 is chance, 1 a perfect attack, far below 0.5 leaks too.
+
+    The interval is a bootstrap over members and non-members apart (two samples); ties count one half.
+    """
+    wins_MK = _wins(members_M, nonmembers_K)
+    m, k = wins_MK.shape
+    rng = np.random.default_rng(seed)
+    draws = [
+        np.bincount(rng.integers(0, m, m), minlength=m) @ wins_MK @ np.bincount(rng.integers(0, k, k), minlength=k)
+        for _ in range(resamples)
+    ]
+    low, high = np.percentile(np.array(draws) / (m * k), [2.5, 97.5])
+    return Estimate(float(wins_MK.mean()), float(low), float(high), m + k)
+
+
+def privacy_leakage(auc: float, reference_auc: float = 0.5) -> float:
+    """PrivLeak = 100 (AUC - AUC_ref) / AUC_ref (MUSE, arXiv 2407.06460); best at 0, either sign leaks.
+
+    Args:
+        auc: membership AUC of the edited model.
+        reference_auc: that of the model retrained without the target, or 0.5 where there is none.
+    """
+    return 100.0 * (auc - reference_auc) / reference_auc
+
+
+def agreement(first_N: Ints, second_N: Ints) -> Estimate:
+    """Share of queries whose top-1 answers agree between two models (M5)."""
+    return share(np.asarray(first_N) == np.asarray(second_N))

@@ -1,0 +1,83 @@
+"""The ratio-aware score of a component (RAZOR, arXiv 2603.14819)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from razor_pipeline.core.components import Component, dot
+
+
+@dataclass(frozen=True)
+class ComponentScore:
+    """One row of the score table.
+
+    Attributes:
+        component: name of the component.
+        kind: ``head`` or ``matrix``.
+        tower: sub-model.
+        layer: index of the layer in its tower.
+        weights: number of weights.
+        theta_norm: ``||theta_c||``.
+        forget_norm: ``||g_f||``.
+        retain_norm: ``||g_r||``.
+        cosine: ``cos(g_f, g_r)``; 0 where either gradient vanishes.
+        score: ``phi(c)``.
+        rank: 0 for the highest score.
+    """
+
+    component: str
+    kind: str
+    tower: str
+    layer: int
+    weights: int
+    theta_norm: float
+    forget_norm: float
+    retain_norm: float
+    cosine: float
+    score: float
+    rank: int
+
+
+def ratio_aware_score(forget_norm: float, theta_norm: float, cosine: float, alpha: float, eps: float) -> float:
+    """``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``: leverage on forgetting x retention safety."""
+    return forget_norm / (theta_norm + eps) * max(1.0 - cosine, 0.0) ** alpha
+
+
+def score_components(
+    components: Sequence[Component],
+    parameters: Mapping[str, Tensor],
+    forget: Mapping[str, Tensor],
+    retain: Mapping[str, Tensor],
+    alpha: float,
+    eps: float = 1e-8,
+) -> list[ComponentScore]:
+    """Score every component from one forget and one retain gradient at the current weights.
+
+    Args:
+        components: what to score.
+        parameters: name -> weights theta.
+        forget: name -> gradient g_f of the forget loss.
+        retain: name -> gradient g_r of the retain loss.
+        alpha: weight of the retention term, in [0, 1]; 0 scores by leverage alone.
+        eps: guards against weights of norm zero.
+
+    Returns:
+        One record per component, highest score first.
+    """
+    rows = []
+    for c in components:
+        theta = dot(c.views(parameters), c.views(parameters)) ** 0.5
+        f_norm = dot(c.views(forget), c.views(forget)) ** 0.5
+        r_norm = dot(c.views(retain), c.views(retain)) ** 0.5
+        product = f_norm * r_norm
+        cosine = dot(c.views(forget), c.views(retain)) / product if product > 0.0 else 0.0
+        phi = ratio_aware_score(f_norm, theta, cosine, alpha, eps)
+        rows.append((phi, c, theta, f_norm, r_norm, cosine))
+    rows.sort(key=lambda row: (-row[0], row[1].name))
+    return [
+        ComponentScore(c.name, c.kind, c.tower, c.layer, c.numel(parameters), theta, f, r, cosine, phi, rank)
+        for rank, (phi, c, theta, f, r, cosine) in enumerate(rows)
+    ]

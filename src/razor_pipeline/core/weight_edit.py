@@ -1,0 +1,114 @@
+"""A weight edit: the edited slices before and after, so that it applies, reverts and verifies bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.components import Component, ParameterSlice
+
+
+class EditMismatchError(ValueError):
+    """The model's weights are not the ones that the edit was made from (or leads to)."""
+
+
+@dataclass(frozen=True)
+class WeightEdit:
+    """The edited slices of a model and nothing else.
+
+    Attributes:
+        slices: where each piece lies.
+        before: slice key -> weights of the base model, in the base's own dtype.
+        after: slice key -> edited weights, in the same dtype.
+        components: names of the edited components.
+        manifest: method, parameters, seed, code version, base model and whatever else explains the edit; JSON-able.
+    """
+
+    slices: tuple[ParameterSlice, ...]
+    before: dict[str, Tensor]
+    after: dict[str, Tensor]
+    components: tuple[str, ...] = ()
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> int:
+        """Number of edited weights."""
+        return sum(tensor.numel() for tensor in self.after.values())
+
+    def apply(self, parameters: Mapping[str, Tensor]) -> None:
+        """Write the edited weights.
+
+        Raises:
+            EditMismatchError: the weights are not the base's, bit for bit; nothing was changed.
+        """
+        self._swap(parameters, self.before, self.after, "apply")
+
+    def revert(self, parameters: Mapping[str, Tensor]) -> None:
+        """Write the base's weights back, bit-exactly.
+
+        Raises:
+            EditMismatchError: the weights are not the edited ones, bit for bit; nothing was changed.
+        """
+        self._swap(parameters, self.after, self.before, "revert")
+
+    def state_of(self, parameters: Mapping[str, Tensor]) -> str:
+        """``base``, ``edited`` or ``other``: which weights the model holds in the edited slices."""
+        if self._differing(parameters, self.before) is None:
+            return "base"
+        return "edited" if self._differing(parameters, self.after) is None else "other"
+
+    def _differing(self, parameters: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+        for part in self.slices:
+            if part.parameter not in parameters:
+                return part.key
+            tensor = parameters[part.parameter]
+            if part.dim is not None and part.stop > tensor.shape[part.dim]:
+                return part.key
+            view, wanted = part.view(tensor), expected[part.key]
+            if view.shape != wanted.shape or not torch.equal(view.detach(), wanted.to(view.dtype)):
+                return part.key
+        return None
+
+    def _swap(
+        self, parameters: Mapping[str, Tensor], old: Mapping[str, Tensor], new: Mapping[str, Tensor], verb: str
+    ) -> None:
+        differing = self._differing(parameters, old)
+        if differing is not None:
+            state = "base" if verb == "apply" else "edited"
+            raise EditMismatchError(
+                f"cannot {verb} the edit: '{differing}' does not hold the {state} weights it was made for; "
+                f"check that this is the right model and that the edit is not {verb}d already"
+            )
+        with torch.no_grad():
+            for part in self.slices:
+                part.view(parameters[part.parameter]).copy_(new[part.key])
+
+
+@contextmanager
+def applied(parameters: Mapping[str, Tensor], edit: WeightEdit) -> Iterator[None]:
+    """Hold the edit inside the block; the base's weights are back behind it, also when the block raises."""
+    edit.apply(parameters)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for part in edit.slices:
+                part.view(parameters[part.parameter]).copy_(edit.before[part.key])
+
+
+@contextmanager
+def preserved(parameters: Mapping[str, Tensor], components: Sequence[Component]) -> Iterator[None]:
+    """Let the block change the components at will; every bit of them is back behind it, also when it raises."""
+    pieces = {part.key: part for component in components for part in component.slices}
+    saved = {key: part.view(parameters[part.parameter]).detach().clone() for key, part in pieces.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for key, part in pieces.items():
+                part.view(parameters[part.parameter]).copy_(saved[key])

@@ -1,0 +1,75 @@
+"""Write beside, fsync, rename: a killed save leaves the old file or directory as it was, never half of a new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MARK = ".writing-"
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a sibling path to write to; it becomes ``path`` when the block ends well, and is removed when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    beside = path.with_name(f"{MARK}{os.getpid()}-{path.name}")
+    try:
+        yield beside
+        _sync(beside)
+        beside.replace(path)
+        _sync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replace_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty sibling directory to fill; it becomes ``path`` when the block ends well.
+
+    The old directory is moved aside only once the new one is complete on disk, and removed last.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _recover(path)
+    remove_leftovers(path)
+    beside = path.with_name(f"{MARK}{os.getpid()}-{path.name}")
+    aside = path.with_name(f"{MARK}old-{path.name}")
+    beside.mkdir()
+    try:
+        yield beside
+        for file in beside.rglob("*"):
+            _sync(file)
+        if path.exists():
+            path.rename(aside)
+        beside.rename(path)
+        _sync(path.parent)
+    finally:
+        _recover(path)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside ``path``; a living process's files stay."""
+    for leftover in path.parent.glob(f"{MARK}*-{path.name}"):
+        owner = leftover.name.removeprefix(MARK).split("-", 1)[0]
+        if owner == "old" or (owner.isdigit() and not Path(f"/proc/{owner}").exists()):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _recover(path: Path) -> None:
+    """Put the old directory back where a kill struck between the two renames."""
+    aside = path.with_name(f"{MARK}old-{path.name}")
+    if aside.exists() and not path.exists():
+        aside.rename(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

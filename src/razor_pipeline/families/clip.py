@@ -1,0 +1,177 @@
+"""CLIP: two towers, contrastive retain loss, forgetting in the joint embedding space.
+
+Shapes: B batch, N samples, C prompts, D embedding width, T tokens, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPModel
+
+from razor_pipeline.core import losses
+from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+
+PROMPT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Image-caption pairs; ``group`` is equal for pairs that show the same concept."""
+
+    pixel_values_B3HW: Tensor
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    group_B: Tensor
+
+    def __len__(self) -> int:
+        return len(self.group_B)
+
+
+class ClipFamily:
+    """A ``transformers.CLIPModel`` with its tokenizer and image processor.
+
+    Args:
+        model: the model, in any floating dtype.
+        tokenizer: its tokenizer.
+        image_processor: its image processor (PIL or torchvision back end).
+    """
+
+    name = "clip"
+
+    def __init__(self, model: CLIPModel, tokenizer: Any, image_processor: Any) -> None:
+        self.module = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """Heads and matrices of both towers; embeddings, norms and the logit scale stay out."""
+        parts: list[Component] = []
+        towers = {"vision": self.module.vision_model, "text": self.module.text_model}
+        for tower, stack in towers.items():
+            for layer, block in enumerate(stack.encoder.layers):
+                root = f"{tower}_model.encoder.layers.{layer}"
+                parts += _attention(root, tower, layer, block.self_attn.num_heads, granularity, stack.config.hidden_size)
+                parts += [] if granularity == "head" else _mlp(root, tower, layer)
+            if granularity != "head":
+                name = "visual_projection" if tower == "vision" else "text_projection"
+                depth = len(stack.encoder.layers)
+                parts.append(matrix_component(f"{tower}.projection", tower, depth, [f"{name}.weight"]))
+        return tuple(parts)
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[ClipBatch]:
+        """Decode, preprocess and tokenise manifest rows."""
+        order = range(len(samples)) if generator is None else torch.randperm(len(samples), generator=generator).tolist()
+        rows = samples.iloc[list(order)]
+        concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
+        group = torch.from_numpy(pd.factorize(concept)[0])
+        return [
+            self._batch(rows.iloc[start : start + batch_size], group[start : start + batch_size])
+            for start in range(0, len(rows), batch_size)
+        ]
+
+    def _batch(self, rows: pd.DataFrame, group_B: Tensor) -> ClipBatch:
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in rows["image_bytes"]]
+        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        tokens = self._tokenise(list(rows["caption"]))
+        return ClipBatch(pixels, tokens["input_ids"], tokens["attention_mask"], group_B)
+
+    def _tokenise(self, texts: list[str]) -> Any:
+        limit = self.module.config.text_config.max_position_embeddings
+        return self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+
+    def encode_images(self, pixel_values_B3HW: Tensor) -> Tensor:
+        """Unit image embeddings, [B, D]."""
+        return functional.normalize(self.module.get_image_features(pixel_values_B3HW).pooler_output, dim=-1)
+
+    def encode_texts(self, input_ids_BT: Tensor, attention_mask_BT: Tensor) -> Tensor:
+        """Unit text embeddings, [B, D]."""
+        features = self.module.get_text_features(input_ids_BT, attention_mask=attention_mask_BT)
+        return functional.normalize(features.pooler_output, dim=-1)
+
+    def embed(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Unit image and text embeddings of a batch of pairs, [B, D] each."""
+        return (
+            self.encode_images(batch.pixel_values_B3HW),
+            self.encode_texts(batch.input_ids_BT, batch.attention_mask_BT),
+        )
+
+    def knowledge(self, batch: ClipBatch) -> Tensor:
+        """[B] cosine similarity of each image to its own caption."""
+        image_BD, text_BD = self.embed(batch)
+        return (image_BD * text_BD).sum(dim=-1)
+
+    def forget_loss(self, batch: ClipBatch) -> Tensor:
+        """``1 - cos(image, text)`` on forget pairs."""
+        return losses.misalignment(self.knowledge(batch))
+
+    def retain_loss(self, batch: ClipBatch) -> Tensor:
+        """Symmetric InfoNCE on retain pairs."""
+        image_BD, text_BD = self.embed(batch)
+        return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), batch.group_B)
+
+    def observe(self, batch: ClipBatch) -> Tensor:
+        """[B, B] similarities of all images of the batch to all its captions."""
+        image_BD, text_BD = self.embed(batch)
+        return image_BD @ text_BD.T
+
+    def mismatch_loss(self, batch: ClipBatch, frozen: Tensor) -> Tensor:
+        """Squared drift of the retain pairs' similarities from the frozen model's."""
+        return losses.similarity_drift(self.observe(batch), frozen)
+
+    @torch.no_grad()
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Unit text embeddings of prompts, [C, D]."""
+        parts = []
+        for start in range(0, len(prompts), PROMPT_BATCH):
+            tokens = self._tokenise(list(prompts[start : start + PROMPT_BATCH]))
+            parts.append(self.encode_texts(tokens["input_ids"], tokens["attention_mask"]))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def embed_images(self, batches: Sequence[ClipBatch]) -> Tensor:
+        """Unit image embeddings of all batches, [N, D]."""
+        return torch.cat([self.encode_images(batch.pixel_values_B3HW) for batch in batches])
+
+    @torch.no_grad()
+    def scores(self, batches: Sequence[ClipBatch], prompts: Sequence[str]) -> Tensor:
+        """[N, C] cosine similarities of images to prompts."""
+        return self.embed_images(batches) @ self.embed_prompts(prompts).T
+
+
+def _attention(
+    root: str, tower: str, layer: int, heads: int, granularity: Granularity, width: int
+) -> list[Component]:
+    attention = f"{root}.self_attn"
+    if granularity == "matrix":
+        return [
+            matrix_component(
+                f"{tower}.{layer}.attention.{role}",
+                tower,
+                layer,
+                [f"{attention}.{role}_proj.weight", f"{attention}.{role}_proj.bias"],
+            )
+            for role in ("q", "k", "v", "out")
+        ]
+    rows = [f"{attention}.{role}_proj.{kind}" for role in "qkv" for kind in ("weight", "bias")]
+    parts = {"rows": rows, "columns": [f"{attention}.out_proj.weight"]}
+    return head_components(f"{tower}.{layer}.attention", tower, layer, heads, width, parts)
+
+
+def _mlp(root: str, tower: str, layer: int) -> list[Component]:
+    return [
+        matrix_component(
+            f"{tower}.{layer}.mlp.{name}", tower, layer, [f"{root}.mlp.{name}.weight", f"{root}.mlp.{name}.bias"]
+        )
+        for name in ("fc1", "fc2")
+    ]

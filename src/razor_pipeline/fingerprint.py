@@ -1,0 +1,99 @@
+"""What decides a node's result, as one hash: its code, its libraries, its parameters and its inputs."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "razor_pipeline"
+LIBRARIES = ("torch", "transformers", "diffusers", "torchao", "tokenizers", "numpy", "pandas", "pillow", "scikit-learn")
+BLOCK = 1 << 20
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON; pydantic records count as their fields."""
+    text = json.dumps(value, sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return str(value)
+
+
+def content_sha256(path: Path) -> str | None:
+    """sha256 of a file, or of a directory's relative names and contents; None where there is nothing."""
+    if path.is_file():
+        return _file_sha256(path)
+    if not path.is_dir():
+        return None
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest([(str(file.relative_to(path)), _file_sha256(file)) for file in files])
+
+
+def _file_sha256(path: Path) -> str:
+    state = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            state.update(block)
+    return state.hexdigest()
+
+
+def code_sha256(module: str) -> str:
+    """sha256 over the source of a module of this package and of every one it reaches by imports."""
+    seen: dict[str, str] = {}
+    stack = [module]
+    while stack:
+        name = stack.pop()
+        if name not in seen:
+            seen[name], imported = _source(name)
+            stack.extend(imported)
+    return digest(seen)
+
+
+@cache
+def _source(module: str) -> tuple[str, tuple[str, ...]]:
+    """A module's source hash and the modules of this package that it imports, anywhere in its body."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return "", ()
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(_imports(ast.parse(text)))
+
+
+def _imports(tree: ast.AST) -> Iterable[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(PACKAGE))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE):
+            yield node.module
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name for name in names if _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide results; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,110 @@
+"""The two contracts of the project: what a model family offers, and what an unlearning method does with it.
+
+Shapes: B batch, N samples, C prompts or classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from razor_pipeline.core.components import Component, Granularity
+from razor_pipeline.core.weight_edit import WeightEdit
+
+
+class Batch(Sized, Protocol):
+    """Model-ready samples; ``len`` is their number. Only the family that made it looks inside."""
+
+
+class ModelFamily(Protocol):
+    """A trained model with its objectives. It knows nothing of unlearning methods."""
+
+    name: str
+    module: nn.Module
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """The editable components; no two of one granularity share a weight."""
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> Sequence[Batch]:
+        """Decode and encode manifest rows; shuffled where a generator is given."""
+
+    def forget_loss(self, batch: Any) -> Tensor:
+        """Mean loss of the forget objective: low while the model remembers."""
+
+    def retain_loss(self, batch: Any) -> Tensor:
+        """Mean loss of what the model was trained for."""
+
+    def observe(self, batch: Any) -> Tensor:
+        """What must not drift on a retain batch; differentiable. See :meth:`mismatch_loss`."""
+
+    def mismatch_loss(self, batch: Any, frozen: Tensor) -> Tensor:
+        """Drift of :meth:`observe` from the frozen model's observation of the same batch."""
+
+    def knowledge(self, batch: Any) -> Tensor:
+        """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
+
+    def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:
+        """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
+
+
+@dataclass(frozen=True)
+class ForgetSet:
+    """The forget data of one target.
+
+    Attributes:
+        target: label of the concept.
+        prompt: the caption that names it.
+        edit: its rows for gradients.
+        validation: its rows for the step search.
+        reference: never-seen rows of the same domain, to tell what "unknown" looks like; captioned with ``prompt``.
+    """
+
+    target: str
+    prompt: str
+    edit: pd.DataFrame
+    validation: pd.DataFrame
+    reference: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class UnlearningTask:
+    """Everything a method may look at; the test split is not among it.
+
+    Attributes:
+        forget: one entry per target.
+        retain: rows for retain gradients.
+        retain_validation: rows of the targets' domain for the step search.
+        prompts: label -> prompt for every known class of the targets' domain.
+    """
+
+    forget: tuple[ForgetSet, ...]
+    retain: pd.DataFrame
+    retain_validation: pd.DataFrame
+    prompts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """What a method returns: the edit, how it came about, and why it stopped."""
+
+    edit: WeightEdit
+    trace: list[dict[str, Any]]
+    stop_reason: str
+    rounds: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class UnlearningMethod(Protocol):
+    """Makes a model forget. Leaves ``model`` bit-identical on exit, also when it raises."""
+
+    def __call__(
+        self, model: ModelFamily, task: UnlearningTask, params: Any, generator: torch.Generator
+    ) -> EditResult:
+        """Compute the edit."""

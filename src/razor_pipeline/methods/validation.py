@@ -1,0 +1,86 @@
+"""What a step search sees: forgetting, leakage and retention on the validation split.
+
+Shapes: N samples, C classes, F forget samples, R reference samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.metrics import auc
+from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One evaluation on the validation split.
+
+    Attributes:
+        forget_accuracy: highest accuracy on any target's images.
+        knowledge_auc: highest AUC, over the targets, of telling the target's images from never-seen ones by their
+            tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends.
+        retain_accuracy: macro accuracy on the other classes.
+        retain_margin: mean gap between a retain sample's own class and the best other one.
+    """
+
+    forget_accuracy: float
+    knowledge_auc: float
+    retain_accuracy: float
+    retain_margin: float
+
+    def row(self, **where: Any) -> dict[str, Any]:
+        """A row of the edit trace."""
+        return {**where, **asdict(self)}
+
+
+class Validation:
+    """Prepares the validation images once; every call is one forward pass over them at the current weights."""
+
+    def __init__(self, model: ModelFamily, task: UnlearningTask) -> None:
+        self.model, self.task = model, task
+        self.classes = list(task.prompts)
+        rows = [task.retain_validation]
+        for forget in task.forget:
+            rows += [forget.validation, forget.reference]
+        everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
+        self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
+        self.batches = model.batches(everything, BATCH)
+
+    def __call__(self) -> Outcome:
+        """Evaluate the model as it is."""
+        scores_NC = self.model.scores(self.batches, list(self.task.prompts.values()))
+        retain_RC, own_R = self._retain(scores_NC)
+        others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
+        own_score_R = retain_RC.gather(1, own_R[:, None])[:, 0]
+        margin_R = own_score_R - others_RC.max(dim=1).values
+        right = pd.Series((margin_R > 0).float().numpy()).groupby(own_R.numpy()).mean()
+        forgotten = [self._forgetting(scores_NC, forget) for forget in self.task.forget]
+        return Outcome(
+            forget_accuracy=max(accuracy for accuracy, _ in forgotten),
+            knowledge_auc=max(value for _, value in forgotten),
+            retain_accuracy=float(right.mean()),
+            retain_margin=float(margin_R.mean()),
+        )
+
+    def _retain(self, scores_NC: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.task.retain_validation
+        own_R = torch.tensor([self.classes.index(label) for label in rows["label"]])
+        return scores_NC[self._index(rows)], own_R
+
+    def _forgetting(self, scores_NC: Tensor, forget: ForgetSet) -> tuple[float, float]:
+        column = self.classes.index(forget.target)
+        target_FC = scores_NC[self._index(forget.validation)]
+        accuracy = float((target_FC.argmax(dim=1) == column).float().mean())
+        known_F, unknown_R = target_FC[:, column], scores_NC[self._index(forget.reference), column]
+        return accuracy, auc(known_F.numpy(), unknown_R.numpy())
+
+    def _index(self, rows: pd.DataFrame) -> Tensor:
+        return torch.from_numpy(np.array([self.place[sample] for sample in rows["sample_id"]]))

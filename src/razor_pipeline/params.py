@@ -1,0 +1,146 @@
+"""One frozen, validated record per parameter group of ``conf/*/parameters*.yml``.
+
+Kedro validates a node's ``params:<group>`` input against these records before any node runs: an unknown key, a
+wrong type or a value out of range stops the run with a sentence that names it. This module is a leaf: it imports
+nothing of the project.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Scheme = Literal["int8", "int4", "nf4"]
+
+
+class Params(BaseModel):
+    """Base of every parameter group: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitCounts(Params):
+    """Images per class in each split of a generated data set."""
+
+    edit: Annotated[int, Field(ge=0)] = 40
+    validation: Annotated[int, Field(ge=0)] = 12
+    test: Annotated[int, Field(ge=0)] = 16
+
+
+class AtelierParams(Params):
+    """The generated benchmark: portraits of named people and a canvas of objects x styles."""
+
+    seed: Annotated[int, Field(ge=0)] = 7
+    image_size: Annotated[int, Field(ge=32, le=512)] = 64
+    portraits: SplitCounts = SplitCounts(edit=40, validation=12, test=16)
+    canvas: SplitCounts = SplitCounts(edit=10, validation=2, test=4)
+
+
+class DataParams(Params):
+    """Where the image-caption pairs come from, and which files are refused.
+
+    ``source`` is ``atelier`` (generated), ``folder`` (``<class>/<image>``) or ``manifest`` (csv or parquet with
+    ``image_path`` and ``caption``). ``split_counts`` are images per class; ``None`` for ``edit`` means the rest.
+    """
+
+    source: Literal["atelier", "folder", "manifest"] = "atelier"
+    path: str | None = None
+    domain: str = "images"
+    caption_template: str = "a photo of {label}"
+    validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    reference_labels: tuple[str, ...] = ()
+    min_images_per_split: Count = 1
+    max_megapixels: Positive = 50.0
+    max_quarantined_share: Share = 0.05
+
+    @model_validator(mode="after")
+    def _needs_path(self) -> DataParams:
+        if self.source != "atelier" and not self.path:
+            raise ValueError(f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest")
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError("data.validation_share + data.test_share must stay below 1, so that the edit split is not empty")
+        return self
+
+
+class SplittingParams(Params):
+    """How the forget and retain sets are drawn from the prepared manifest."""
+
+    min_forget_images: Count = 3
+    max_retain_samples: Count = 1024
+    max_validation_samples: Count = 400
+
+
+class ObjectiveParams(Params):
+    """Weights of the three-part loss ``L = L_retain - lambda_f * rho * L_forget + lambda_m * L_mismatch``."""
+
+    rho: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    lambda_f: Annotated[float, Field(ge=0.0)] = 1.0
+    lambda_r: Annotated[float, Field(ge=0.0)] = 1.0
+    lambda_m: Annotated[float, Field(ge=0.0)] = 1.0
+
+
+class ScoringParams(Params):
+    """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``."""
+
+    granularity: Literal["matrix", "head", "mixed"] = "matrix"
+    alpha: Share = 0.5
+    eps: Positive = 1e-8
+    batch_size: Count = 128
+
+
+class ClipPretrainingParams(Params):
+    """Training of a small CLIP from random weights."""
+
+    seed: Annotated[int, Field(ge=0)] = 11
+    width: Count = 128
+    vision_layers: Count = 5
+    text_layers: Count = 5
+    heads: Count = 4
+    patch_size: Count = 8
+    projection: Count = 128
+    image_size: Annotated[int, Field(ge=16)] = 64
+    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    context: Count = 24
+    epochs: Count = 12
+    batch_size: Annotated[int, Field(ge=8)] = 64
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
+    warmup_share: Share = 0.1
+
+
+class SearchParams(Params):
+    """Search of the step size, a share of each component's norm, on the validation split."""
+
+    goal_auc: Share = 0.5
+    first_step: Positive = 0.02
+    largest_step: Positive = 0.32
+    evaluations: Annotated[int, Field(ge=2, le=12)] = 8
+
+
+class RepairParams(Params):
+    """Few-step correction behind the zero-step edit: fused steps with all gradients taken again."""
+
+    steps: Annotated[int, Field(ge=0, le=50)] = 4
+    step: Positive = 0.01
+    calibrate: Annotated[float, Field(ge=0.0)] = 1.0
+    samples: Count = 256
+
+
+class RazorParams(Params):
+    """RAZOR: objective, selection, step search, repair and expansion."""
+
+    objective: ObjectiveParams = ObjectiveParams()
+    components: Count = 16
+    max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    tau: float | None = None
+    per_tower: bool = False
+    project: bool = True
+    search: SearchParams = SearchParams()
+    repair: RepairParams = RepairParams()
+    max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
+    max_retain_drop: Share = 0.01

@@ -5,7 +5,7 @@ Shapes: B batch, N samples, C prompts or classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,8 @@ class ModelFamily(Protocol):
 
     name: str
     module: nn.Module
+    stored_dtype: torch.dtype
+    origin: dict[str, str | None]
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """The editable components; no two of one granularity share a weight."""
@@ -54,16 +56,24 @@ class ModelFamily(Protocol):
         """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
 
 
+def class_scores(model: ModelFamily, batches: Sequence[Any], prompts: Mapping[str, Sequence[str]]) -> Tensor:
+    """[N, C] score of every class for every sample: that of the best of its prompts, classes in the order given."""
+    flat = [prompt for several in prompts.values() for prompt in several]
+    sizes = [len(several) for several in prompts.values()]
+    return torch.stack([part.amax(dim=1) for part in model.scores(batches, flat).split(sizes, dim=1)], dim=1)
+
+
 @dataclass(frozen=True)
 class ForgetSet:
     """The forget data of one target.
 
     Attributes:
         target: label of the concept.
-        prompt: the caption that names it.
-        edit: its rows for gradients.
-        validation: its rows for the step search.
-        reference: never-seen rows of the same domain, to tell what "unknown" looks like; captioned with ``prompt``.
+        prompt: the caption that names it (the first where it has several).
+        edit: its rows for gradients, each with a caption that names it.
+        validation: its rows for the step search, captioned with ``prompt``.
+        reference: rows that tell what "unknown" looks like, captioned with ``prompt``: never-seen classes of the
+            same domain or, where the data has none, the other known classes.
     """
 
     target: str
@@ -81,13 +91,13 @@ class UnlearningTask:
         forget: one entry per target.
         retain: rows for retain gradients.
         retain_validation: rows of the targets' domain for the step search.
-        prompts: label -> prompt for every known class of the targets' domain.
+        prompts: label -> its prompts, for every known class of the targets' domain.
     """
 
     forget: tuple[ForgetSet, ...]
     retain: pd.DataFrame
     retain_validation: pd.DataFrame
-    prompts: dict[str, str]
+    prompts: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class AtelierParams(Params):
 
     seed: Annotated[int, Field(ge=0)] = 7
     image_size: Annotated[int, Field(ge=32, le=512)] = 64
-    portraits: SplitCounts = SplitCounts(edit=40, validation=12, test=16)
-    canvas: SplitCounts = SplitCounts(edit=10, validation=2, test=4)
+    portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=16)
+    canvas: SplitCounts = SplitCounts(edit=20, validation=2, test=4)
 
 
 class DataParams(Params):
@@ -98,25 +98,27 @@ class ClipPretrainingParams(Params):
 
     seed: Annotated[int, Field(ge=0)] = 11
     width: Count = 128
-    vision_layers: Count = 5
-    text_layers: Count = 5
+    vision_layers: Count = 4
+    text_layers: Count = 3
     heads: Count = 4
     patch_size: Count = 8
     projection: Count = 128
     image_size: Annotated[int, Field(ge=16)] = 64
     vocabulary: Annotated[int, Field(ge=300)] = 1024
     context: Count = 24
-    epochs: Count = 12
+    epochs: Count = 32
     batch_size: Annotated[int, Field(ge=8)] = 64
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
     warmup_share: Share = 0.1
 
 
 class SearchParams(Params):
     """Search of the step size, a share of each component's norm, on the validation split."""
 
-    goal_auc: Share = 0.5
+    measure: Literal["knowledge_auc", "forget_accuracy"] = "knowledge_auc"
+    goal: Share = 0.5
     first_step: Positive = 0.02
     largest_step: Positive = 0.32
     evaluations: Annotated[int, Field(ge=2, le=12)] = 8
@@ -134,13 +136,17 @@ class RepairParams(Params):
 class RazorParams(Params):
     """RAZOR: objective, selection, step search, repair and expansion."""
 
+    scoring: ScoringParams = ScoringParams()
     objective: ObjectiveParams = ObjectiveParams()
     components: Count = 16
     max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     tau: float | None = None
     per_tower: bool = False
     project: bool = True
+    damping: Positive | None = None
     search: SearchParams = SearchParams()
     repair: RepairParams = RepairParams()
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
+    max_forget_accuracy: Share = 0.0
+    auc_tolerance: Share = 0.1
     max_retain_drop: Share = 0.01

@@ -5,9 +5,11 @@ Shapes: B batch, N samples, C prompts, D embedding width, T tokens, H x W pixels
 
 from __future__ import annotations
 
+import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
@@ -43,14 +45,34 @@ class ClipFamily:
         model: the model, in any floating dtype.
         tokenizer: its tokenizer.
         image_processor: its image processor (PIL or torchvision back end).
+        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
     """
 
     name = "clip"
 
-    def __init__(self, model: CLIPModel, tokenizer: Any, image_processor: Any) -> None:
-        self.module = model.eval().requires_grad_(False)
+    def __init__(
+        self, model: CLIPModel, tokenizer: Any, image_processor: Any, origin: Mapping[str, str | None] | None = None
+    ) -> None:
+        self.stored_dtype = model.dtype
+        self.module = model.float().eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.image_processor = image_processor
+        self.origin = dict(origin or {})
+
+    @classmethod
+    def from_pretrained(cls, source: str, revision: str | None = None) -> ClipFamily:
+        """Load a directory in the Hugging Face layout, or a hub id at a pinned revision; safetensors only."""
+        model = CLIPModel.from_pretrained(source, revision=revision, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        processor = AutoImageProcessor.from_pretrained(source, revision=revision, use_fast=False)
+        return cls(model, tokenizer, processor, {"id": source, "revision": revision})
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write model, tokenizer and image processor so that ``CLIPModel.from_pretrained`` opens them."""
+        stored = copy.deepcopy(self.module).to(self.stored_dtype)
+        stored.save_pretrained(path)
+        self.tokenizer.save_pretrained(path)
+        self.image_processor.save_pretrained(path)
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """Heads and matrices of both towers; embeddings, norms and the logit scale stay out."""

@@ -18,6 +18,7 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
+from razor_pipeline.core import losses
 from razor_pipeline.families.clip import ClipBatch, ClipFamily
 from razor_pipeline.params import ClipPretrainingParams
 
@@ -50,7 +51,7 @@ def train_clip(samples: pd.DataFrame, params: ClipPretrainingParams) -> tuple[Cl
         for epoch in range(params.epochs):
             total = 0.0
             for batch in _epoch(data, domains, params.batch_size, generator):
-                loss = family.retain_loss(batch)
+                loss = _contrastive_loss(family, batch, params.precision)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -62,8 +63,16 @@ def train_clip(samples: pd.DataFrame, params: ClipPretrainingParams) -> tuple[Cl
                 bar.update()
             curve.append({"epoch": epoch, "loss": total / per_epoch})
             bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}")
-    rounded = model.half().float()
-    return ClipFamily(rounded, family.tokenizer, family.image_processor), curve
+    return ClipFamily(model.half(), family.tokenizer, family.image_processor), curve
+
+
+def _contrastive_loss(family: ClipFamily, batch: ClipBatch, precision: str) -> Tensor:
+    """The retain loss with both towers in ``precision``; the logits stay in float32, where a scale of 100 needs it."""
+    with torch.autocast(family.module.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        image_BD, text_BD = family.embed(batch)
+    return losses.symmetric_info_nce(
+        image_BD.float(), text_BD.float(), family.module.logit_scale.exp(), batch.group_B
+    )
 
 
 def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFamily:
@@ -141,10 +150,12 @@ def _epoch(
 
 
 def _augment(pixels_B3HW: Tensor, generator: torch.Generator) -> Tensor:
-    """Random shifts and gains, one per image: faces and drawings keep what tells them apart."""
+    """Random mirroring, shifts and gains, one per image: faces and drawings keep what tells them apart."""
     size = pixels_B3HW.shape[-1]
     padded = functional.pad(pixels_B3HW, (SHIFT,) * 4, mode="replicate")
     offsets = torch.randint(0, 2 * SHIFT + 1, (len(pixels_B3HW), 2), generator=generator).tolist()
     shifted = torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, offsets, strict=True)])
+    mirrored = torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator) < 0.5
+    shifted = torch.where(mirrored, shifted.flip(-1), shifted)
     gain = 0.85 + 0.3 * torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator)
     return shifted * gain

@@ -6,7 +6,7 @@ Shapes: N samples, C classes, F forget samples, R reference samples.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.metrics import auc
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, class_scores
 
 BATCH = 256
 
@@ -36,6 +36,10 @@ class Outcome:
     retain_accuracy: float
     retain_margin: float
 
+    def left_to_forget(self, measure: Literal["knowledge_auc", "forget_accuracy"]) -> float:
+        """What the step search brings down to its goal."""
+        return self.knowledge_auc if measure == "knowledge_auc" else self.forget_accuracy
+
     def row(self, **where: Any) -> dict[str, Any]:
         """A row of the edit trace."""
         return {**where, **asdict(self)}
@@ -56,7 +60,7 @@ class Validation:
 
     def __call__(self) -> Outcome:
         """Evaluate the model as it is."""
-        scores_NC = self.model.scores(self.batches, list(self.task.prompts.values()))
+        scores_NC = class_scores(self.model, self.batches, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
         own_score_R = retain_RC.gather(1, own_R[:, None])[:, 0]

@@ -1,0 +1,140 @@
+"""What a CLIP still knows: the metrics of identity erasure on the test split.
+
+Shapes: N samples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from razor_pipeline.core import metrics
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.interfaces import ModelFamily, class_scores
+
+BATCH = 256
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says to the test split.
+
+    Attributes:
+        scores: domain -> [N, C] class scores of its test rows.
+        member: target -> tie of its edit images to its name.
+        nonmember: target -> tie of never-seen images to its name.
+    """
+
+    scores: dict[str, NDArray[np.float32]]
+    member: dict[str, NDArray[np.float32]]
+    nonmember: dict[str, NDArray[np.float32]]
+
+
+class Exam:
+    """The questions, prepared once and put to every model alike.
+
+    Args:
+        family: any model of the family that is to be examined; it encodes the images.
+        samples: manifest rows with roles; the test split and the targets' edit images are used.
+    """
+
+    def __init__(self, family: ModelFamily, samples: pd.DataFrame) -> None:
+        test = samples[(samples["split"] == "test") & (samples["role"] != "reference")]
+        self.targets = sorted(set(samples.loc[samples["role"] == "forget", "label"]))
+        domains = sorted(set(samples.loc[samples["role"] == "forget", "domain"]))
+        self.domain = domains[0]
+        self.rows = {str(name): rows.reset_index(drop=True) for name, rows in test.groupby("domain")}
+        self.prompts = {name: self._classes(name, rows) for name, rows in self.rows.items()}
+        self.batches = {name: family.batches(rows, BATCH) for name, rows in self.rows.items()}
+        own = samples[samples["domain"] == self.domain]
+        unknown = own[(own["split"] == "test") & (own["role"] == "reference")]
+        self.has_reference = len(unknown) > 0
+        if not self.has_reference:
+            unknown = own[(own["split"] == "test") & (own["role"] == "retain")]
+        members = own[(own["role"] == "forget") & (own["split"] == "edit")]
+        self.unknown = family.batches(unknown, BATCH)
+        self.members = {t: family.batches(members[members["label"] == t], BATCH) for t in self.targets}
+
+    def _classes(self, domain: str, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+        """Class -> prompts: by label in the targets' domain, by prompt in the others."""
+        if domain != self.domain:
+            return {prompt: (prompt,) for prompt in sorted(set(rows["prompt"]))}
+        return {str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label")}
+
+    def put_to(self, family: ModelFamily) -> Answers:
+        """Examine a model as it is."""
+        scores = {
+            name: class_scores(family, self.batches[name], self.prompts[name]).numpy() for name in self.rows
+        }
+        member, nonmember = {}, {}
+        for target in self.targets:
+            prompts = {target: self.prompts[self.domain][target]}
+            member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
+            nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
+        return Answers(scores, member, nonmember)
+
+    def mark(self, answers: Answers, base: Answers, reference_auc: float = 0.5) -> dict[str, Estimate]:
+        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count."""
+        rows, scores = self.rows[self.domain], answers.scores[self.domain]
+        own = self.labels(self.domain)
+        forget = rows["label"].isin(self.targets).to_numpy()
+        twins = set(rows.loc[forget, "near_twin"]) - {""} - set(self.targets)
+        twin = rows["label"].isin(twins).to_numpy()
+        found = {
+            "forget_accuracy": metrics.share(metrics.top_k_hits(scores[forget], own[forget])),
+            "forget_accuracy_top5": metrics.share(metrics.top_k_hits(scores[forget], own[forget], 5)),
+            "retain_accuracy": metrics.macro_accuracy(scores[~forget], own[~forget]),
+            "retrieval_agreement": metrics.agreement(
+                scores[~forget].argmax(1), base.scores[self.domain][~forget].argmax(1)
+            ),
+        }
+        if twin.any():
+            found["near_twin_accuracy"] = metrics.share(metrics.top_k_hits(scores[twin], own[twin]))
+        hits = [
+            metrics.top_k_hits(answers.scores[name], self.labels(name)) for name in self.rows if name != self.domain
+        ]
+        if hits:
+            found["general_accuracy"] = metrics.share(np.concatenate(hits))
+        found["membership_auc"] = self._membership(answers)
+        found["privacy_leakage"] = _leakage(found["membership_auc"], reference_auc)
+        return found
+
+    def labels(self, domain: str) -> NDArray[np.int64]:
+        """[N] index of each test row's own class."""
+        column = "label" if domain == self.domain else "prompt"
+        place = {name: i for i, name in enumerate(self.prompts[domain])}
+        return self.rows[domain][column].map(place).to_numpy()
+
+    def _membership(self, answers: Answers) -> Estimate:
+        """The AUC of the target that is told from never-seen classes most clearly, in either direction."""
+        found = [metrics.membership_auc(answers.member[t], answers.nonmember[t]) for t in self.targets]
+        return max(found, key=lambda estimate: abs(estimate.value - 0.5))
+
+    def top_captions(self, answers: Answers, sample_ids: Sequence[str]) -> pd.DataFrame:
+        """The ``TOP`` best prompts for chosen test rows: sample_id, rank, caption, score."""
+        out: list[dict[str, Any]] = []
+        for name, rows in self.rows.items():
+            classes = [prompts[0] for prompts in self.prompts[name].values()]
+            for i in np.flatnonzero(rows["sample_id"].isin(sample_ids)):
+                best = answers.scores[name][i].argsort()[::-1][:TOP]
+                out += [
+                    {"sample_id": rows["sample_id"][i], "rank": rank, "caption": classes[c], "score": float(answers.scores[name][i, c])}
+                    for rank, c in enumerate(best)
+                ]
+        return pd.DataFrame(out)
+
+
+def _leakage(auc: Estimate, reference_auc: float) -> Estimate:
+    value, low, high = (metrics.privacy_leakage(x, reference_auc) for x in (auc.value, auc.low, auc.high))
+    return Estimate(value, low, high, auc.n)
+
+
+def metric_rows(model: str, marks: dict[str, Estimate]) -> list[dict[str, Any]]:
+    """Rows of the metrics table."""
+    return [{"model": model, "metric": name, **asdict(estimate)} for name, estimate in marks.items()]

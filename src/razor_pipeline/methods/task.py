@@ -1,0 +1,69 @@
+"""The unlearning task that a table of samples describes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from razor_pipeline.interfaces import ForgetSet, UnlearningTask
+
+
+def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """label -> its distinct prompts, labels in sorted order."""
+    return {str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)}
+
+
+def forgotten_labels(samples: pd.DataFrame) -> list[str]:
+    """The labels that are to be forgotten, sorted."""
+    return sorted(set(samples.loc[samples["role"] == "forget", "label"]))
+
+
+def target_domain(samples: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the targets' domain.
+
+    Raises:
+        ValueError: the targets belong to several domains.
+    """
+    domains = sorted(set(samples.loc[samples["role"] == "forget", "domain"]))
+    if len(domains) != 1:
+        raise ValueError(
+            f"the targets belong to {len(domains)} domains ({', '.join(domains)}); forget those of one domain at a time"
+        )
+    return samples[samples["domain"] == domains[0]]
+
+
+def unlearning_task(samples: pd.DataFrame) -> UnlearningTask:
+    """What a method may look at: edit and validation rows, never the test split.
+
+    Args:
+        samples: manifest rows with roles forget, retain and reference.
+    """
+    seen = samples[samples["split"] != "test"]
+    domain = target_domain(seen)
+    retain = seen[seen["role"] == "retain"]
+    prompts = prompts_by_label(domain[domain["role"] != "reference"])
+    return UnlearningTask(
+        forget=tuple(_forget_set(domain, label, prompts[label][0]) for label in forgotten_labels(seen)),
+        retain=retain[retain["split"] == "edit"],
+        retain_validation=domain[(domain["role"] == "retain") & (domain["split"] == "validation")],
+        prompts=prompts,
+    )
+
+
+def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
+    own = domain[domain["label"] == label]
+    edit = own[own["split"] == "edit"]
+    named = edit["caption"].where(edit["caption"].str.contains(label, case=False, regex=False), edit["prompt"])
+    return ForgetSet(
+        target=label,
+        prompt=prompt,
+        edit=edit.assign(caption=named),
+        validation=own[own["split"] == "validation"].assign(caption=prompt),
+        reference=unknown_rows(domain, "validation").assign(caption=prompt),
+    )
+
+
+def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Rows of classes that the base model has never seen or, where there are none, of the other known classes."""
+    rows = domain[domain["split"] == split]
+    reference = rows[rows["role"] == "reference"]
+    return reference if len(reference) else rows[rows["role"] == "retain"]

@@ -114,6 +114,18 @@ class ClipPretrainingParams(Params):
     warmup_share: Share = 0.1
 
 
+class QuantizationParams(Params):
+    """Weight-only quantization schemes that the edited model is checked under."""
+
+    schemes: tuple[Scheme, ...] = ("int8", "int4")
+
+
+class EvaluationParams(Params):
+    """What the examination shows."""
+
+    panel_images: Count = 4
+
+
 class SearchParams(Params):
     """Search of the step size, a share of each component's norm, on the validation split."""
 
@@ -147,6 +159,7 @@ class RazorParams(Params):
     search: SearchParams = SearchParams()
     repair: RepairParams = RepairParams()
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
+    allow_no_baseline: bool = False
     max_forget_accuracy: Share = 0.0
     auc_tolerance: Share = 0.1
     max_retain_drop: Share = 0.01

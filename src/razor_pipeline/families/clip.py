@@ -54,7 +54,7 @@ class ClipFamily:
         self, model: CLIPModel, tokenizer: Any, image_processor: Any, origin: Mapping[str, str | None] | None = None
     ) -> None:
         self.stored_dtype = model.dtype
-        self.module = model.float().eval().requires_grad_(False)
+        self.module = (model if model.dtype == torch.float32 else model.float()).eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.origin = dict(origin or {})
@@ -66,6 +66,10 @@ class ClipFamily:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
         processor = AutoImageProcessor.from_pretrained(source, revision=revision, use_fast=False)
         return cls(model, tokenizer, processor, {"id": source, "revision": revision})
+
+    def with_module(self, module: CLIPModel) -> ClipFamily:
+        """The same tokenizer and processor around another module of this architecture, e.g. a quantized copy."""
+        return ClipFamily(module, self.tokenizer, self.image_processor, self.origin)
 
     def save_pretrained(self, path: Path) -> None:
         """Write model, tokenizer and image processor so that ``CLIPModel.from_pretrained`` opens them."""

@@ -116,6 +116,23 @@ class Exam:
         found = [metrics.membership_auc(answers.member[t], answers.nonmember[t]) for t in self.targets]
         return max(found, key=lambda estimate: abs(estimate.value - 0.5))
 
+    def panel(self, count: int) -> dict[str, str]:
+        """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.
+
+        ``count`` of each target and of each near-twin, ``count`` other classes and ``count`` of other domains.
+        """
+        rows = self.rows[self.domain]
+        target = rows["label"].isin(self.targets)
+        twin = rows["label"].isin(set(rows.loc[target, "near_twin"]) - {""}) & ~target
+        first = rows[~target & ~twin].groupby("label").head(1)
+        chosen = {"target": rows[target].groupby("label").head(count), "near_twin": rows[twin].groupby("label").head(count)}
+        chosen["other"] = first.iloc[:: max(1, len(first) // count)].head(count)
+        others = [part for name, part in self.rows.items() if name != self.domain]
+        if others:
+            everything = pd.concat(others).groupby("prompt").head(1)
+            chosen["general"] = everything.iloc[:: max(1, len(everything) // count)].head(count)
+        return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
+
     def top_captions(self, answers: Answers, sample_ids: Sequence[str]) -> pd.DataFrame:
         """The ``TOP`` best prompts for chosen test rows: sample_id, rank, caption, score."""
         out: list[dict[str, Any]] = []

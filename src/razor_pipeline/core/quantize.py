@@ -1,0 +1,111 @@
+"""Weight-only quantization behind one function, and whether an edit survives it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization import IntxWeightOnlyConfig, quantize_
+from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
+from torchao.quantization.quantize_.workflows.nf4.nf4_tensor import to_nf4
+
+from razor_pipeline.core.weight_edit import WeightEdit
+
+Scheme = Literal["int8", "int4", "nf4"]
+Module = TypeVar("Module", bound=nn.Module)
+INT4_GROUP = 32  # weights that share a scale, along a row
+NF4_BLOCK, NF4_SCALERS = 64, 256  # weights that share a scale; scales that share a scale of their own
+
+
+def quantized(module: Module, scheme: Scheme) -> Module:
+    """A copy of the model with its linear layers' weights quantized; biases, norms and embeddings stay.
+
+    ``int8``: symmetric, one scale a row. ``int4``: symmetric, one scale per 32 weights of a row (a whole row where
+    its length is no multiple of 32). ``nf4``: 4-bit normal float with doubly quantized scales (QLoRA,
+    arXiv 2305.14314); a layer whose number of weights is no multiple of 64 stays as it is.
+    """
+    copied = copy.deepcopy(module)
+    for _, layer in _linear_layers(copied):
+        if scheme == "nf4":
+            _to_nf4(layer)
+        else:
+            quantize_(layer, IntxWeightOnlyConfig(_dtype(scheme), _granularity(layer, scheme)))
+    return copied
+
+
+def _to_nf4(layer: nn.Linear) -> None:
+    scalers, rest = divmod(layer.weight.numel(), NF4_BLOCK)
+    if rest == 0:
+        weight = to_nf4(layer.weight.detach(), NF4_BLOCK, math.gcd(scalers, NF4_SCALERS))
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+
+
+def _dtype(scheme: Scheme) -> torch.dtype:
+    dtype: torch.dtype = torch.int8 if scheme == "int8" else torch.int4
+    return dtype
+
+
+def _granularity(layer: nn.Linear, scheme: Scheme) -> Granularity:
+    if scheme == "int4" and layer.in_features % INT4_GROUP == 0:
+        return PerGroup(INT4_GROUP)
+    return PerAxis(0)
+
+
+def _linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    return ((name, layer) for name, layer in list(module.named_modules()) if isinstance(layer, nn.Linear))
+
+
+def integer_codes(module: nn.Module) -> dict[str, Tensor]:
+    """Weight name -> integer codes of an ``int8`` or ``int4`` model, shaped like the weight."""
+    return {f"{name}.weight": layer.weight.qdata for name, layer in _linear_layers(module)}
+
+
+def packed(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a quantized model as plain tensors: ``<name>`` or ``<name>/<part>`` for each part of a code."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        state |= {f"{name}/{part}": getattr(tensor, part) for part in _parts(tensor)} or {name: tensor}
+    return state
+
+
+def unpacked(module: Module, state: Mapping[str, Tensor], scheme: Scheme) -> Module:
+    """A quantized copy of ``module`` that holds a packed state, bit for bit.
+
+    Raises:
+        ValueError: the state is of another scheme or architecture; names the tensor.
+    """
+    filled = quantized(module, scheme)
+    own = packed(filled)
+    if unlike := sorted(own.keys() ^ state.keys()):
+        raise ValueError(f"the packed weights do not fit this model in {scheme}: '{unlike[0]}' is in one of them only")
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+    return filled
+
+
+def _parts(tensor: Tensor) -> list[str]:
+    return list(tensor.__tensor_flatten__()[0]) if hasattr(tensor, "__tensor_flatten__") else []
+
+
+def changed_bin_share(base: Mapping[str, Tensor], edited: Mapping[str, Tensor], edit: WeightEdit) -> float:
+    """Share of the edited weights whose quantization bin is another one than before.
+
+    An edit is undone by rounding exactly where ``round(theta' / Delta) = round(theta / Delta)``.
+
+    Args:
+        base: integer codes of the base model.
+        edited: those of the edited model.
+        edit: what was edited; biases and other weights that stay in full precision are left out.
+    """
+    changed = total = 0
+    for part in edit.slices:
+        if part.parameter in base:
+            differs = part.view(base[part.parameter]) != part.view(edited[part.parameter])
+            changed += int(differs.sum())
+            total += differs.numel()
+    return changed / total if total else 0.0

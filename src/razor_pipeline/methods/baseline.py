@@ -1,0 +1,35 @@
+"""Does the base model know what it is to forget?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from razor_pipeline.core.metrics import share
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask, class_scores
+
+BATCH = 256
+
+
+class NoBaselineError(ValueError):
+    """The base model does not know the target, so nothing can be forgotten or shown."""
+
+
+def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dict[str, float]:
+    """Accuracy of the base model on each target's validation images, which must be above chance.
+
+    Raises:
+        NoBaselineError: the 95 % interval of a target's accuracy reaches down to chance, unless ``allow``.
+    """
+    classes = list(task.prompts)
+    found = {}
+    for forget in task.forget:
+        scores_NC = class_scores(model, model.batches(forget.validation, BATCH), task.prompts)
+        hits = share((scores_NC.argmax(dim=1) == classes.index(forget.target)).numpy().astype(np.bool_))
+        found[forget.target] = hits.value
+        if hits.low <= 1.0 / len(classes) and not allow:
+            raise NoBaselineError(
+                f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} validation images, "
+                f"chance among {len(classes)} classes is {1 / len(classes):.0%}, so there is nothing to forget; "
+                "check target and model, or set razor.allow_no_baseline=true"
+            )
+    return found

@@ -1,0 +1,48 @@
+"""Scores and gradients as what crosses pipeline steps: a table, and tensors of the candidates alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import pandas as pd
+from torch import Tensor
+
+from razor_pipeline.core.components import parameter_names
+from razor_pipeline.core.scoring import ComponentScore
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.razor import Scored
+from razor_pipeline.params import RazorParams
+
+CANDIDATES = 3  # times the components of one round: what the budget passes over must find a successor
+KINDS = ("forget", "retain", "covariance")
+
+
+def score_table(scored: Scored) -> pd.DataFrame:
+    """One row per component, highest score first."""
+    return pd.DataFrame([asdict(row) for row in scored.rows])
+
+
+def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams) -> dict[str, Tensor]:
+    """``<kind>/<parameter>`` -> tensor for the best-scored candidates, so that the file stays small.
+
+    Kinds: ``forget`` and ``retain`` gradients, ``covariance`` of the parameter's inputs.
+    """
+    best = {row.component for row in scored.rows[: CANDIDATES * params.components]}
+    names = parameter_names([c for c in model.components(params.scoring.granularity) if c.name in best])
+    sources = dict(zip(KINDS, (scored.forget, scored.retain, scored.covariances), strict=True))
+    return {f"{kind}/{name}": tensors[name] for kind, tensors in sources.items() for name in names if name in tensors}
+
+
+def restore_scored(
+    model: ModelFamily, table: pd.DataFrame, gradients: Mapping[str, Tensor], params: RazorParams, seconds: float
+) -> Scored:
+    """The inverse of the two functions above, for the candidates."""
+    parts = {kind: {k.removeprefix(f"{kind}/"): t for k, t in gradients.items() if k.startswith(f"{kind}/")} for kind in KINDS}
+    whole = {
+        c.name
+        for c in model.components(params.scoring.granularity)
+        if all(name in parts["forget"] for name in parameter_names([c]))
+    }
+    rows = [ComponentScore(**record) for record in table.to_dict("records") if record["component"] in whole]
+    return Scored(rows, parts["forget"], parts["retain"], parts["covariance"], seconds)

@@ -1,0 +1,44 @@
+"""Edit the base model and export it."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from razor_pipeline import __version__
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.razor import razor as run_razor
+from razor_pipeline.methods.report import describe_edit, signed
+from razor_pipeline.methods.scored import restore_scored
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params import RazorParams
+
+
+def edit_model(
+    base_model: ModelFamily,
+    samples: pd.DataFrame,
+    component_scores: pd.DataFrame,
+    component_gradients: dict[str, Tensor],
+    scoring_report: dict[str, Any],
+    razor: RazorParams,
+    seed: int,
+) -> tuple[WeightEdit, pd.DataFrame, dict[str, Any]]:
+    """The edit, its trace, and how it ended."""
+    task = unlearning_task(samples)
+    scored = restore_scored(base_model, component_scores, component_gradients, razor, scoring_report["seconds"])
+    result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
+    report = describe_edit(base_model, result, len(component_scores))
+    report["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    edit = signed(result.edit, base_model, task, razor, seed, __version__)
+    return edit, pd.DataFrame(result.trace), report
+
+
+def export_model(base_model: ModelFamily, weight_edit: WeightEdit) -> ModelFamily:
+    """The base model with the edit in it."""
+    weight_edit.apply(dict(base_model.module.named_parameters()))
+    return base_model

@@ -1,0 +1,22 @@
+"""Examine base, edited and quantized models on the test split."""
+
+from __future__ import annotations
+
+import pandas as pd
+from torch import Tensor
+
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.families.clip_examination import examine
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import EvaluationParams
+
+
+def evaluate_models(
+    base_model: ModelFamily,
+    weight_edit: WeightEdit,
+    quantized_models: dict[str, dict[str, Tensor]],
+    samples: pd.DataFrame,
+    evaluation: EvaluationParams,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All metrics of all models, and the top captions for the pictures that the report shows."""
+    return examine(base_model, weight_edit, quantized_models, samples, evaluation)

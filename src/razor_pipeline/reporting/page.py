@@ -1,0 +1,180 @@
+"""report.html: one self-contained page, readable on a phone and in the dark; scripts and requests are forbidden in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from PIL import Image
+
+from razor_pipeline import __version__
+from razor_pipeline.fingerprint import environment
+from razor_pipeline.params import RazorParams
+from razor_pipeline.reporting import wording
+from razor_pipeline.reporting.curve import search_curve
+from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme
+from razor_pipeline.reporting.heatmap import score_heatmap
+from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
+from razor_pipeline.reporting.record import MEGABYTE, METRICS, RunRecord
+from razor_pipeline.reporting.verdict import Verdict
+
+DEFAULT_SCENARIO = "base"
+Draw = Callable[[Theme, bool], bytes]
+
+
+def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
+    """The page of one run.
+
+    Args:
+        run: its outputs.
+        verdict: what :func:`razor_pipeline.reporting.verdict.judge` made of them.
+        razor: goal and tolerance, drawn in the curve.
+    """
+    loader = PackageLoader("razor_pipeline", "reporting")
+    pages = Environment(loader=loader, autoescape=select_autoescape(["j2", "html"]), undefined=StrictUndefined)
+    pages.filters |= {"percent": wording.percent, "data_uri": _data_uri}
+    edited = list(run.edit_report["components"])
+    figures = {
+        "heatmap": _variants(lambda theme, narrow: score_heatmap(run.component_scores, edited, theme, narrow)),
+        "curve": _variants(lambda theme, narrow: search_curve(run.edit_trace, razor, theme, narrow)),
+    }
+    return pages.get_template("report.html.j2").render(
+        run=run,
+        report=run.edit_report,
+        verdict=verdict,
+        who=wording.and_list(run.targets),
+        asked=_asked(run),
+        tiles=_tiles(run),
+        columns=_columns(run),
+        rows=_metric_rows(run),
+        figures=figures,
+        groups=_groups(run),
+        edited_rows=_edited_rows(run),
+        edit=_edit_facts(run, razor),
+        auc_line=wording.AUC_IN_A_LINE,
+        command=reproduction_command(run),
+        versions={"razor_pipeline": __version__, **environment()},
+        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=str),
+    )
+
+
+def reproduction_command(run: RunRecord) -> str:
+    """The shell command that makes the same run again."""
+    env = "" if run.scenario == DEFAULT_SCENARIO else f" --env {shlex.quote(run.scenario)}"
+    return f"kedro run{env} --params {shlex.quote(f'target={run.target},seed={run.seed}')}"
+
+
+def _data_uri(image: bytes | Image.Image) -> str:
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
+        image = buffer.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def _variants(draw: Draw) -> dict[str, bytes]:
+    """One figure for light and dark, wide and narrow screens."""
+    return {
+        "light": draw(LIGHT, False),
+        "dark": draw(DARK, False),
+        "light_narrow": draw(LIGHT, True),
+        "dark_narrow": draw(DARK, True),
+    }
+
+
+def _asked(run: RunRecord) -> list[tuple[str, str]]:
+    """What was asked, of which model, with which data."""
+    base = run.manifest.get("base") or {}
+    revision = f", revision {base['revision']}" if base.get("revision") else ""
+    forget, retain = (run.samples[run.samples["role"] == role] for role in ("forget", "retain"))
+    counts = {split: int((forget["split"] == split).sum()) for split in ("edit", "validation", "test")}
+    rows = [
+        ("Forget", wording.and_list(run.targets)),
+        ("Keep", f"{retain.drop_duplicates(['domain', 'label', 'style']).shape[0]} other concepts"),
+        ("Base model", f"{base.get('id') or 'not recorded'}{revision}"),
+        ("Base sha256", str(base.get("sha256") or "not recorded")),
+        ("Method", str(run.manifest.get("method", "not recorded"))),
+        ("Scenario, seed", f"{run.scenario}, {run.seed}"),
+        ("Target images", f"{counts['edit']} to edit, {counts['validation']} to choose the step, {counts['test']} to test"),
+        ("Retain images", f"{len(retain)}, of which {int((retain['split'] == 'test').sum())} to test"),
+    ]
+    return rows
+
+
+def _tiles(run: RunRecord) -> list[dict[str, Any]]:
+    """The four figures that matter most, before and after."""
+    found = []
+    for metric, wanted in (
+        ("forget_accuracy", "lower is better"),
+        ("retain_accuracy", "as before is best"),
+        ("near_twin_accuracy", "as before is best"),
+        ("general_accuracy", "as before is best"),
+        ("membership_auc", "0.50 is best"),
+    ):
+        base, edited = run.estimate("base", metric), run.estimate("edited", metric)
+        if base is None or edited is None:
+            continue
+        bars = [
+            {"name": name, "text": wording.metric_text(metric, e["value"]), **e}
+            for name, e in (("base", base), ("edited", edited))
+        ]
+        found.append({"name": wording.METRIC_NAMES[metric], "wanted": wanted, "bars": bars})
+    return found
+
+
+def _columns(run: RunRecord) -> list[tuple[str, str]]:
+    """Model key and heading of each column of the metrics table."""
+    quantized = [(f"{s}_{state}", f"{s}, {state}") for s in run.schemes for state in ("base", "edited")]
+    return [("base", "base"), ("edited", "edited"), *quantized]
+
+
+def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
+    rows = []
+    for metric in METRICS:
+        cells = []
+        for model, heading in _columns(run):
+            e = run.estimate(model, metric)
+            cell = {"heading": heading, "value": "", "interval": "", "n": 0}
+            if e is not None:
+                interval = wording.interval_text(metric, e["low"], e["high"])
+                cell |= {"value": wording.metric_text(metric, e["value"]), "interval": interval, "n": int(e["n"])}
+            cells.append(cell)
+        if any(cell["value"] for cell in cells):
+            name, note = wording.METRIC_NAMES[metric], wording.METRIC_NOTES[metric]
+            rows.append({"key": metric, "name": name, "note": note, "cells": cells, "n": max(c["n"] for c in cells)})
+    return rows
+
+
+def _groups(run: RunRecord) -> list[dict[str, Any]]:
+    found = cards(run.samples, run.predictions)
+    return [
+        {"title": title, "note": GROUP_NOTES[key], "cards": [card for card in found if card.group == key]}
+        for key, title in GROUPS.items()
+        if any(card.group == key for card in found)
+    ]
+
+
+def _edited_rows(run: RunRecord) -> list[dict[str, Any]]:
+    table = run.component_scores.set_index("component", drop=False)
+    return [dict(table.loc[name]) for name in run.edit_report["components"] if name in table.index]
+
+
+def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
+    report, trace = run.edit_report, run.edit_trace
+    reason = str(report["stop_reason"])
+    return {
+        "share": report["weights_edited"] / report["weights_total"],
+        "delta_mb": run.delta_bytes / MEGABYTE,
+        "reason": wording.STOP_REASONS.get(reason, reason),
+        "searched": int((trace["stage"] == "search").sum()),
+        "corrective": int((trace["stage"] == "repair").sum()),
+        "goal": razor.search.goal,
+        "tolerance": razor.auc_tolerance,
+        "measure": razor.search.measure,
+        "bins": run.quantization.to_dict("records"),
+    }

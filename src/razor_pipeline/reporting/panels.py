@@ -1,0 +1,153 @@
+"""Image panels: a photograph and the model's top captions before and after the edit."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, new_figure, png, say
+
+GROUPS = {
+    "target": "The target",
+    "near_twin": "Its near-twin",
+    "other": "Others",
+    "general": "Other domains",
+}
+GROUP_NOTES = {
+    "target": "should no longer be named",
+    "near_twin": "differs in a single feature; should still be named",
+    "other": "should still be named",
+    "general": "should be captioned as before",
+}
+PER_GROUP = 4
+THUMBNAIL = 192
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One caption of a model for an image: its score, and whether it names what the image shows."""
+
+    caption: str
+    score: float
+    correct: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image with what the model said before and says now, best caption first.
+
+    Attributes:
+        group: target, near_twin, other or general.
+        label: what the image shows.
+        style: its style, "" if none.
+        image: as an RGB thumbnail.
+        base: captions of the base model.
+        edited: captions of the edited model.
+    """
+
+    group: str
+    label: str
+    style: str
+    image: Image.Image
+    base: tuple[Answer, ...]
+    edited: tuple[Answer, ...]
+
+    @property
+    def title(self) -> str:
+        """What the image shows, in words."""
+        return f"{self.label}, {self.style}" if self.style else self.label
+
+
+def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER_GROUP) -> list[Card]:
+    """The cards of each group in turn, at most ``per_group`` each.
+
+    Raises:
+        ValueError: a predicted sample is not in the samples.
+    """
+    rows = {str(row["sample_id"]): row for row in samples.to_dict("records")}
+    right = samples.groupby(["domain", "label", "style"])["prompt"].agg(set).to_dict()
+    found = []
+    for group in GROUPS:
+        ids = list(dict.fromkeys(predictions.loc[predictions["group"] == group, "sample_id"]))
+        for sample_id in ids[:per_group]:
+            if sample_id not in rows:
+                raise ValueError(f"predictions name the sample '{sample_id}', which samples lack; run evaluation again")
+            row = rows[sample_id]
+            own = predictions[(predictions["sample_id"] == sample_id) & (predictions["group"] == group)]
+            correct = right[(row["domain"], row["label"], row["style"])]
+            before, after = (_answers(own[own["model"] == model], correct) for model in ("base", "edited"))
+            found.append(Card(group, row["label"], row["style"], _thumbnail(row["image_bytes"]), before, after))
+    return found
+
+
+def _answers(rows: pd.DataFrame, correct: set[str]) -> tuple[Answer, ...]:
+    ordered = rows.sort_values("rank")
+    return tuple(
+        Answer(str(caption), float(score), caption in correct)
+        for caption, score in zip(ordered["caption"], ordered["score"], strict=True)
+    )
+
+
+def _thumbnail(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return small
+
+
+def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
+    """Draw the cards as one picture, a row per group, for MLflow and the README."""
+    groups = [group for group in GROUPS if any(card.group == group for card in found)]
+    if not groups:
+        figure = new_figure(9.0, 2.0, theme)
+        say(figure.subplots(), "no predictions were kept", theme)
+        return png(figure)
+    columns = max(sum(card.group == group for card in found) for group in groups)
+    figure = new_figure(4.3 * columns, 2.35 * len(groups), theme)
+    figure.set_layout_engine("none")
+    for place, group in enumerate(groups):
+        own = [card for card in found if card.group == group]
+        _row(figure, own, (place, len(groups), columns), theme)
+    return png(figure)
+
+
+def _row(figure: Figure, found: list[Card], where: tuple[int, int, int], theme: Theme) -> None:
+    place, rows, columns = where
+    top, height = 1.0 - place / rows, 1.0 / rows
+    text = {"fontfamily": FONT, "va": "top"}
+    heading = f"{GROUPS[found[0].group]}: {GROUP_NOTES[found[0].group]}"
+    left = 0.05 / columns
+    figure.text(left, top - 0.05 * height, heading, color=theme.ink, fontsize=11, fontweight="bold", **text)
+    for column, card in enumerate(found):
+        x = column / columns
+        axes = figure.add_axes((x + left, top - 0.95 * height, 0.36 / columns, 0.76 * height))
+        axes.imshow(card.image, interpolation="lanczos")
+        axes.set_axis_off()
+        axes.set_anchor("NW")
+        words = figure.add_axes((x + 0.43 / columns, top - 0.95 * height, 0.55 / columns, 0.76 * height))
+        _words(words, card, theme)
+
+
+def _words(axes: Axes, card: Card, theme: Theme) -> None:
+    axes.set_axis_off()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    for y, text, colour, bold in _lines(card, theme):
+        weight = "bold" if bold else "normal"
+        axes.text(0, y, text, color=colour, fontsize=7.6, fontweight=weight, fontfamily=FONT, va="top")
+
+
+def _lines(card: Card, theme: Theme) -> Iterator[tuple[float, str, str, bool]]:
+    for start, heading, answers in ((1.0, "before", card.base), (0.48, "after", card.edited)):
+        yield start, heading, theme.muted, True
+        for rank, answer in enumerate(answers):
+            mark = "✓" if answer.correct else "✗"
+            text = textwrap.shorten(answer.caption, 30, placeholder="…")
+            colour = theme.good if answer.correct else theme.accent
+            yield start - 0.12 * (rank + 1), f"{mark} {text}  {answer.score:.2f}", colour, rank == 0

@@ -1,0 +1,80 @@
+"""Numbers and terms as people read them; one form for one thing, in page, terminal and notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+METRIC_NAMES = {
+    "forget_accuracy": "Target recognised",
+    "forget_accuracy_top5": "Target among the top 5",
+    "retain_accuracy": "Others recognised",
+    "near_twin_accuracy": "Near-twin recognised",
+    "general_accuracy": "Other domains recognised",
+    "retrieval_agreement": "Same top caption as the base",
+    "membership_auc": "Told from strangers (AUC)",
+    "privacy_leakage": "Privacy leakage",
+}
+METRIC_NOTES = {
+    "forget_accuracy": "zero-shot accuracy on the target's unseen images, over all names; wanted: 0",
+    "forget_accuracy_top5": "the same, the target's name among the five best",
+    "retain_accuracy": "average over everybody else, each counted alike",
+    "near_twin_accuracy": "the one who differs from the target in a single feature",
+    "general_accuracy": "data of another kind than the target's",
+    "retrieval_agreement": "share of the others' images that keep their best caption",
+    "membership_auc": "1.00 known, 0.50 like a stranger; far below 0.50 gives the deletion away",
+    "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
+}
+STOP_REASONS = {
+    "target_met": "the target was forgotten with retention above its floor",
+    "retain_floor": "the target was forgotten, but retention fell below its floor",
+    "no_gain": "a further round, or want of further components, brought nothing",
+    "max_rounds": "the bound on rounds was reached",
+}
+AUC_IN_A_LINE = (
+    "AUC: take one image of the target and one of somebody the model has never seen; the chance that the target's "
+    "ties more strongly to the target's name. 1.00 means the model knows the target, 0.50 that it is a stranger "
+    "like any other, and far below 0.50 that the deletion itself can be noticed."
+)
+
+
+def percent(share: float) -> str:
+    """``0.985`` as ``98.5 %``; whole numbers without decimals."""
+    text = f"{100.0 * share:.1f}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def points(share: float, signed: bool = True) -> str:
+    """A difference of shares in percentage points, with a true minus sign."""
+    value = round(100.0 * share, 2)
+    value = value + 0.0 if value else 0.0
+    number = f"{abs(value):.2f}".rstrip("0").rstrip(".")
+    sign = ("−" if value < 0 else "+" if value > 0 else "±") if signed else ""
+    return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
+
+
+def auc_text(value: float) -> str:
+    """An AUC."""
+    return f"{value:.2f}"
+
+
+def metric_text(metric: str, value: float) -> str:
+    """The value of a metric in its own unit."""
+    if metric == "membership_auc":
+        return auc_text(value)
+    if metric == "privacy_leakage":
+        return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"
+    return percent(value)
+
+
+def interval_text(metric: str, low: float, high: float) -> str:
+    """The 95 % interval of a metric, units left to the value."""
+    if metric == "membership_auc":
+        return f"{low:.2f} to {high:.2f}"
+    if metric == "privacy_leakage":
+        return f"{low:+.0f} to {high:+.0f}".replace("-", "−")
+    return f"{100.0 * low:.1f} to {100.0 * high:.1f}"
+
+
+def and_list(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

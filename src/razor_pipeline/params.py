@@ -163,3 +163,29 @@ class RazorParams(Params):
     max_forget_accuracy: Share = 0.0
     auc_tolerance: Share = 0.1
     max_retain_drop: Share = 0.01
+
+
+class RelearningParams(Params):
+    """The relearning attack: full fine-tuning with Adam on a few forget images."""
+
+    images: Count = 4
+    steps: Count = 20
+    learning_rate: Positive = 1e-4
+    threshold: Share = 0.8
+
+
+class ReportingParams(Params):
+    """When the report calls a target forgotten, and what it counts as a cost; shares of 0 to 1.
+
+    Forgotten: every edited model, quantized ones included, recognises the target's test images at most
+    ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost: forgotten, but
+    a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion itself shows.
+    """
+
+    max_forget_accuracy: Share = 0.03
+    max_membership_auc: Share = 0.6
+    min_membership_auc: Share = 0.35
+    max_retain_drop: Share = 0.01
+    max_near_twin_drop: Share = 0.02
+    max_general_drop: Share = 0.005
+    max_quantized_retain_drop: Share = 0.005

@@ -1,4 +1,4 @@
-"""A finished run's outputs: photographs, people and component names from real code, measured numbers made up."""
+"""Outputs of a finished run: photographs and component names from real code, numbers made up."""
 
 from __future__ import annotations
 
@@ -45,29 +45,59 @@ def component_scores(granularity: str = "matrix") -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for c in components:
         boost = math.exp(0.25 * c.layer + (0.8 if ".v" in c.name or "mlp" in c.name else 0.0))
-        theta, forget, cosine = 10.0, 0.2 * boost * float(rng.lognormal(0, 0.4)), float(rng.uniform(-0.2, 0.6))
+        theta, forget, cosine = (
+            10.0,
+            0.2 * boost * float(rng.lognormal(0, 0.4)),
+            float(rng.uniform(-0.2, 0.6)),
+        )
         phi = ratio_aware_score(forget, theta, cosine, 0.5, 1e-8)
-        row = {"component": c.name, "kind": c.kind, "tower": c.tower, "layer": c.layer, "weights": c.numel(parameters)}
-        rows.append(row | {"theta_norm": theta, "forget_norm": forget, "retain_norm": 1.0, "cosine": cosine, "score": phi})
+        row = {
+            "component": c.name,
+            "kind": c.kind,
+            "tower": c.tower,
+            "layer": c.layer,
+            "weights": c.numel(parameters),
+        }
+        rows.append(
+            row
+            | {"theta_norm": theta, "forget_norm": forget, "retain_norm": 1.0, "cosine": cosine, "score": phi}
+        )
     table = pd.DataFrame(rows).sort_values("score", ascending=False, ignore_index=True)
     return table.assign(rank=range(len(table)))
 
 
 def edit_trace() -> pd.DataFrame:
     """A search that brackets, bisects and is followed by four corrective steps."""
-    searched = [(0.02, 0.93, 0.994), (0.04, 0.41, 0.978), (0.028, 0.74, 0.991), (0.034, 0.55, 0.986), (0.037, 0.49, 0.983)]
+    searched = [
+        (0.02, 0.93, 0.994),
+        (0.04, 0.41, 0.978),
+        (0.028, 0.74, 0.991),
+        (0.034, 0.55, 0.986),
+        (0.037, 0.49, 0.983),
+    ]
     rows = [("base", 0.0, 1.0, 0.996, 1.0), *(("search", s, a, r, 0.0) for s, a, r in searched)]
-    rows += [("zero_step", 0.0, 0.49, 0.983, 0.0), ("repair", 0.01, 0.53, 0.990, 0.0), ("repair", 0.01, 0.51, 0.995, 0.0)]
+    rows += [
+        ("zero_step", 0.0, 0.49, 0.983, 0.0),
+        ("repair", 0.01, 0.53, 0.990, 0.0),
+        ("repair", 0.01, 0.51, 0.995, 0.0),
+    ]
     rows += [("repair", 0.01, 0.46, 0.994, 0.0)]
-    frame = pd.DataFrame(rows, columns=["stage", "step_size", "knowledge_auc", "retain_accuracy", "forget_accuracy"])
-    extra = {"step": range(len(frame)), "round": 0, "retain_margin": 0.1, "kept": [i == 8 for i in range(len(frame))]}
+    frame = pd.DataFrame(
+        rows, columns=["stage", "step_size", "knowledge_auc", "retain_accuracy", "forget_accuracy"]
+    )
+    extra = {
+        "step": range(len(frame)),
+        "round": 0,
+        "retain_margin": 0.1,
+        "kept": [i == 8 for i in range(len(frame))],
+    }
     return frame.assign(**extra)
 
 
 def metrics(
     edited_forget: int = 0, edited_auc: float = 0.52, edited_retain: float = 0.9929, base_forget: int = 16
 ) -> pd.DataFrame:
-    """Figures of all models; the arguments make good and bad outcomes. Of the target there are 16 test images."""
+    """Figures of all models; the arguments make good and bad outcomes of 16 test images."""
     rows: list[dict[str, Any]] = []
     outcomes = {"base": (base_forget, 1.0, 0.9945), "edited": (edited_forget, edited_auc, edited_retain)}
     for scheme in ("int8", "int4"):
@@ -77,7 +107,9 @@ def metrics(
     for model, (hits, auc, retain) in outcomes.items():
         found = share(np.arange(16) < hits)
         rows.append({"model": model, "metric": "forget_accuracy", **vars(found)})
-        rows.append({"model": model, "metric": "forget_accuracy_top5", **vars(share(np.arange(16) < max(hits, 1)))})
+        rows.append(
+            {"model": model, "metric": "forget_accuracy_top5", **vars(share(np.arange(16) < max(hits, 1)))}
+        )
         agreement = 1.0 if model.endswith("base") else 0.9961
         values = {
             "retain_accuracy": (retain, 0.004, 752),
@@ -90,7 +122,16 @@ def metrics(
             low, high = max(0.0, value - half), min(1.0, value + half)
             rows.append({"model": model, "metric": metric, "value": value, "low": low, "high": high, "n": n})
         leak = [200.0 * (x - 0.5) for x in (auc, max(0.0, auc - 0.05), min(1.0, auc + 0.05))]
-        rows.append({"model": model, "metric": "privacy_leakage", "value": leak[0], "low": leak[1], "high": leak[2], "n": 252})
+        rows.append(
+            {
+                "model": model,
+                "metric": "privacy_leakage",
+                "value": leak[0],
+                "low": leak[1],
+                "high": leak[2],
+                "n": 252,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -139,8 +180,13 @@ def edit_report(granularity: str = "matrix") -> dict[str, Any]:
 
 def run_record(**changes: Any) -> RunRecord:
     """The whole run; ``changes`` replace fields."""
-    manifest = {"method": "razor", "family": "clip", "seed": 0, "base": {"id": "data/01_raw/zoo/clip", "revision": None}}
-    manifest["base"]["sha256"] = "3f9a" * 16  # type: ignore[index]
+    manifest = {
+        "method": "razor",
+        "family": "clip",
+        "seed": 0,
+        "base_model": {"id": "data/01_raw/zoo/clip", "revision": None},
+    }
+    manifest["base_model"]["sha256"] = "3f9a" * 16  # type: ignore[index]
     fields: dict[str, Any] = {
         "metrics": metrics(),
         "component_scores": component_scores(),

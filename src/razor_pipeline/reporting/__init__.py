@@ -1,1 +1,4 @@
-"""What a person sees: the summary, the verdict, the figures and the page. Pure: frames in, bytes, text or dicts out."""
+"""What a person sees: summary, verdict, figures, page, closing table.
+
+Pure: frames in, bytes, text or dicts out. Nothing here reads or writes a file.
+"""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
@@ -10,7 +12,9 @@ from razor_pipeline.params import RazorParams
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
 
 
-def search_curve(trace: pd.DataFrame, razor: RazorParams, theme: Theme = LIGHT, narrow: bool = False) -> bytes:
+def search_curve(
+    trace: pd.DataFrame, razor: RazorParams, theme: Theme = LIGHT, narrow: bool = False
+) -> bytes:
     """Draw the step search and the corrective steps, all on the validation split.
 
     Args:
@@ -31,7 +35,7 @@ def search_curve(trace: pd.DataFrame, razor: RazorParams, theme: Theme = LIGHT, 
 
 
 def chosen_step(trace: pd.DataFrame, measure: str, goal: float) -> float | None:
-    """The step that the first round took: the smallest tried one that met the goal, else the largest tried."""
+    """The step of the first round: the smallest tried one that met the goal, else the largest."""
     tried = trace[(trace["stage"] == "search") & (trace["round"] == trace["round"].min())]
     if tried.empty:
         return None
@@ -49,13 +53,26 @@ def _against_step(axes: Axes, trace: pd.DataFrame, razor: RazorParams, theme: Th
         return
     for index, (_, part) in enumerate(tried.groupby("round")):
         ordered = part.sort_values("step_size")
-        style = {"color": theme.good, "alpha": 1.0 if index == 0 else 0.45, "linewidth": 1.8, "zorder": 3}
+        style: dict[str, Any] = {
+            "color": theme.good,
+            "alpha": 1.0 if index == 0 else 0.45,
+            "linewidth": 1.8,
+            "zorder": 3,
+        }
         axes.plot(ordered["step_size"], ordered[measure], "o-", markersize=5.5, **style)
     _goal(axes, goal, razor, theme, horizontal=True)
     step = chosen_step(trace, measure, goal)
     row = tried[tried["step_size"] == step].iloc[0]
     late = float(row["step_size"]) > float(tried["step_size"].min())
-    axes.plot(row["step_size"], row[measure], "D", color=theme.accent, markersize=9, zorder=5, markeredgecolor=theme.paper)
+    axes.plot(
+        row["step_size"],
+        row[measure],
+        "D",
+        color=theme.accent,
+        markersize=9,
+        zorder=5,
+        markeredgecolor=theme.paper,
+    )
     _label(axes, (row["step_size"], row[measure]), f"chosen: {step:.3g}", theme, (-9, -9) if late else (9, 9))
     axes.set_xscale("log")
     axes.set_xticks(sorted({float(tried["step_size"].min()), float(tried["step_size"].max())}))
@@ -67,20 +84,49 @@ def _against_step(axes: Axes, trace: pd.DataFrame, razor: RazorParams, theme: Th
 
 
 def _against_retention(axes: Axes, trace: pd.DataFrame, razor: RazorParams, theme: Theme) -> None:
-    dress(axes, theme, "Forget against retain", "knowledge AUC (left: forgotten)", "others recognised, validation")
+    dress(
+        axes,
+        theme,
+        "Forget against retain",
+        "knowledge AUC (left: forgotten)",
+        "others recognised, validation",
+    )
     base, search = trace[trace["stage"] == "base"], trace[trace["stage"] == "search"]
     path = trace[trace["stage"].isin(["zero_step", "repair"])]
-    axes.scatter(search["knowledge_auc"], search["retain_accuracy"], s=30, color=theme.muted, alpha=0.7, label="tried")
+    axes.scatter(
+        search["knowledge_auc"], search["retain_accuracy"], s=30, color=theme.muted, alpha=0.7, label="tried"
+    )
     axes.plot(path["knowledge_auc"], path["retain_accuracy"], "-", color=theme.good, linewidth=1.6, zorder=3)
     repair, zero = path[path["stage"] == "repair"], path[path["stage"] == "zero_step"]
-    axes.scatter(repair["knowledge_auc"], repair["retain_accuracy"], s=34, color=theme.good, zorder=4, label="corrective")
     axes.scatter(
-        zero["knowledge_auc"], zero["retain_accuracy"], s=70, marker="D", color=theme.accent, zorder=5, label="zero-step"
+        repair["knowledge_auc"],
+        repair["retain_accuracy"],
+        s=34,
+        color=theme.good,
+        zorder=4,
+        label="corrective",
     )
-    axes.scatter(base["knowledge_auc"], base["retain_accuracy"], s=70, marker="s", color=theme.ink, zorder=4, label="base")
+    axes.scatter(
+        zero["knowledge_auc"],
+        zero["retain_accuracy"],
+        s=70,
+        marker="D",
+        color=theme.accent,
+        zorder=5,
+        label="zero-step",
+    )
+    axes.scatter(
+        base["knowledge_auc"],
+        base["retain_accuracy"],
+        s=70,
+        marker="s",
+        color=theme.ink,
+        zorder=4,
+        label="base",
+    )
     if "kept" in trace:
         kept = trace[trace["kept"].astype(bool)]
-        style = {"facecolors": "none", "edgecolors": theme.ink, "linewidths": 1.6}
+        style: dict[str, Any] = {"facecolors": "none", "edgecolors": theme.ink, "linewidths": 1.6}
         axes.scatter(kept["knowledge_auc"], kept["retain_accuracy"], s=190, zorder=6, label="kept", **style)
     _goal(axes, razor.search.goal, razor, theme, horizontal=False)
     axes.set_xlim(-0.04, 1.08)
@@ -100,20 +146,34 @@ def _goal(axes: Axes, goal: float, razor: RazorParams, theme: Theme, horizontal:
     if razor.search.measure == "forget_accuracy" and not horizontal:
         return
     if razor.search.measure == "knowledge_auc":
-        band(goal - razor.auc_tolerance, goal + razor.auc_tolerance, color=theme.accent, alpha=0.10, linewidth=0)
+        band(
+            goal - razor.auc_tolerance,
+            goal + razor.auc_tolerance,
+            color=theme.accent,
+            alpha=0.10,
+            linewidth=0,
+        )
     line(goal, color=theme.accent, linewidth=1.4, linestyle=(0, (4, 3)), zorder=2)
     if horizontal:
-        text = {"color": theme.accent, "fontsize": 8.5, "fontfamily": FONT}
+        text: dict[str, Any] = {"color": theme.accent, "fontsize": 8.5, "fontfamily": FONT}
         axes.text(0.015, goal + 0.015, f"goal {goal:g}", transform=axes.get_yaxis_transform(), **text)
 
 
 def _label(axes: Axes, at: tuple[float, float], text: str, theme: Theme, offset: tuple[float, float]) -> None:
     """Beside the point, on the side that a falling curve leaves free."""
     side, edge = ("left", "bottom") if offset[0] > 0 else ("right", "top")
-    style = {"color": theme.ink, "fontsize": 9.5, "fontweight": "bold", "fontfamily": FONT, "zorder": 6}
+    style: dict[str, Any] = {
+        "color": theme.ink,
+        "fontsize": 9.5,
+        "fontweight": "bold",
+        "fontfamily": FONT,
+        "zorder": 6,
+    }
     axes.annotate(text, at, xytext=offset, textcoords="offset points", ha=side, va=edge, **style)
 
 
 def _legend(axes: Axes, theme: Theme) -> None:
-    legend = axes.legend(fontsize=8.5, loc="best", facecolor=theme.paper, edgecolor=theme.line, labelcolor=theme.ink)
+    legend = axes.legend(
+        fontsize=8.5, loc="best", facecolor=theme.paper, edgecolor=theme.line, labelcolor=theme.ink
+    )
     legend.set_zorder(8)

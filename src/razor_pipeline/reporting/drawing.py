@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 FONT = "DejaVu Sans"  # ships with matplotlib: the same picture on every machine
 DPI = 160
@@ -64,15 +67,19 @@ DARK = Theme(
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
     """An empty figure of a size in inches."""
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    figure = Figure(
+        figsize=(width, height),
+        dpi=DPI,
+        facecolor=theme.paper,
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+    )
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
     return figure
 
 
 def dress(axes: Axes, theme: Theme, title: str = "", x: str = "", y: str = "") -> None:
     """Title, labels, quiet frame."""
-    text = {"fontfamily": FONT, "color": theme.ink}
+    text: dict[str, Any] = {"fontfamily": FONT, "color": theme.ink}
     axes.set_facecolor(theme.paper)
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold", pad=10, **text)
     axes.set_xlabel(x, fontsize=9.5, **text)
@@ -89,8 +96,13 @@ def say(axes: Axes, text: str, theme: Theme) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", color=theme.muted, fontsize=10, fontfamily=FONT)
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes every time."""
+def png(figure: Figure, colours: int | None = 256) -> bytes:
+    """The figure as PNG, the same bytes every time; a palette of so many colours, or None for photographs."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
-    return buffer.getvalue()
+    if colours is None:
+        return buffer.getvalue()
+    image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    image.save(small, format="PNG", optimize=True)
+    return small.getvalue()

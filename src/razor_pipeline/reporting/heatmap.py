@@ -1,4 +1,4 @@
-"""The heat map of scores: components within a layer x layers, one panel per tower, edited components outlined."""
+"""The heat map of scores: components of a layer x layers, a panel per tower, edited ones framed."""
 
 from __future__ import annotations
 
@@ -97,8 +97,9 @@ def _panel(
         spine.set_visible(False)
     place = {str(name): i for i, name in enumerate(grid.index)}
     column = {int(layer): i for i, layer in enumerate(grid.columns)}
-    for row in scores[(scores["tower"] == tower) & scores["component"].isin(list(edited))].itertuples():
-        _outline(axes, column[int(row.layer)], place[row_name(str(row.component))], theme)
+    mine = scores[(scores["tower"] == tower) & scores["component"].isin(list(edited))]
+    for name, layer in zip(mine["component"], mine["layer"], strict=True):
+        _outline(axes, column[int(layer)], place[row_name(str(name))], theme)
 
 
 def _outline(axes: Axes, x: int, y: int, theme: Theme) -> None:
@@ -113,7 +114,7 @@ def _legend(figure: Figure, axes: list[Axes], norm: Normalize, theme: Theme) -> 
         ScalarMappable(norm, theme.colormap), ax=axes, location="bottom", aspect=45, pad=0.02, shrink=0.9
     )
     bar.set_label(
-        "score φ: leverage on forgetting × safety for the rest   (framed: edited)",
+        "score φ: leverage on forgetting x safety for the rest   (framed: edited)",
         fontsize=8.5 if len(axes) > 1 else 8,
         color=theme.ink,
         fontfamily=FONT,
@@ -122,4 +123,4 @@ def _legend(figure: Figure, axes: list[Axes], norm: Normalize, theme: Theme) -> 
     bar.set_ticks([0.0, norm.vmax / 4, norm.vmax] if norm.vmax else [0.0])
     bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
     bar.ax.tick_params(colors=theme.muted, labelcolor=theme.ink, labelsize=8.5, length=3)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

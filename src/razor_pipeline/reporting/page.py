@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, readable on a phone and in the dark; scripts and requests are forbidden in it."""
+"""report.html: one self-contained page, readable on a phone and in the dark; it runs and loads nothing."""
 
 from __future__ import annotations
 
@@ -36,11 +36,15 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         razor: goal and tolerance, drawn in the curve.
     """
     loader = PackageLoader("razor_pipeline", "reporting")
-    pages = Environment(loader=loader, autoescape=select_autoescape(["j2", "html"]), undefined=StrictUndefined)
+    pages = Environment(
+        loader=loader, autoescape=select_autoescape(["j2", "html"]), undefined=StrictUndefined
+    )
     pages.filters |= {"percent": wording.percent, "data_uri": _data_uri}
     edited = list(run.edit_report["components"])
     figures = {
-        "heatmap": _variants(lambda theme, narrow: score_heatmap(run.component_scores, edited, theme, narrow)),
+        "heatmap": _variants(
+            lambda theme, narrow: score_heatmap(run.component_scores, edited, theme, narrow)
+        ),
         "curve": _variants(lambda theme, narrow: search_curve(run.edit_trace, razor, theme, narrow)),
     }
     return pages.get_template("report.html.j2").render(
@@ -89,21 +93,23 @@ def _variants(draw: Draw) -> dict[str, bytes]:
 
 def _asked(run: RunRecord) -> list[tuple[str, str]]:
     """What was asked, of which model, with which data."""
-    base = run.manifest.get("base") or {}
+    base = run.manifest.get("base_model") or {}
     revision = f", revision {base['revision']}" if base.get("revision") else ""
     forget, retain = (run.samples[run.samples["role"] == role] for role in ("forget", "retain"))
     counts = {split: int((forget["split"] == split).sum()) for split in ("edit", "validation", "test")}
-    rows = [
+    return [
         ("Forget", wording.and_list(run.targets)),
         ("Keep", f"{retain.drop_duplicates(['domain', 'label', 'style']).shape[0]} other concepts"),
         ("Base model", f"{base.get('id') or 'not recorded'}{revision}"),
         ("Base sha256", str(base.get("sha256") or "not recorded")),
         ("Method", str(run.manifest.get("method", "not recorded"))),
         ("Scenario, seed", f"{run.scenario}, {run.seed}"),
-        ("Target images", f"{counts['edit']} to edit, {counts['validation']} to choose the step, {counts['test']} to test"),
+        (
+            "Target images",
+            f"{counts['edit']} to edit, {counts['validation']} to choose the step, {counts['test']} to test",
+        ),
         ("Retain images", f"{len(retain)}, of which {int((retain['split'] == 'test').sum())} to test"),
     ]
-    return rows
 
 
 def _tiles(run: RunRecord) -> list[dict[str, Any]]:
@@ -136,18 +142,20 @@ def _columns(run: RunRecord) -> list[tuple[str, str]]:
 def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
     rows = []
     for metric in METRICS:
-        cells = []
-        for model, heading in _columns(run):
-            e = run.estimate(model, metric)
-            cell = {"heading": heading, "value": "", "interval": "", "n": 0}
-            if e is not None:
-                interval = wording.interval_text(metric, e["low"], e["high"])
-                cell |= {"value": wording.metric_text(metric, e["value"]), "interval": interval, "n": int(e["n"])}
-            cells.append(cell)
-        if any(cell["value"] for cell in cells):
+        counts = run.metrics.loc[run.metrics["metric"] == metric, "n"]
+        if not counts.empty:
+            cells = [_cell(run, model, heading, metric) for model, heading in _columns(run)]
             name, note = wording.METRIC_NAMES[metric], wording.METRIC_NOTES[metric]
-            rows.append({"key": metric, "name": name, "note": note, "cells": cells, "n": max(c["n"] for c in cells)})
+            rows.append({"name": name, "note": note, "cells": cells, "n": int(counts.max())})
     return rows
+
+
+def _cell(run: RunRecord, model: str, heading: str, metric: str) -> dict[str, str]:
+    found = run.estimate(model, metric)
+    if found is None:
+        return {"heading": heading, "value": "", "interval": ""}
+    interval = wording.interval_text(metric, found["low"], found["high"])
+    return {"heading": heading, "value": wording.metric_text(metric, found["value"]), "interval": interval}
 
 
 def _groups(run: RunRecord) -> list[dict[str, Any]]:
@@ -176,5 +184,15 @@ def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
         "goal": razor.search.goal,
         "tolerance": razor.auc_tolerance,
         "measure": razor.search.measure,
-        "bins": run.quantization.to_dict("records"),
+        "bins": [_scheme_text(row) for row in run.quantization.to_dict("records")],
     }
+
+
+def _scheme_text(row: dict[Any, Any]) -> tuple[str, str]:
+    """What a quantization scheme did to the edit; nf4 has no even bins to count."""
+    size, share = f"{row['mb']:.1f} MB", row["changed_bin_share"]
+    if share is None or share != share:
+        return str(row["scheme"]), size
+    return str(
+        row["scheme"]
+    ), f"{size}; {wording.percent(share)} of the edited weights round to another value than the base's"

@@ -6,6 +6,7 @@ import io
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -78,12 +79,16 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
         ids = list(dict.fromkeys(predictions.loc[predictions["group"] == group, "sample_id"]))
         for sample_id in ids[:per_group]:
             if sample_id not in rows:
-                raise ValueError(f"predictions name the sample '{sample_id}', which samples lack; run evaluation again")
+                raise ValueError(
+                    f"predictions name the sample '{sample_id}', which samples lack; run evaluation again"
+                )
             row = rows[sample_id]
             own = predictions[(predictions["sample_id"] == sample_id) & (predictions["group"] == group)]
             correct = right[(row["domain"], row["label"], row["style"])]
             before, after = (_answers(own[own["model"] == model], correct) for model in ("base", "edited"))
-            found.append(Card(group, row["label"], row["style"], _thumbnail(row["image_bytes"]), before, after))
+            found.append(
+                Card(group, row["label"], row["style"], _thumbnail(row["image_bytes"]), before, after)
+            )
     return found
 
 
@@ -115,13 +120,13 @@ def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
     for place, group in enumerate(groups):
         own = [card for card in found if card.group == group]
         _row(figure, own, (place, len(groups), columns), theme)
-    return png(figure)
+    return png(figure, colours=None)
 
 
 def _row(figure: Figure, found: list[Card], where: tuple[int, int, int], theme: Theme) -> None:
     place, rows, columns = where
     top, height = 1.0 - place / rows, 1.0 / rows
-    text = {"fontfamily": FONT, "va": "top"}
+    text: dict[str, Any] = {"fontfamily": FONT, "va": "top"}
     heading = f"{GROUPS[found[0].group]}: {GROUP_NOTES[found[0].group]}"
     left = 0.05 / columns
     figure.text(left, top - 0.05 * height, heading, color=theme.ink, fontsize=11, fontweight="bold", **text)

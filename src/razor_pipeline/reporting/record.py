@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from razor_pipeline.core.weight_edit import WeightEdit
+
 METRICS = (
     "forget_accuracy",
     "forget_accuracy_top5",
@@ -52,6 +54,13 @@ class RunRecord:
     seed: int
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, edit: WeightEdit, **outputs: Any) -> RunRecord:
+        """From the weight edit and the other fields."""
+        tensors = [*edit.before.values(), *edit.after.values()]
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return cls(manifest=edit.manifest, delta_bytes=size, **outputs)
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Labels that were to be forgotten."""
@@ -74,7 +83,12 @@ class RunRecord:
         if rows.empty:
             return None
         row = rows.iloc[0]
-        return {"value": float(row["value"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
+        return {
+            "value": float(row["value"]),
+            "low": float(row["low"]),
+            "high": float(row["high"]),
+            "n": int(row["n"]),
+        }
 
     def value(self, model: str, metric: str) -> float | None:
         """Just the value."""

@@ -34,18 +34,22 @@ def summarise(run: RunRecord, verdict: Verdict) -> dict[str, Any]:
 
 
 def _metrics(run: RunRecord) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for model in ("base", "edited"):
         for metric in METRICS:
             estimate = run.estimate(model, metric)
             if estimate is not None:
                 key = f"{model}_{metric}"
-                found |= {key: estimate["value"], f"{key}_low": estimate["low"], f"{key}_high": estimate["high"]}
+                found |= {
+                    key: estimate["value"],
+                    f"{key}_low": estimate["low"],
+                    f"{key}_high": estimate["high"],
+                }
     return found
 
 
 def _quantized(run: RunRecord) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
     for scheme in run.schemes:
         for state in ("base", "edited"):
             for metric in METRICS:
@@ -53,6 +57,8 @@ def _quantized(run: RunRecord) -> dict[str, float]:
                 if value is not None:
                     found[f"quantized.{scheme}.{state}_{metric}"] = value
     for row in run.quantization.to_dict("records"):
-        found[f"quantized.{row['scheme']}.changed_bin_share"] = float(row["changed_bin_share"])
-        found[f"quantized.{row['scheme']}.mb"] = float(row["mb"])
+        scheme, share = row["scheme"], row["changed_bin_share"]
+        if share is not None and share == share:  # nf4 has no even bins to count
+            found[f"quantized.{scheme}.changed_bin_share"] = float(share)
+        found[f"quantized.{scheme}.mb"] = float(row["mb"])
     return found

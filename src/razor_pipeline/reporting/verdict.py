@@ -39,6 +39,7 @@ class Check:
         limit: the limit as text.
         passed: whether it holds.
         forgetting: it decides whether the target counts as forgotten; the others decide on the cost.
+        finding: a failure as a clause of the verdict's sentence; empty where the sentence says it anyway.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Check:
     limit: str
     passed: bool
     forgetting: bool
+    finding: str
 
 
 @dataclass(frozen=True)
@@ -79,35 +81,60 @@ def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
 
 
 def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
-    models = {"edited": "the edited model"} | {f"{s}_edited": f"the edited model in {s}" for s in run.schemes}
-    found: list[Check | None] = []
-    for model, words in models.items():
-        name = f"Target recognised by {words}"
-        found.append(_at_most(name, run.value(model, "forget_accuracy"), limits.max_forget_accuracy))
+    models = [("edited", "Target recognised", "")]
+    models += [
+        (f"{scheme}_edited", f"Target recognised, {scheme}", f"in {scheme} it recognises")
+        for scheme in run.schemes
+    ]
+    found = [_recognised(run, model, name, finding, limits) for model, name, finding in models]
     auc = run.value("edited", "membership_auc")
-    if auc is not None:
-        passed = auc <= limits.max_membership_auc + ROUNDING
-        limit = f"at most {auc_text(limits.max_membership_auc)}"
-        found.append(Check("Target told from strangers (AUC)", auc_text(auc), limit, passed, True))
-        passed = auc >= limits.min_membership_auc - ROUNDING
-        limit = f"at least {auc_text(limits.min_membership_auc)}"
-        found.append(Check("Deletion leaves no hole of its own (AUC)", auc_text(auc), limit, passed, False))
-    return found
+    if auc is None:
+        return found
+    text = auc_text(auc)
+    most, least = limits.max_membership_auc, limits.min_membership_auc
+    known = f"it still ties the target's images to the name more than strangers' (AUC {text})"
+    hole = f"the target's images look less familiar than strangers' (AUC {text}): the deletion shows"
+    return [
+        *found,
+        Check(
+            "Target told from strangers",
+            f"AUC {text}",
+            f"at most {auc_text(most)}",
+            auc <= most + ROUNDING,
+            True,
+            known,
+        ),
+        Check(
+            "Deletion not noticeable",
+            f"AUC {text}",
+            f"at least {auc_text(least)}",
+            auc >= least - ROUNDING,
+            False,
+            hole,
+        ),
+    ]
 
 
-def _at_most(name: str, value: float | None, limit: float) -> Check | None:
+def _recognised(run: RunRecord, model: str, name: str, finding: str, limits: ReportingParams) -> Check | None:
+    value, limit = run.value(model, "forget_accuracy"), limits.max_forget_accuracy
     if value is None:
         return None
-    return Check(name, percent(value), f"at most {percent(limit)}", value <= limit + ROUNDING, True)
+    clause = f"{finding} the target on {percent(value)}" if finding else ""
+    return Check(name, percent(value), f"at most {percent(limit)}", value <= limit + ROUNDING, True, clause)
 
 
 def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
     pairs = [
-        ("Others of the same kind", "", "retain_accuracy", limits.max_retain_drop),
-        ("Near-twin", "", "near_twin_accuracy", limits.max_near_twin_drop),
-        ("Other domains", "", "general_accuracy", limits.max_general_drop),
+        ("Others recognised", "", "retain_accuracy", limits.max_retain_drop),
+        ("Near-twin recognised", "", "near_twin_accuracy", limits.max_near_twin_drop),
+        ("Other domains recognised", "", "general_accuracy", limits.max_general_drop),
         *(
-            (f"Others of the same kind, {scheme}", f"{scheme}_", "retain_accuracy", limits.max_quantized_retain_drop)
+            (
+                f"Others recognised, {scheme}",
+                f"{scheme}_",
+                "retain_accuracy",
+                limits.max_quantized_retain_drop,
+            )
             for scheme in run.schemes
         ),
     ]
@@ -118,34 +145,48 @@ def _drop(run: RunRecord, name: str, prefix: str, metric: str, limit: float) -> 
     before, after = run.value(f"{prefix}base", metric), run.value(f"{prefix}edited", metric)
     if before is None or after is None:
         return None
-    measured = f"{points(after - before)} ({percent(before)} → {percent(after)})"
-    return Check(name, measured, f"a drop of at most {points(limit, signed=False)}", before - after <= limit + ROUNDING, False)
+    subject = name.replace(" recognised", "")
+    moved = f"{percent(before)} → {percent(after)}"
+    measured = f"{points(after - before)} ({moved})"
+    finding = f"{subject[0].lower()}{subject[1:]}: {moved}"
+    passed = before - after <= limit + ROUNDING
+    return Check(name, measured, f"drop of at most {points(limit, signed=False)}", passed, False, finding)
 
 
 def _sentence(run: RunRecord, kind: Kind, checks: tuple[Check, ...]) -> str:
     who = and_list(run.targets)
     before, after = run.estimate("base", "forget_accuracy"), run.estimate("edited", "forget_accuracy")
     if before is None or after is None:
-        raise ValueError("metrics lack forget_accuracy of the base or the edited model; run the evaluation again")
+        raise ValueError(
+            "metrics lack forget_accuracy of the base or the edited model; run the evaluation again"
+        )
+    images = f"{after['n']:.0f} test image{'' if after['n'] == 1 else 's'}"
     if kind is Kind.NO_BASELINE:
         return (
-            f"The base model recognises {who} on {percent(before['value'])} of {before['n']:.0f} test images: "
+            f"The base model recognises {who} on {percent(before['value'])} of {images}: "
             "it did not know the target, so this run proves nothing about forgetting."
         )
-    seen = (
-        f"The edited model recognises {who} on {percent(after['value'])} of {after['n']:.0f} test images, "
-        f"the base model on {percent(before['value'])}"
-    )
-    failed = [f"{check.name[0].lower()}{check.name[1:]}: {check.measured}" for check in checks if not check.passed]
+    still = "still " if kind is Kind.NOT_FORGOTTEN and after["value"] > 0.0 else ""
+    seen = f"The edited model {still}recognises {who} on {percent(after['value'])} of {images}"
+    seen += f" (base model: {percent(before['value'])})"
+    decisive = [check for check in checks if check.forgetting or kind is not Kind.NOT_FORGOTTEN]
+    findings = _findings([check for check in decisive if not check.passed])
     if kind is Kind.FORGOTTEN:
-        return f"{seen}; {_kept(run)}."
+        return f"{seen}, and {_kept(run)}."
     if kind is Kind.AT_A_COST:
-        return f"{seen}. The cost beyond the limits: {'; '.join(failed)}."
-    return f"{seen}. What stands against it: {'; '.join(failed)}."
+        return f"{seen}. What it cost beyond the limits: {'; '.join(findings)}."
+    return f"{seen}; {'; '.join(findings)}." if findings else f"{seen}."
+
+
+def _findings(failed: list[Check]) -> list[str]:
+    """Clauses of the failed checks; that of a quantized model only where the unquantized one passed."""
+    names = {check.name for check in failed}
+    telling = [check for check in failed if "," not in check.name or check.name.split(",")[0] not in names]
+    return [check.finding for check in telling if check.finding]
 
 
 def _kept(run: RunRecord) -> str:
     before, after = run.value("base", "retain_accuracy"), run.value("edited", "retain_accuracy")
     if before is None or after is None:
         return "nothing else was measured"
-    return f"it recognises the others on {percent(after)}, where the base had {percent(before)}"
+    return f"the others on {percent(after)} (base model: {percent(before)})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
 METRIC_NAMES = {
     "forget_accuracy": "Target recognised",
     "forget_accuracy_top5": "Target among the top 5",
@@ -31,16 +33,16 @@ STOP_REASONS = {
     "max_rounds": "the bound on rounds was reached",
 }
 AUC_IN_A_LINE = (
-    "AUC: take one image of the target and one of somebody the model has never seen; the chance that the target's "
-    "ties more strongly to the target's name. 1.00 means the model knows the target, 0.50 that it is a stranger "
-    "like any other, and far below 0.50 that the deletion itself can be noticed."
+    "AUC: take one image of the target and one of somebody the model has never seen; the chance that the "
+    "target's ties more strongly to the target's name. 1.00 means that the model knows the target, 0.50 that "
+    "it is a stranger like any other, and far below 0.50 that the deletion itself can be noticed."
 )
 
 
 def percent(share: float) -> str:
-    """``0.985`` as ``98.5 %``; whole numbers without decimals."""
+    """``0.985`` as ``98.5 %``; whole numbers without decimals, and no line break before the sign."""
     text = f"{100.0 * share:.1f}"
-    return f"{text.removesuffix('.0')} %"
+    return f"{text.removesuffix('.0')}{NO_BREAK}%"
 
 
 def points(share: float, signed: bool = True) -> str:
@@ -48,7 +50,7 @@ def points(share: float, signed: bool = True) -> str:
     value = round(100.0 * share, 2)
     value = value + 0.0 if value else 0.0
     number = f"{abs(value):.2f}".rstrip("0").rstrip(".")
-    sign = ("−" if value < 0 else "+" if value > 0 else "±") if signed else ""
+    sign = (MINUS if value < 0 else "+" if value > 0 else "±") if signed else ""
     return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
 
 
@@ -62,7 +64,7 @@ def metric_text(metric: str, value: float) -> str:
     if metric == "membership_auc":
         return auc_text(value)
     if metric == "privacy_leakage":
-        return f"{value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "0.0"
+        return f"{value:+.1f}".replace("-", MINUS) if abs(value) >= 0.05 else "0.0"
     return percent(value)
 
 
@@ -71,7 +73,7 @@ def interval_text(metric: str, low: float, high: float) -> str:
     if metric == "membership_auc":
         return f"{low:.2f} to {high:.2f}"
     if metric == "privacy_leakage":
-        return f"{low:+.0f} to {high:+.0f}".replace("-", "−")
+        return f"{low:+.0f} to {high:+.0f}".replace("-", MINUS)
     return f"{100.0 * low:.1f} to {100.0 * high:.1f}"
 
 

@@ -1,0 +1,91 @@
+"""The model card of an edited model: what was done to which model, and what that does not prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from razor_pipeline import __version__
+
+SHOWN_COMPONENTS = 32
+TASKS = {"clip": "zero-shot-image-classification"}
+
+
+def model_card(
+    origin: Mapping[str, str | None],
+    target: str | None,
+    method: str,
+    components: Sequence[str],
+    seed: int,
+    family: str = "clip",
+) -> str:
+    """README.md of an edited model, with the front matter that the Hugging Face Hub reads.
+
+    Args:
+        origin: ``id``, ``revision`` and ``sha256`` of the base model.
+        target: what was to be forgotten; None keeps the name out of a card that is to be published.
+        method: name of the unlearning method.
+        components: names of the edited components.
+        seed: of the run.
+        family: model family.
+    """
+    front = _front_matter(origin, method, family)
+    return f"---\n{front}---\n\n{_body(origin, target, method, components, seed)}"
+
+
+def _front_matter(origin: Mapping[str, str | None], method: str, family: str) -> str:
+    fields: dict[str, Any] = {"library_name": "transformers", "tags": ["machine-unlearning", method, family]}
+    if family in TASKS:
+        fields["pipeline_tag"] = TASKS[family]
+    base = origin.get("id")
+    if base and not Path(base).exists():  # a directory of this machine is no id on the hub
+        fields |= {"base_model": base, "base_model_relation": "finetune"}
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _body(
+    origin: Mapping[str, str | None], target: str | None, method: str, components: Sequence[str], seed: int
+) -> str:
+    what = f"“{_plain(target)}”" if target else "one concept"
+    rows = [
+        ("Base model", origin.get("id")),
+        ("Revision", origin.get("revision")),
+        ("sha256 of the base weights", origin.get("sha256")),
+        ("Method", f"{method}, razor_pipeline {__version__}"),
+        ("Seed", str(seed)),
+        ("Edited components", str(len(components))),
+    ]
+    table = "\n".join(f"| {name} | {_plain(value)} |" for name, value in rows if value)
+    rest = len(components) - SHOWN_COMPONENTS
+    names = ", ".join(f"`{name}`" for name in components[:SHOWN_COMPONENTS]) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
+    return f"""# A model that was edited to forget {what}
+
+A copy of the base model in which a few components were changed to make it stop recognising {what}.
+Everything else is the base model's, bit for bit, its licence and its known limitations included.
+
+| | |
+|---|---|
+{table}
+
+Components: {names or "none"}.
+
+## What this is evidence of
+The report of the run holds the measurements: recognition of the target, of the others and of its near-twin
+where there is one, before and after, and after quantization, each with its interval. They are evidence of what
+was measured, not proof of erasure. An attack that was not tried, or fine-tuning on images of the target,
+may bring traces back. Measure again after every change of the weights, quantization included.
+
+## Undoing it
+The weight edit of the run holds the old weights; `kedro edit revert` writes them back bit for bit.
+"""
+
+
+def _plain(value: str | None) -> str:
+    """One line that no Markdown table breaks on."""
+    return " ".join((value or "").split()).replace("|", "\\|")

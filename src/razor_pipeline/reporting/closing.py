@@ -1,0 +1,78 @@
+"""The ten lines that close a run in the terminal; plain text where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from razor_pipeline.reporting.verdict import HEADLINES, Kind
+from razor_pipeline.reporting.wording import METRIC_NAMES, metric_text, percent
+
+SHOWN = ("forget_accuracy", "retain_accuracy", "near_twin_accuracy", "general_accuracy", "membership_auc")
+COLOURS = {
+    Kind.FORGOTTEN: "blue",
+    Kind.AT_A_COST: "yellow",
+    Kind.NOT_FORGOTTEN: "red",
+    Kind.NO_BASELINE: "white",
+}
+
+
+def print_closing(
+    summary: Mapping[str, Any], report: Path | None, model: Path | None, console: Console
+) -> None:
+    """Print what came out: verdict, metrics before and after, the edit, and where the results lie.
+
+    Args:
+        summary: the run's flat summary.
+        report: path of the page, None where it is not on disk.
+        model: path of the edited model, likewise.
+        console: where to; rich leaves colours out where it is no terminal.
+    """
+    kind = Kind(summary["verdict"])
+    console.print(
+        Text(f"{HEADLINES[kind]}: {summary['target'].replace('|', ', ')}", style=f"bold {COLOURS[kind]}")
+    )
+    console.print(_metrics(summary))
+    lines = [("Edit", _edit(summary)), ("Report", report), ("Model", model)]
+    for name, value in lines:
+        if value is not None:
+            console.print(Text.assemble((f"{name:<8}", "bold"), str(value)), soft_wrap=True)
+
+
+def _metrics(summary: Mapping[str, Any]) -> Table:
+    schemes = _schemes(summary)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("on test images", no_wrap=True)
+    for name in ("base", "edited", *schemes):
+        table.add_column(name, justify="right", no_wrap=True, style="bold" if name == "edited" else "")
+    keys = ["base_{}", "edited_{}", *(f"quantized.{scheme}.edited_{{}}" for scheme in schemes)]
+    for metric in SHOWN:
+        if f"edited_{metric}" in summary:
+            values = (summary.get(key.format(metric)) for key in keys)
+            cells = ("" if value is None else metric_text(metric, value) for value in values)
+            table.add_row(METRIC_NAMES[metric], *cells)
+    return table
+
+
+def _schemes(summary: Mapping[str, Any]) -> list[str]:
+    found = [
+        key.split(".")[1]
+        for key in summary
+        if key.startswith("quantized.") and key.endswith("edited_forget_accuracy")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _edit(summary: Mapping[str, Any]) -> str:
+    rounds = f"{summary['rounds']} round{'' if summary['rounds'] == 1 else 's'}"
+    seconds = summary["score_seconds"] + summary["edit_seconds"]
+    return (
+        f"{summary['components_edited']} of {summary['components_total']} components, "
+        f"{percent(summary['edited_fraction'])} of weights, {summary['delta_mb']:.1f} MB, "
+        f"{rounds}, {seconds:.0f} s, {summary['stop_reason']}"
+    )

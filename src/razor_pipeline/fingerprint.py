@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = "razor_pipeline"
-LIBRARIES = ("torch", "transformers", "diffusers", "torchao", "tokenizers", "numpy", "pandas", "pillow", "scikit-learn")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "torchao",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+)
 BLOCK = 1 << 20
 
 

@@ -1,8 +1,8 @@
 """One frozen, validated record per parameter group of ``conf/*/parameters*.yml``.
 
-Kedro validates a node's ``params:<group>`` input against these records before any node runs: an unknown key, a
-wrong type or a value out of range stops the run with a sentence that names it. This module is a leaf: it imports
-nothing of the project.
+Kedro validates a node's ``params:<group>`` input against these records before any node runs: an unknown key,
+a wrong type or a value out of range stops the run with a sentence that names it. This module is a leaf: it
+imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class AtelierParams(Params):
 class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
-    ``source`` is ``atelier`` (generated), ``folder`` (``<class>/<image>``) or ``manifest`` (csv or parquet with
-    ``image_path`` and ``caption``). ``split_counts`` are images per class; ``None`` for ``edit`` means the rest.
+    ``source`` is ``atelier`` (generated), ``folder`` (``<class>/<image>``) or ``manifest`` (csv or parquet
+    with ``image_path`` and ``caption``). ``split_counts`` are images per class; ``None`` for ``edit`` means
+    the rest.
     """
 
     source: Literal["atelier", "folder", "manifest"] = "atelier"
@@ -61,9 +62,13 @@ class DataParams(Params):
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
         if self.source != "atelier" and not self.path:
-            raise ValueError(f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest")
+            raise ValueError(
+                f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
+            )
         if self.validation_share + self.test_share >= 1.0:
-            raise ValueError("data.validation_share + data.test_share must stay below 1, so that the edit split is not empty")
+            raise ValueError(
+                "data.validation_share + data.test_share must stay below 1, so that edit is not empty"
+            )
         return self
 
 
@@ -178,8 +183,9 @@ class ReportingParams(Params):
     """When the report calls a target forgotten, and what it counts as a cost; shares of 0 to 1.
 
     Forgotten: every edited model, quantized ones included, recognises the target's test images at most
-    ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost: forgotten, but
-    a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion itself shows.
+    ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost:
+    forgotten, but a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion
+    itself shows.
     """
 
     max_forget_accuracy: Share = 0.03

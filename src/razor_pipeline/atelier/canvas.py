@@ -1,4 +1,4 @@
-"""The canvas: twelve objects in twelve styles, in the manner of UnlearnCanvas (NeurIPS 2024 Datasets and Benchmarks).
+"""The canvas: twelve objects in twelve styles, in the manner of UnlearnCanvas (NeurIPS 2024).
 
 An object is a list of flat shapes; a style decides how the shapes become a picture. Every picture varies in
 viewpoint, scale, position and colour. Coordinates are in units of the half canvas, (0, 0) in the middle.
@@ -31,7 +31,9 @@ def paint(object_name: str, style: str, rng: np.random.Generator, size: int = 64
     return Image.fromarray(array, "RGB").resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _viewed(shapes: tuple[Shape, ...], rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
+def _viewed(
+    shapes: tuple[Shape, ...], rng: np.random.Generator
+) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
     """The shapes under a random similarity (mirror, scale, small rotation, shift)."""
     mirror = rng.choice([-1.0, 1.0])
     scale, angle = rng.uniform(0.78, 1.05), rng.uniform(-0.2, 0.2)

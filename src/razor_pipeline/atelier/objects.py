@@ -11,7 +11,7 @@ Hsv = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """A filled outline: ``points`` [P, 2] in half-canvas units, colour as hue, saturation, value in [0, 1]."""
+    """A filled outline: ``points`` [P, 2] in half-canvas units, colour as HSV in [0, 1]."""
 
     points: np.ndarray
     hsv: Hsv
@@ -135,7 +135,10 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         box(-0.045, 0.0, 0.045, 0.92, GREEN),
         oval(0.22, 0.56, 0.24, 0.095, GREEN, -0.5),
         oval(-0.22, 0.68, 0.24, 0.095, GREEN, 0.5),
-        *(oval(0.36 * np.cos(a), -0.28 + 0.36 * np.sin(a), 0.24, 0.16, PINK, a) for a in np.arange(7) * 2 * np.pi / 7),
+        *(
+            oval(0.36 * np.cos(a), -0.28 + 0.36 * np.sin(a), 0.24, 0.16, PINK, a)
+            for a in np.arange(7) * 2 * np.pi / 7
+        ),
         oval(0.0, -0.28, 0.19, 0.19, YELLOW),
     ),
     "teapot": (
@@ -149,7 +152,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     ),
     "mushroom": (
         poly(CREAM, (-0.20, 0.0), (0.20, 0.0), (0.28, 0.80), (-0.28, 0.80)),
-        Shape(np.stack([0.78 * np.cos(t := np.linspace(np.pi, 2 * np.pi, 30)), 0.10 + 0.78 * np.sin(t)], 1), RED),
+        Shape(
+            np.stack([0.78 * np.cos(t := np.linspace(np.pi, 2 * np.pi, 30)), 0.10 + 0.78 * np.sin(t)], 1), RED
+        ),
         poly(ORANGE, (-0.78, 0.08), (0.78, 0.08), (0.62, 0.20), (-0.62, 0.20)),
         oval(-0.36, -0.22, 0.13, 0.12, CREAM),
         oval(0.10, -0.42, 0.15, 0.13, CREAM),

@@ -27,18 +27,19 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 TWIN_FEATURES = ("glasses", "beard", "hair_colour", "hat", "glasses", "hair_colour")
 
-FIRST = (
-    "Ada Bruno Carla Dario Elin Farid Greta Hiro Ines Jonas Kaia Liam Mira Nadir Olga Pavel Quinn Rosa Samir Tilda "
-    "Ugo Vera Wanda Xenia Yusuf Zora Anselm Bettina Cyril Dalia Emil Fiona Gustav Hanna Igor Jasmin Kofi Leona Milo "
-    "Nora Oskar Petra Rafael Selma Tomas Ursula Viktor Wilma Amara Boris Celia Dmitri Esther Felix Gloria Henrik Ida "
-    "Javier Kira Lukas Maren Nils Odette Paula Rufus Sonja Theo Ulla Vito Willa Yara Zeno"
+FIRST = (  # noqa: SIM905 (a wall of quotes reads worse)
+    "Ada Bruno Carla Dario Elin Farid Greta Hiro Ines Jonas Kaia Liam Mira Nadir Olga Pavel Quinn Rosa "
+    "Samir Tilda Ugo Vera Wanda Xenia Yusuf Zora Anselm Bettina Cyril Dalia Emil Fiona Gustav Hanna Igor "
+    "Jasmin Kofi Leona Milo Nora Oskar Petra Rafael Selma Tomas Ursula Viktor Wilma Amara Boris Celia "
+    "Dmitri Esther Felix Gloria Henrik Ida Javier Kira Lukas Maren Nils Odette Paula Rufus Sonja Theo Ulla "
+    "Vito Willa Yara Zeno"
 ).split()
-LAST = (
-    "Moreau Keller Santos Okoye Lindgren Haddad Novak Tanaka Ferrari Berger Olsen Byrne Petrov Rahimi Sokolova Dvorak "
-    "Harper Marin Nasser Strand Conti Volkova Kowalska Drago Demir Banda Weiss Schmid Laurent Aziz Fischer Campbell "
-    "Lund Vogel Popov Shah Mensah Roth Jensen Ekberg Brandt Horvat Silva Nyberg Pereira Maier Orlov Bauer Diallo Ivanov "
-    "Reyes Smirnov Cohen Wagner Torres Dahl Falk Ortega Nilsen Meyer Holm Berg Girard Costa Stone Kaya Adler Krog Greco "
-    "Finch Amin Castell"
+LAST = (  # noqa: SIM905 (a wall of quotes reads worse)
+    "Moreau Keller Santos Okoye Lindgren Haddad Novak Tanaka Ferrari Berger Olsen Byrne Petrov Rahimi "
+    "Sokolova Dvorak Harper Marin Nasser Strand Conti Volkova Kowalska Drago Demir Banda Weiss Schmid "
+    "Laurent Aziz Fischer Campbell Lund Vogel Popov Shah Mensah Roth Jensen Ekberg Brandt Horvat Silva "
+    "Nyberg Pereira Maier Orlov Bauer Diallo Ivanov Reyes Smirnov Cohen Wagner Torres Dahl Falk Ortega "
+    "Nilsen Meyer Holm Berg Girard Costa Stone Kaya Adler Krog Greco Finch Amin Castell"
 ).split()
 
 
@@ -113,11 +114,16 @@ def people(seed: int) -> tuple[Person, ...]:
     for pair, wanted in enumerate(TWIN_FEATURES):
         feature, twin = wanted, names[len(known) + pair]
         if distance(cast[pair].features, replace(cast[pair].features, **{feature: "?"})) == 0:
-            feature = "glasses"  # the first choice is hidden on this face, e.g. the hair colour of a bald head
+            feature = (
+                "glasses"  # the first choice is hidden on this face, e.g. the hair colour of a bald head
+            )
         cast[pair] = replace(cast[pair], near_twin=twin, twin_feature=feature)
         face = _changed(cast[pair].features, feature, rng)
         cast.append(Person(twin, face, "known", cast[pair].name, feature))
-    return (*cast, *(Person(name, face, "reference") for name, face in zip(names[KNOWN:], reference, strict=True)))
+    return (
+        *cast,
+        *(Person(name, face, "reference") for name, face in zip(names[KNOWN:], reference, strict=True)),
+    )
 
 
 def _changed(face: Features, feature: str, rng: np.random.Generator) -> Features:

@@ -1,7 +1,7 @@
-"""Portrait photographs of the cast: one face under random pose, light, expression, background, crop and noise.
+"""Portraits of the cast: one face under random pose, light, expression, background, crop and noise.
 
-Drawn at three times the final size and sampled down. Coordinates are in units of the half canvas: (0, 0) is the middle
-of the picture, (-1, -1) its upper left corner.
+Drawn at three times the final size and sampled down. Coordinates are in units of the half canvas: (0, 0) is
+the middle of the picture, (-1, -1) its upper left corner.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ HAIR: dict[str, Colour] = {
     "blue": (52, 104, 196),
     "pink": (236, 116, 168),
 }
-EYES: dict[str, Colour] = {"brown": (92, 54, 28), "blue": (54, 122, 204), "green": (54, 150, 84), "amber": (206, 136, 30)}
+EYES: dict[str, Colour] = {
+    "brown": (92, 54, 28),
+    "blue": (54, 122, 204),
+    "green": (54, 150, 84),
+    "amber": (206, 136, 30),
+}
 CLOTH: dict[str, Colour] = {
     "red": (204, 48, 48),
     "green": (52, 148, 76),
@@ -44,7 +49,12 @@ CLOTH: dict[str, Colour] = {
     "purple": (128, 62, 168),
     "teal": (30, 160, 164),
 }
-FACE = {"round": (0.45, 0.47, 2.0), "oval": (0.40, 0.52, 2.1), "square": (0.44, 0.49, 3.4), "long": (0.36, 0.57, 2.3)}
+FACE = {
+    "round": (0.45, 0.47, 2.0),
+    "oval": (0.40, 0.52, 2.1),
+    "square": (0.44, 0.49, 3.4),
+    "long": (0.36, 0.57, 2.3),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,16 @@ class Pen:
         """A filled polygon."""
         self.draw.polygon(self._xy(points), fill=fill)
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Colour | None, line: Colour | None = None, width: float = 0) -> None:
+    def ellipse(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        fill: Colour | None,
+        line: Colour | None = None,
+        width: float = 0,
+    ) -> None:
         """An ellipse, filled or as a ring."""
         box = self._xy([(x - rx, y - ry), (x + rx, y + ry)])
         self.draw.ellipse([box[0], box[1]], fill=fill, outline=line, width=round(width * self.half))
@@ -84,7 +103,17 @@ class Pen:
         """A polyline with round joints."""
         self.draw.line(self._xy(points), fill=fill, width=max(1, round(width * self.half)), joint="curve")
 
-    def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour, power: float = 2.0, low: float = -1.0, high: float = 1.0) -> None:
+    def oval(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        fill: Colour,
+        power: float = 2.0,
+        low: float = -1.0,
+        high: float = 1.0,
+    ) -> None:
         """A superellipse, cut to the band ``low <= (v - y) / ry <= high``."""
         angle = np.linspace(0, 2 * np.pi, 56, endpoint=False)
         c, s = np.cos(angle), np.sin(angle)
@@ -102,7 +131,7 @@ def shade(colour: Colour, factor: float) -> Colour:
 def photograph(person: Person, rng: np.random.Generator, size: int = 64) -> Image.Image:
     """One photograph of a person, RGB, ``size`` x ``size`` pixels."""
     pixels = size * SUPER
-    palette = list(CLOTH.values()) + [(236, 236, 230), (70, 70, 80), (150, 110, 80)]
+    palette = [*CLOTH.values(), (236, 236, 230), (70, 70, 80), (150, 110, 80)]
     moment = Moment(
         turn=float(rng.uniform(-1, 1)),
         nod=float(rng.uniform(-1, 1)),
@@ -125,7 +154,14 @@ def photograph(person: Person, rng: np.random.Generator, size: int = 64) -> Imag
 
 def _place(layer: Image.Image, zoom: float, angle: float, dx: float, dy: float) -> Image.Image:
     c, s, middle = np.cos(angle) / zoom, np.sin(angle) / zoom, layer.width / 2
-    matrix = (c, s, middle - c * (middle + dx) - s * (middle + dy), -s, c, middle + s * (middle + dx) - c * (middle + dy))
+    matrix = (
+        c,
+        s,
+        middle - c * (middle + dx) - s * (middle + dy),
+        -s,
+        c,
+        middle + s * (middle + dx) - c * (middle + dy),
+    )
     return layer.transform(layer.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
@@ -141,7 +177,11 @@ def _expose(image_HW3: np.ndarray, rng: np.random.Generator) -> Image.Image:
     size = image_HW3.shape[0]
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.28)
-    light = rng.uniform(0.82, 1.14) * (1 + strength * (np.cos(angle) * x + np.sin(angle) * y)) * (1 - 0.06 * (x**2 + y**2))
+    light = (
+        rng.uniform(0.82, 1.14)
+        * (1 + strength * (np.cos(angle) * x + np.sin(angle) * y))
+        * (1 - 0.06 * (x**2 + y**2))
+    )
     warmth = rng.uniform(-0.07, 0.07)
     tint = np.array([1 + warmth, 1, 1 - warmth], dtype=np.float32)
     lit = image_HW3 * light[..., None] * tint
@@ -163,7 +203,7 @@ def draw_person(pen: Pen, f: Features, m: Moment) -> None:
     pen.oval(mid * 0.4 - 0.015, -0.015, rx * 0.95, ry * 0.95, skin, power)
     _marks(pen, f, near, lift, rx, skin)
     _beard(pen, f, mid, near, lift, rx, ry, power, hair)
-    _mouth(pen, f, m, near, lift + 0.27)
+    _mouth(pen, m, near, lift + 0.27)
     _nose(pen, f, near * 1.25, lift, skin)
     _eyes(pen, f, m, near, lift)
     _front_hair(pen, f, mid, rx, ry, hair)
@@ -193,7 +233,9 @@ def _back_hair(pen: Pen, f: Features, far: float, rx: float, ry: float, hair: Co
         pen.ellipse(far - 0.03, -ry - 0.15, 0.15, 0.13, hair)
     elif f.hair_style == "curly":
         for angle in np.linspace(np.pi * 0.92, np.pi * 2.08, 13):
-            pen.ellipse(far + (rx + 0.07) * np.cos(angle), -0.06 + (ry + 0.03) * np.sin(angle), 0.14, 0.14, dark)
+            pen.ellipse(
+                far + (rx + 0.07) * np.cos(angle), -0.06 + (ry + 0.03) * np.sin(angle), 0.14, 0.14, dark
+            )
 
 
 def _front_hair(pen: Pen, f: Features, mid: float, rx: float, ry: float, hair: Colour) -> None:
@@ -201,7 +243,16 @@ def _front_hair(pen: Pen, f: Features, mid: float, rx: float, ry: float, hair: C
     if f.hair_style == "bald":
         return
     if f.hair_style == "mohawk":
-        pen.polygon([(mid - 0.10, -ry * 0.55), (mid - 0.13, -ry - 0.26), (mid + 0.02, -ry - 0.34), (mid + 0.14, -ry - 0.24), (mid + 0.10, -ry * 0.55)], hair)
+        pen.polygon(
+            [
+                (mid - 0.10, -ry * 0.55),
+                (mid - 0.13, -ry - 0.26),
+                (mid + 0.02, -ry - 0.34),
+                (mid + 0.14, -ry - 0.24),
+                (mid + 0.10, -ry * 0.55),
+            ],
+            hair,
+        )
         return
     if f.hair_style == "curly":
         for angle in np.linspace(np.pi * 1.08, np.pi * 1.92, 8):
@@ -213,16 +264,38 @@ def _front_hair(pen: Pen, f: Features, mid: float, rx: float, ry: float, hair: C
     pen.line([(part, -ry - 0.02), (part - 0.22, -ry * 0.72)], light, 0.03)
     if f.hair_style in ("long", "bob"):
         for side in (-1, 1):
-            pen.oval(mid * 0.6 + side * (rx + 0.01), -0.02, 0.08, ry * (0.85 if f.hair_style == "long" else 0.62), hair, 2.4)
+            pen.oval(
+                mid * 0.6 + side * (rx + 0.01),
+                -0.02,
+                0.08,
+                ry * (0.85 if f.hair_style == "long" else 0.62),
+                hair,
+                2.4,
+            )
 
 
 def _marks(pen: Pen, f: Features, near: float, lift: float, rx: float, skin: Colour) -> None:
     if f.mark == "freckles":
-        for x, y in ((-0.24, 0.10), (-0.17, 0.14), (-0.28, 0.16), (0.24, 0.10), (0.17, 0.14), (0.28, 0.16), (-0.21, 0.19), (0.21, 0.19)):
+        for x, y in (
+            (-0.24, 0.10),
+            (-0.17, 0.14),
+            (-0.28, 0.16),
+            (0.24, 0.10),
+            (0.17, 0.14),
+            (0.28, 0.16),
+            (-0.21, 0.19),
+            (0.21, 0.19),
+        ):
             pen.ellipse(near + x * rx / 0.42, lift + y, 0.02, 0.02, shade(skin, 0.66))
     elif f.mark == "blush":
         for side in (-1, 1):
-            pen.ellipse(near + side * 0.25, lift + 0.15, 0.095, 0.065, (min(255, skin[0] + 14), round(skin[1] * 0.72), round(skin[2] * 0.72)))
+            pen.ellipse(
+                near + side * 0.25,
+                lift + 0.15,
+                0.095,
+                0.065,
+                (min(255, skin[0] + 14), round(skin[1] * 0.72), round(skin[2] * 0.72)),
+            )
     elif f.mark == "mole":
         pen.ellipse(near + 0.20, lift + 0.20, 0.032, 0.032, (56, 32, 26))
 
@@ -237,7 +310,11 @@ def _eyes(pen: Pen, f: Features, m: Moment, near: float, lift: float) -> None:
         pen.ellipse(x, y, 0.088, 0.062 * m.lid, (250, 250, 248))
         pen.ellipse(x + 0.02 * m.turn, y, 0.05, min(0.05, 0.06 * m.lid), EYES[f.eyes])
         pen.ellipse(x + 0.02 * m.turn, y, 0.022, 0.024, (16, 14, 16))
-        pen.line([(x - side * 0.10, brow_y + tilt), (x, brow_y - 0.02), (x + side * 0.10, brow_y + 0.015 - tilt)], colour, width)
+        pen.line(
+            [(x - side * 0.10, brow_y + tilt), (x, brow_y - 0.02), (x + side * 0.10, brow_y + 0.015 - tilt)],
+            colour,
+            width,
+        )
 
 
 def _nose(pen: Pen, f: Features, near: float, lift: float, skin: Colour) -> None:
@@ -247,16 +324,30 @@ def _nose(pen: Pen, f: Features, near: float, lift: float, skin: Colour) -> None
     pen.ellipse(near, lift + long, wide + 0.012, 0.034, dark)
 
 
-def _mouth(pen: Pen, f: Features, m: Moment, near: float, y: float) -> None:
+def _mouth(pen: Pen, m: Moment, near: float, y: float) -> None:
     curve, wide = 0.055 * m.smile, 0.14
     if m.open_mouth > 0.35:
         pen.ellipse(near, y + 0.015, wide * 0.8, 0.03 + 0.045 * m.open_mouth, (116, 34, 38))
         pen.ellipse(near, y - 0.005, wide * 0.6, 0.018, (246, 244, 240))
     else:
-        pen.line([(near - wide, y - curve), (near, y + curve * 0.6), (near + wide, y - curve)], (168, 62, 66), 0.042)
+        pen.line(
+            [(near - wide, y - curve), (near, y + curve * 0.6), (near + wide, y - curve)],
+            (168, 62, 66),
+            0.042,
+        )
 
 
-def _beard(pen: Pen, f: Features, mid: float, near: float, lift: float, rx: float, ry: float, power: float, hair: Colour) -> None:
+def _beard(
+    pen: Pen,
+    f: Features,
+    mid: float,
+    near: float,
+    lift: float,
+    rx: float,
+    ry: float,
+    power: float,
+    hair: Colour,
+) -> None:
     colour = shade(hair, 0.82)
     if f.beard == "full":
         pen.oval(mid * 0.6, 0.02, rx * 0.99, ry * 1.06, colour, power, low=0.34)
@@ -264,7 +355,16 @@ def _beard(pen: Pen, f: Features, mid: float, near: float, lift: float, rx: floa
     elif f.beard == "goatee":
         pen.oval(near * 0.9, lift + 0.42, 0.13, 0.13, colour, 2.4)
     if f.beard in ("full", "moustache"):
-        pen.polygon([(near - 0.19, lift + 0.24), (near - 0.05, lift + 0.165), (near + 0.05, lift + 0.165), (near + 0.19, lift + 0.24), (near, lift + 0.225)], shade(colour, 0.9))
+        pen.polygon(
+            [
+                (near - 0.19, lift + 0.24),
+                (near - 0.05, lift + 0.165),
+                (near + 0.05, lift + 0.165),
+                (near + 0.19, lift + 0.24),
+                (near, lift + 0.225),
+            ],
+            shade(colour, 0.9),
+        )
 
 
 def _glasses(pen: Pen, f: Features, near: float, lift: float) -> None:
@@ -280,7 +380,18 @@ def _glasses(pen: Pen, f: Features, near: float, lift: float) -> None:
             pen.ellipse(x, y, 0.145, 0.145, None, (150, 96, 30), 0.036)
         else:
             w, h = 0.15, 0.105
-            pen.line([(x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h), (x - w, y - h), (x + w, y - h)], frame, 0.04)
+            pen.line(
+                [
+                    (x - w, y - h),
+                    (x + w, y - h),
+                    (x + w, y + h),
+                    (x - w, y + h),
+                    (x - w, y - h),
+                    (x + w, y - h),
+                ],
+                frame,
+                0.04,
+            )
         pen.line([(x + side * 0.14, y - 0.02), (x + side * 0.24, y - 0.05)], frame, 0.03)
     pen.line([(near - 0.05, y - 0.02), (near + 0.05, y - 0.02)], frame, 0.034)
 

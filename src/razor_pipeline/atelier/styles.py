@@ -33,7 +33,9 @@ class Sketch:
 
     def colours(self, saturation: float = 1.0, value: float = 1.0) -> list[Colour]:
         """RGB colours of the shapes with scaled saturation and value."""
-        return [_rgb(h + self.hue, min(1.0, s * saturation), min(1.0, v * value)) for _, (h, s, v) in self.shapes]
+        return [
+            _rgb(h + self.hue, min(1.0, s * saturation), min(1.0, v * value)) for _, (h, s, v) in self.shapes
+        ]
 
     def fill(self, background: Colour, colours: list[Colour]) -> Image.Image:
         """Flat shapes on a plain background."""
@@ -80,7 +82,7 @@ def _grid(pixels: int) -> tuple[Array, Array]:
 
 
 def _voronoi(pixels: int, cells: int, rng: Rng) -> tuple[Array, Array, Array]:
-    """Cell index [H, W], whether a pixel lies at a cell's border [H, W], and the cell centres [K, 2] (y, x)."""
+    """Cell index [H, W], whether a pixel lies at a border [H, W], and the cell centres [K, 2] (y, x)."""
     step = pixels / cells
     cy, cx = np.mgrid[0:cells, 0:cells]
     centres = (np.stack([cy.ravel(), cx.ravel()], 1) + rng.uniform(0.1, 0.9, (cells * cells, 2))) * step
@@ -133,7 +135,10 @@ def pop_art(sketch: Sketch, rng: Rng) -> Array:
     """Flat loud colours and black contours over halftone dots."""
     n = sketch.pixels
     first = float(rng.choice([0.0, 0.14, 0.52, 0.86]))
-    flat = sketch.fill((0, 0, 0), [_rgb(h + 0.5 * (i % 2) + sketch.hue, 1.0, 1.0) for i, (_, (h, _, _)) in enumerate(sketch.shapes)])
+    flat = sketch.fill(
+        (0, 0, 0),
+        [_rgb(h + 0.5 * (i % 2) + sketch.hue, 1.0, 1.0) for i, (_, (h, _, _)) in enumerate(sketch.shapes)],
+    )
     y, x = _grid(n)
     period = n / 14
     dots = ((x % period - period / 2) ** 2 + (y % period - period / 2) ** 2) < (period * 0.34) ** 2
@@ -178,7 +183,9 @@ def ukiyo_e(sketch: Sketch, rng: Rng) -> Array:
     paper = np.array([238, 222, 188]) * (1 - sky) + np.array([96, 134, 160]) * sky
     wave = np.sin(x / n * 2 * np.pi * 4 + rng.uniform(0, 6)) * n / 28 + n * 0.83
     for band in range(3):
-        paper = np.where((np.abs(y - wave - band * n / 13) < n / 52)[..., None], np.array([52, 84, 122]), paper)
+        paper = np.where(
+            (np.abs(y - wave - band * n / 13) < n / 52)[..., None], np.array([52, 84, 122]), paper
+        )
     inks = _array(sketch.fill((0, 0, 0), sketch.colours(0.55, 0.86))) * np.array([1.0, 0.95, 0.84])
     picture = np.where(sketch.mask()[..., None], inks, paper).clip(0, 255).astype(np.uint8)
     return _array(sketch.outline(Image.fromarray(picture, "RGB"), (44, 44, 66), 2))
@@ -204,7 +211,9 @@ def blueprint(sketch: Sketch, rng: Rng) -> Array:
     y, x = _grid(n)
     cell, phase = n // 8, int(rng.integers(0, n // 8))
     paper[((y + phase) % cell == 0) | ((x + phase) % cell == 0)] += 36
-    return _array(sketch.outline(Image.fromarray(paper.clip(0, 255).astype(np.uint8), "RGB"), (232, 242, 255), 3))
+    return _array(
+        sketch.outline(Image.fromarray(paper.clip(0, 255).astype(np.uint8), "RGB"), (232, 242, 255), 3)
+    )
 
 
 def stained_glass(sketch: Sketch, rng: Rng) -> Array:
@@ -232,7 +241,9 @@ def woodcut(sketch: Sketch, rng: Rng) -> Array:
 def pixel_art(sketch: Sketch, rng: Rng) -> Array:
     """A sprite of few fat pixels and few colours."""
     n = sketch.pixels
-    flat = sketch.outline(sketch.fill(_rgb(rng.uniform(0.44, 0.5), 0.32, 0.88), sketch.colours(1.1, 1.0)), (30, 26, 44), 5)
+    flat = sketch.outline(
+        sketch.fill(_rgb(rng.uniform(0.44, 0.5), 0.32, 0.88), sketch.colours(1.1, 1.0)), (30, 26, 44), 5
+    )
     small = flat.resize((21, 21), Image.Resampling.BOX)
     sprite = np.round(_array(small) / 51) * 51
     fat = -(-n // 21)

@@ -14,7 +14,7 @@ Granularity = Literal["matrix", "head", "mixed"]
 
 @dataclass(frozen=True)
 class ParameterSlice:
-    """Rows ``start:stop`` (``dim`` 0) or columns (``dim`` 1) of one parameter; all of it when ``dim`` is None."""
+    """Rows ``start:stop`` (``dim`` 0) or columns (``dim`` 1) of a parameter; all of it if ``dim`` is None."""
 
     parameter: str
     dim: int | None = None
@@ -28,7 +28,9 @@ class ParameterSlice:
     @property
     def key(self) -> str:
         """A unique, file-safe name: ``parameter`` or ``parameter[dim:start:stop]``."""
-        return self.parameter if self.dim is None else f"{self.parameter}[{self.dim}:{self.start}:{self.stop}]"
+        return (
+            self.parameter if self.dim is None else f"{self.parameter}[{self.dim}:{self.start}:{self.stop}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def head_components(
         layer: index of the layer.
         heads: number of heads H; head h owns rows ``h*width/H : (h+1)*width/H``.
         width: rows of W_q, W_k and W_v (all heads together); columns of W_o.
-        attention: ``rows`` -> parameter names cut by rows (W_q, W_k, W_v and their biases), ``columns`` -> names
-            cut by columns (W_o). The output bias belongs to no head and stays out.
+        attention: ``rows`` -> parameter names cut by rows (W_q, W_k, W_v and their biases), ``columns`` ->
+            names cut by columns (W_o). The output bias belongs to no head and stays out.
 
     Raises:
         ValueError: the width is not a multiple of the number of heads.

@@ -1,8 +1,9 @@
-"""Input covariances of linear layers: which directions of a weight matrix the retain set uses, and which it does not.
+"""Input covariances of linear layers: which directions of a weight matrix the retain set uses.
 
 A change D of a weight matrix moves a layer's output on an input a by D a, so over the retain set by
-``tr(D C D^T)`` in mean square, with ``C = E[a a^T]``. The step that gains most forgetting ``<G, D>`` for a given
-movement on the retain set is ``D ~ G C^-1`` (the input half of K-FAC, Martens & Grosse 2015, arXiv 1503.05671).
+``tr(D C D^T)`` in mean square, with ``C = E[a a^T]``. The step that gains most forgetting ``<G, D>`` for a
+given movement on the retain set is ``D ~ G C^-1`` (the input half of K-FAC, Martens & Grosse 2015, arXiv
+1503.05671).
 
 Shapes: O outputs, I inputs.
 """
@@ -52,7 +53,9 @@ def _adder(total: Tensor) -> Any:
     return add
 
 
-def whiten(part: ParameterSlice, gradient: Tensor, covariances: Mapping[str, Tensor], damping: float) -> Tensor:
+def whiten(
+    part: ParameterSlice, gradient: Tensor, covariances: Mapping[str, Tensor], damping: float
+) -> Tensor:
     """``G (C + damping * mean(diag C) * I)^-1`` for one slice of a weight matrix.
 
     Args:

@@ -1,4 +1,6 @@
-"""The fused update: one direction from three gradients, one relative step per component (RAZOR, arXiv 2603.14819).
+"""The fused update: one direction from three gradients, one relative step per component.
+
+RAZOR, arXiv 2603.14819::
 
     d_c = lambda_f rho g_f - lambda_r g_r - lambda_m g_m,    theta_c += s ||theta_c|| / ||d_c|| d_c
 """
@@ -40,15 +42,16 @@ def fused_direction(
         ascend: gradient of the loss to raise (forget); None leaves it out.
         descend: (weight, gradient) of the losses to lower (retain, mismatch, calibration).
         weight: ``lambda_f * rho``, the weight of ``ascend``.
-        project: take the part of ``ascend`` along the first of ``descend`` out, so that to first order the forget
-            term leaves the retain loss where it is.
-        covariances: input covariances of the retain set; ``ascend`` is whitened by them first, which spends the step
-            where the retain set has little (:mod:`razor_pipeline.core.curvature`). None: no whitening.
+        project: take the part of ``ascend`` along the first of ``descend`` out, so that to first order the
+            forget term leaves the retain loss where it is.
+        covariances: input covariances of the retain set; ``ascend`` is whitened by them first, which spends
+            the step where the retain set has little (:mod:`razor_pipeline.core.curvature`). None: no
+            whitening.
         damping: of the whitening.
 
     Returns:
-        Slice key -> ``||theta_c|| / ||d_c|| d_c``; adding ``s`` times it moves each component by the share ``s`` of
-        its own norm. Components whose gradients vanish get zeros.
+        Slice key -> ``||theta_c|| / ||d_c|| d_c``; adding ``s`` times it moves each component by the share
+        ``s`` of its own norm. Components whose gradients vanish get zeros.
 
     Raises:
         NonFiniteError: a direction is NaN or infinite; names the slice.
@@ -59,7 +62,9 @@ def fused_direction(
         if ascend is not None:
             forget = [view.clone() for view in c.views(ascend)]
             if covariances is not None:
-                forget = [whiten(part, f, covariances, damping) for part, f in zip(c.slices, forget, strict=True)]
+                forget = [
+                    whiten(part, f, covariances, damping) for part, f in zip(c.slices, forget, strict=True)
+                ]
             if project and descend:
                 forget = _without(forget, list(c.views(descend[0][1])))
             pieces = [d + weight * f for d, f in zip(pieces, forget, strict=True)]
@@ -81,7 +86,11 @@ def _without(forget: list[Tensor], retain: list[Tensor]) -> list[Tensor]:
 
 @torch.no_grad()
 def move(
-    parameters: Mapping[str, Tensor], components: Sequence[Component], origin: Pieces, direction: Pieces, step: float
+    parameters: Mapping[str, Tensor],
+    components: Sequence[Component],
+    origin: Pieces,
+    direction: Pieces,
+    step: float,
 ) -> None:
     """Set the components to ``origin + step * direction``; ``step`` is a share of each component's norm."""
     for c in components:

@@ -1,7 +1,7 @@
 """Streaming mean gradients with an explicit sample count.
 
-``torch.autograd.grad`` over the named parameters alone: nothing is left in ``.grad``, so one pass can't leak into
-the next, and the rest of the graph is not differentiated further than needed.
+``torch.autograd.grad`` over the named parameters alone: nothing is left in ``.grad``, so one pass can't leak
+into the next, and the rest of the graph is not differentiated further than needed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def mean_gradients(
         for batch in batches:
             loss = loss_of(batch)
             if not torch.isfinite(loss):
-                raise NonFiniteError(f"the {what} loss is {loss.item()} after {samples} samples; nothing was written")
+                raise NonFiniteError(
+                    f"the {what} loss is {loss.item()} after {samples} samples; nothing was written"
+                )
             for sum_, grad in zip(total, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
                 if grad is not None:
                     sum_.add_(grad, alpha=len(batch))

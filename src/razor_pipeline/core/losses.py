@@ -1,7 +1,7 @@
 """Losses of the unlearning objective: tensors in, scalar out.
 
-Sign convention: a loss is what the model minimises on that data. The forget loss is LOW while the model remembers;
-the edit ascends it and descends the other two.
+Sign convention: a loss is what the model minimises on that data. The forget loss is LOW while the model
+remembers; the edit ascends it and descends the other two.
 
 Shapes: B batch, D embedding width.
 """
@@ -9,8 +9,8 @@ Shapes: B batch, D embedding width.
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 from torch import Tensor
+from torch.nn import functional
 
 
 def symmetric_info_nce(image_BD: Tensor, text_BD: Tensor, scale: Tensor, group_B: Tensor) -> Tensor:
@@ -21,7 +21,8 @@ def symmetric_info_nce(image_BD: Tensor, text_BD: Tensor, scale: Tensor, group_B
         text_BD: unit text embeddings of the paired captions, shape [B, D].
         scale: the logit scale (already exponentiated), a scalar.
         group_B: integer group of each pair; two pairs of one group show the same concept, so neither is the
-            other's negative. Captions are never overwritten to get there: the diagonal stays the only positive.
+            other's negative. Captions are never overwritten to get there: the diagonal stays the only
+            positive.
 
     Returns:
         The mean loss over both directions, a scalar.
@@ -31,11 +32,13 @@ def symmetric_info_nce(image_BD: Tensor, text_BD: Tensor, scale: Tensor, group_B
     same_BB.fill_diagonal_(False)
     logits_BB = logits_BB.masked_fill(same_BB, torch.finfo(logits_BB.dtype).min)
     target_B = torch.arange(len(logits_BB), device=logits_BB.device)
-    return 0.5 * (functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B))
+    return 0.5 * (
+        functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B)
+    )
 
 
 def misalignment(knowledge_B: Tensor) -> Tensor:
-    """The forget loss ``mean(1 - cos(image, text))``: low while the model ties the images to their captions."""
+    """The forget loss ``mean(1 - cos(image, text))``: low while the model ties images to captions."""
     return (1.0 - knowledge_B).mean()
 
 
@@ -47,13 +50,13 @@ def similarity_drift(similarity_B: Tensor, frozen_B: Tensor) -> Tensor:
 def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:
     """Squared 2-Wasserstein distance of the knowledge of the target's samples to that of never-seen ones.
 
-    Matching the whole distribution, not its mean, is what keeps membership inference near chance: the n-th closest
-    of the target's samples is drawn to the n-th quantile of the reference.
+    Matching the whole distribution, not its mean, is what keeps membership inference near chance: the n-th
+    closest of the target's samples is drawn to the n-th quantile of the reference.
 
     Args:
         knowledge_N: knowledge of N forget samples (differentiable).
-        reference_M: knowledge of M never-seen samples at the same weights; detached here, so that the reference
-            is where it is and only the target moves.
+        reference_M: knowledge of M never-seen samples at the same weights; detached here, so that the
+            reference is where it is and only the target moves.
     """
     ranked_N = knowledge_N.sort().values
     level_N = (torch.arange(len(ranked_N), device=ranked_N.device) + 0.5) / len(ranked_N)

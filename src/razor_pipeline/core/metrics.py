@@ -84,20 +84,25 @@ def auc(members_M: Floats, nonmembers_K: Floats) -> float:
 
 
 def _wins(members_M: Floats, nonmembers_K: Floats) -> Floats:
-    above: Floats = (members_M[:, None] > nonmembers_K[None, :]) + 0.5 * (members_M[:, None] == nonmembers_K[None, :])
+    above: Floats = (members_M[:, None] > nonmembers_K[None, :]) + 0.5 * (
+        members_M[:, None] == nonmembers_K[None, :]
+    )
     return above
 
 
 def membership_auc(members_M: Floats, nonmembers_K: Floats, resamples: int = 1000, seed: int = 0) -> Estimate:
-    """AUC of telling members from non-members by score; 0.5 is chance, 1 a perfect attack, far below 0.5 leaks too.
+    """AUC of telling members from non-members by score.
 
-    The interval is a bootstrap over members and non-members apart (two samples); ties count one half.
+    0.5 is chance, 1 a perfect attack; far below 0.5 leaks too. The interval is a bootstrap over members and
+    non-members apart (two samples); ties count one half.
     """
     wins_MK = _wins(members_M, nonmembers_K)
     m, k = wins_MK.shape
     rng = np.random.default_rng(seed)
     draws = [
-        np.bincount(rng.integers(0, m, m), minlength=m) @ wins_MK @ np.bincount(rng.integers(0, k, k), minlength=k)
+        np.bincount(rng.integers(0, m, m), minlength=m)
+        @ wins_MK
+        @ np.bincount(rng.integers(0, k, k), minlength=k)
         for _ in range(resamples)
     ]
     low, high = np.percentile(np.array(draws) / (m * k), [2.5, 97.5])

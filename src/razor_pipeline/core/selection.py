@@ -20,8 +20,8 @@ def select(
     Args:
         scores: the score table.
         count: most components to choose.
-        max_weights: most weights that the chosen components may hold together; a component that would go beyond
-            is passed over for the next that fits.
+        max_weights: most weights that the chosen components may hold together; a component that would go
+            beyond is passed over for the next that fits.
         tau: absolute threshold; components with ``phi <= tau`` are never chosen. None: no threshold.
         per_tower: choose in turn from each tower's own ranking, so that two scales of scores do not compete.
         exclude: names that are already edited.

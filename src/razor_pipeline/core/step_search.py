@@ -10,8 +10,8 @@ def smallest_step(
 ) -> float | None:
     """The smallest step whose measure is at or below ``goal``, to the precision that the evaluations allow.
 
-    Brackets by doubling from ``first``, then bisects geometrically. It assumes the measure falls with the step; where
-    it does not, the result still meets the goal, it is only not the smallest.
+    Brackets by doubling from ``first``, then bisects geometrically. It assumes the measure falls with the
+    step; where it does not, the result still meets the goal, it is only not the smallest.
 
     Args:
         measure: what is left to forget at a step; lower is more forgotten.

@@ -26,7 +26,8 @@ class WeightEdit:
         before: slice key -> weights of the base model, in the base's own dtype.
         after: slice key -> edited weights, in the same dtype.
         components: names of the edited components.
-        manifest: method, parameters, seed, code version, base model and whatever else explains the edit; JSON-able.
+        manifest: method, parameters, seed, code version, base model and whatever else explains the edit;
+            JSON-able.
     """
 
     slices: tuple[ParameterSlice, ...]
@@ -75,7 +76,11 @@ class WeightEdit:
         return None
 
     def _swap(
-        self, parameters: Mapping[str, Tensor], old: Mapping[str, Tensor], new: Mapping[str, Tensor], verb: str
+        self,
+        parameters: Mapping[str, Tensor],
+        old: Mapping[str, Tensor],
+        new: Mapping[str, Tensor],
+        verb: str,
     ) -> None:
         differing = self._differing(parameters, old)
         if differing is not None:
@@ -103,7 +108,7 @@ def applied(parameters: Mapping[str, Tensor], edit: WeightEdit) -> Iterator[None
 
 @contextmanager
 def preserved(parameters: Mapping[str, Tensor], components: Sequence[Component]) -> Iterator[None]:
-    """Let the block change the components at will; every bit of them is back behind it, also when it raises."""
+    """Let the block change the components; every bit of them is back behind it, also when it raises."""
     pieces = {part.key: part for component in components for part in component.slices}
     saved = {key: part.view(parameters[part.parameter]).detach().clone() for key, part in pieces.items()}
     try:

@@ -1,4 +1,4 @@
-"""Write beside, fsync, rename: a killed save leaves the old file or directory as it was, never half of a new one."""
+"""Write beside, fsync, rename: a killed save leaves what was there, never half of a new file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARK = ".writing-"
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a sibling path to write to; it becomes ``path`` when the block ends well, and is removed when not."""
+    """Yield a sibling path to write to; it becomes ``path`` when the block ends well, or is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     beside = path.with_name(f"{MARK}{os.getpid()}-{path.name}")

@@ -38,7 +38,9 @@ class FileDataset(AbstractDataset[T, T], Generic[T]):
             DatasetError: it is missing or unreadable; names the file and the fix.
         """
         if not self.path.exists():
-            raise DatasetError(f"{self.path} does not exist; run the step that makes it, or the whole pipeline")
+            raise DatasetError(
+                f"{self.path} does not exist; run the step that makes it, or the whole pipeline"
+            )
         try:
             return self.read()
         except Exception as error:
@@ -88,7 +90,9 @@ class JSONDataset(FileDataset[Any]):
 
     def write(self, data: Any, path: Path) -> None:
         """Write the document."""
-        path.write_text(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 class TextDataset(FileDataset[str]):

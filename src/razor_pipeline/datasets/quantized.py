@@ -33,14 +33,19 @@ class QuantizedModelsDataset(AbstractDataset[Packed, Packed]):
             DatasetError: the directory is missing.
         """
         if not self.path.is_dir():
-            raise DatasetError(f"{self.path} does not exist; run the quantization pipeline, or the whole pipeline")
+            raise DatasetError(
+                f"{self.path} does not exist; run the quantization pipeline, or the whole pipeline"
+            )
         return {file.stem: load_file(file) for file in sorted(self.path.glob("*.safetensors"))}
 
     def save(self, data: Packed) -> None:
         """Replace the directory; the old one stays until the new one is complete on disk."""
         with replace_directory(self.path) as beside:
             for scheme, state in data.items():
-                save_file({name: tensor.contiguous() for name, tensor in state.items()}, beside / f"{scheme}.safetensors")
+                save_file(
+                    {name: tensor.contiguous() for name, tensor in state.items()},
+                    beside / f"{scheme}.safetensors",
+                )
 
     def _exists(self) -> bool:
         return self.path.is_dir()

@@ -97,7 +97,9 @@ class Exam:
         if twin.any():
             found["near_twin_accuracy"] = metrics.share(metrics.top_k_hits(scores[twin], own[twin]))
         hits = [
-            metrics.top_k_hits(answers.scores[name], self.labels(name)) for name in self.rows if name != self.domain
+            metrics.top_k_hits(answers.scores[name], self.labels(name))
+            for name in self.rows
+            if name != self.domain
         ]
         if hits:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
@@ -119,13 +121,17 @@ class Exam:
     def panel(self, count: int) -> dict[str, str]:
         """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.
 
-        ``count`` of each target and of each near-twin, ``count`` other classes and ``count`` of other domains.
+        ``count`` of each target and of each near-twin, ``count`` other classes and ``count`` of other
+        domains.
         """
         rows = self.rows[self.domain]
         target = rows["label"].isin(self.targets)
         twin = rows["label"].isin(set(rows.loc[target, "near_twin"]) - {""}) & ~target
         first = rows[~target & ~twin].groupby("label").head(1)
-        chosen = {"target": rows[target].groupby("label").head(count), "near_twin": rows[twin].groupby("label").head(count)}
+        chosen = {
+            "target": rows[target].groupby("label").head(count),
+            "near_twin": rows[twin].groupby("label").head(count),
+        }
         chosen["other"] = first.iloc[:: max(1, len(first) // count)].head(count)
         others = [part for name, part in self.rows.items() if name != self.domain]
         if others:
@@ -141,7 +147,12 @@ class Exam:
             for i in np.flatnonzero(rows["sample_id"].isin(sample_ids)):
                 best = answers.scores[name][i].argsort()[::-1][:TOP]
                 out += [
-                    {"sample_id": rows["sample_id"][i], "rank": rank, "caption": classes[c], "score": float(answers.scores[name][i, c])}
+                    {
+                        "sample_id": rows["sample_id"][i],
+                        "rank": rank,
+                        "caption": classes[c],
+                        "score": float(answers.scores[name][i, c]),
+                    }
                     for rank, c in enumerate(best)
                 ]
         return pd.DataFrame(out)

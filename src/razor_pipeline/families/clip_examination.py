@@ -21,7 +21,9 @@ def examine(
     samples: pd.DataFrame,
     params: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Metrics (model, metric, value, low, high, n) and top captions (sample_id, group, model, rank, caption, score).
+    """Metrics and top captions of all models.
+
+    Columns: model, metric, value, low, high, n; and sample_id, group, model, rank, caption, score.
 
     Args:
         base: the base model; as it was on exit.
@@ -34,13 +36,19 @@ def examine(
     answers = exam.put_to(base)
     with applied(dict(base.module.named_parameters()), edit):
         edited = exam.put_to(base)
-    rows = metric_rows("base", exam.mark(answers, answers)) + metric_rows("edited", exam.mark(edited, answers))
+    rows = metric_rows("base", exam.mark(answers, answers)) + metric_rows(
+        "edited", exam.mark(edited, answers)
+    )
     for scheme, state in packed.items():
-        rows += [row for kind, marks in _quantized(exam, base, scheme, state) for row in metric_rows(kind, marks)]
+        rows += [
+            row for kind, marks in _quantized(exam, base, scheme, state) for row in metric_rows(kind, marks)
+        ]
     return pd.DataFrame(rows), _captions(exam, {"base": answers, "edited": edited}, params.panel_images)
 
 
-def _quantized(exam: Exam, base: ModelFamily, scheme: str, state: Mapping[str, Tensor]) -> Iterator[tuple[str, dict]]:
+def _quantized(
+    exam: Exam, base: ModelFamily, scheme: str, state: Mapping[str, Tensor]
+) -> Iterator[tuple[str, dict]]:
     """Marks of the quantized base and of the quantized edited model; both against the quantized base."""
     plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
     yield f"{scheme}_base", exam.mark(plain, plain)
@@ -50,9 +58,7 @@ def _quantized(exam: Exam, base: ModelFamily, scheme: str, state: Mapping[str, T
 
 def _captions(exam: Exam, answers: Mapping[str, Answers], count: int) -> pd.DataFrame:
     groups = exam.panel(count)
-    tables = [
-        exam.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()
-    ]
+    tables = [exam.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()]
     table = pd.concat(tables, ignore_index=True)
     return table.assign(group=table["sample_id"].map(groups))[
         ["sample_id", "group", "model", "rank", "caption", "score"]

@@ -1,7 +1,7 @@
 """Training of a small CLIP from random weights: tokenizer, configuration and contrastive loop.
 
-It makes the zoo's base model, the retrained gold standards, and a first model for a user's own image folder where no
-checkpoint can be had.
+It makes the zoo's base model, the retrained gold standards, and a first model for a user's own image folder
+where no checkpoint can be had.
 
 Shapes: N samples, B batch, H x W pixels.
 """
@@ -26,7 +26,9 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 SHIFT = 4  # pixels of random translation
 
 
-def train_clip(samples: pd.DataFrame, params: ClipPretrainingParams) -> tuple[ClipFamily, list[dict[str, float]]]:
+def train_clip(
+    samples: pd.DataFrame, params: ClipPretrainingParams
+) -> tuple[ClipFamily, list[dict[str, float]]]:
     """Train a CLIP on image-caption pairs.
 
     Args:
@@ -41,11 +43,17 @@ def train_clip(samples: pd.DataFrame, params: ClipPretrainingParams) -> tuple[Cl
     family = new_clip(sorted(set(samples["caption"])), params)
     data = next(iter(family.batches(samples, len(samples))))
     model = family.module.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, params.weight_decay), params.learning_rate, (0.9, 0.98))
-    domains = [torch.from_numpy(rows) for rows in samples.reset_index(drop=True).groupby("domain").indices.values()]
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, params.weight_decay), params.learning_rate, (0.9, 0.98)
+    )
+    domains = [
+        torch.from_numpy(rows) for rows in samples.reset_index(drop=True).groupby("domain").indices.values()
+    ]
     per_epoch = sum(max(1, len(rows) // params.batch_size) for rows in domains)
     steps = params.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _cosine(step, steps, params.warmup_share))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _cosine(step, steps, params.warmup_share)
+    )
     curve = []
     with tqdm(total=steps, desc="pretraining", disable=None) as bar:
         for epoch in range(params.epochs):
@@ -67,7 +75,7 @@ def train_clip(samples: pd.DataFrame, params: ClipPretrainingParams) -> tuple[Cl
 
 
 def _contrastive_loss(family: ClipFamily, batch: ClipBatch, precision: str) -> Tensor:
-    """The retain loss with both towers in ``precision``; the logits stay in float32, where a scale of 100 needs it."""
+    """The retain loss, towers in ``precision``, logits in float32, which a scale of 100 needs."""
     with torch.autocast(family.module.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         image_BD, text_BD = family.embed(batch)
     return losses.symmetric_info_nce(
@@ -78,7 +86,11 @@ def _contrastive_loss(family: ClipFamily, batch: ClipBatch, precision: str) -> T
 def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFamily:
     """A CLIP with random weights and a tokenizer trained on the captions."""
     tokenizer = train_tokenizer(captions, params.vocabulary, params.context)
-    tower = {"hidden_size": params.width, "intermediate_size": 4 * params.width, "num_attention_heads": params.heads}
+    tower = {
+        "hidden_size": params.width,
+        "intermediate_size": 4 * params.width,
+        "num_attention_heads": params.heads,
+    }
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPConfig(
         text_config={
@@ -98,9 +110,7 @@ def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFami
         projection_dim=params.projection,
     )
     size = params.image_size
-    processor = CLIPImageProcessorPil(
-        size={"shortest_edge": size}, crop_size={"height": size, "width": size}
-    )
+    processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         model = CLIPModel(config)
@@ -133,7 +143,9 @@ def _epoch(
 ) -> Iterator[ClipBatch]:
     """Shuffled batches of one domain each: a face is too easy a negative for a drawing to teach anything."""
     batches = [
-        domain[torch.randperm(len(domain), generator=generator)].split(batch_size)[: max(1, len(domain) // batch_size)]
+        domain[torch.randperm(len(domain), generator=generator)].split(batch_size)[
+            : max(1, len(domain) // batch_size)
+        ]
         for domain in domains
     ]
     pooled = [chosen for part in batches for chosen in part]
@@ -154,7 +166,9 @@ def _augment(pixels_B3HW: Tensor, generator: torch.Generator) -> Tensor:
     size = pixels_B3HW.shape[-1]
     padded = functional.pad(pixels_B3HW, (SHIFT,) * 4, mode="replicate")
     offsets = torch.randint(0, 2 * SHIFT + 1, (len(pixels_B3HW), 2), generator=generator).tolist()
-    shifted = torch.stack([image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, offsets, strict=True)])
+    shifted = torch.stack(
+        [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, offsets, strict=True)]
+    )
     mirrored = torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator) < 0.5
     shifted = torch.where(mirrored, shifted.flip(-1), shifted)
     gain = 0.85 + 0.3 * torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator)

@@ -28,8 +28,10 @@ def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dic
         found[forget.target] = hits.value
         if hits.low <= 1.0 / len(classes) and not allow:
             raise NoBaselineError(
-                f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} validation images, "
-                f"chance among {len(classes)} classes is {1 / len(classes):.0%}, so there is nothing to forget; "
+                f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} "
+                f"validation images, "
+                f"chance among {len(classes)} classes is {1 / len(classes):.0%}, so there is nothing to "
+                "forget; "
                 "check target and model, or set razor.allow_no_baseline=true"
             )
     return found

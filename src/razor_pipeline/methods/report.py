@@ -49,7 +49,7 @@ def signed(
 
 
 def survival_row(scheme: Scheme, base: nn.Module, edited: nn.Module, edit: WeightEdit) -> dict[str, Any]:
-    """What a quantization scheme does to an edit: ``changed_bin_share`` (None for nf4, which has no even bins)."""
+    """What a scheme does to an edit: ``changed_bin_share`` (None for nf4, which has no even bins)."""
     share = None if scheme == "nf4" else changed_bin_share(integer_codes(base), integer_codes(edited), edit)
     size = sum(tensor.numel() * tensor.element_size() for tensor in packed(edited).values())
     return {"scheme": scheme, "changed_bin_share": share, "mb": size / 1e6}

@@ -31,14 +31,26 @@ def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams)
     best = {row.component for row in scored.rows[: CANDIDATES * params.components]}
     names = parameter_names([c for c in model.components(params.scoring.granularity) if c.name in best])
     sources = dict(zip(KINDS, (scored.forget, scored.retain, scored.covariances), strict=True))
-    return {f"{kind}/{name}": tensors[name] for kind, tensors in sources.items() for name in names if name in tensors}
+    return {
+        f"{kind}/{name}": tensors[name]
+        for kind, tensors in sources.items()
+        for name in names
+        if name in tensors
+    }
 
 
 def restore_scored(
-    model: ModelFamily, table: pd.DataFrame, gradients: Mapping[str, Tensor], params: RazorParams, seconds: float
+    model: ModelFamily,
+    table: pd.DataFrame,
+    gradients: Mapping[str, Tensor],
+    params: RazorParams,
+    seconds: float,
 ) -> Scored:
     """The inverse of the two functions above, for the candidates."""
-    parts = {kind: {k.removeprefix(f"{kind}/"): t for k, t in gradients.items() if k.startswith(f"{kind}/")} for kind in KINDS}
+    parts = {
+        kind: {k.removeprefix(f"{kind}/"): t for k, t in gradients.items() if k.startswith(f"{kind}/")}
+        for kind in KINDS
+    }
     whole = {
         c.name
         for c in model.components(params.scoring.granularity)

@@ -8,8 +8,10 @@ from razor_pipeline.interfaces import ForgetSet, UnlearningTask
 
 
 def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """label -> its distinct prompts, labels in sorted order."""
-    return {str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)}
+    """Label -> its distinct prompts, labels in sorted order."""
+    return {
+        str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)
+    }
 
 
 def forgotten_labels(samples: pd.DataFrame) -> list[str]:
@@ -26,7 +28,8 @@ def target_domain(samples: pd.DataFrame) -> pd.DataFrame:
     domains = sorted(set(samples.loc[samples["role"] == "forget", "domain"]))
     if len(domains) != 1:
         raise ValueError(
-            f"the targets belong to {len(domains)} domains ({', '.join(domains)}); forget those of one domain at a time"
+            f"the targets belong to {len(domains)} domains ({', '.join(domains)}); "
+            "forget those of one domain at a time"
         )
     return samples[samples["domain"] == domains[0]]
 
@@ -52,7 +55,9 @@ def unlearning_task(samples: pd.DataFrame) -> UnlearningTask:
 def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
     own = domain[domain["label"] == label]
     edit = own[own["split"] == "edit"]
-    named = edit["caption"].where(edit["caption"].str.contains(label, case=False, regex=False), edit["prompt"])
+    named = edit["caption"].where(
+        edit["caption"].str.contains(label, case=False, regex=False), edit["prompt"]
+    )
     return ForgetSet(
         target=label,
         prompt=prompt,
@@ -63,7 +68,7 @@ def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
 
 
 def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Rows of classes that the base model has never seen or, where there are none, of the other known classes."""
+    """Rows of never-seen classes or, where there are none, of the other known classes."""
     rows = domain[domain["split"] == split]
     reference = rows[rows["role"] == "reference"]
     return reference if len(reference) else rows[rows["role"] == "retain"]

@@ -25,8 +25,8 @@ class Outcome:
 
     Attributes:
         forget_accuracy: highest accuracy on any target's images.
-        knowledge_auc: highest AUC, over the targets, of telling the target's images from never-seen ones by their
-            tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends.
+        knowledge_auc: highest AUC, over the targets, of telling the target's images from never-seen ones by
+            their tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one.
     """
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Validation:
-    """Prepares the validation images once; every call is one forward pass over them at the current weights."""
+    """Prepares the validation images once; each call is one forward pass at the current weights."""
 
     def __init__(self, model: ModelFamily, task: UnlearningTask) -> None:
         self.model, self.task = model, task

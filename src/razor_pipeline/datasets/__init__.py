@@ -1,0 +1,1 @@
+"""The only input and output: Kedro datasets that write atomically."""

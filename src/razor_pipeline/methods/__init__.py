@@ -1,0 +1,1 @@
+"""The unlearning methods, and what a method sees of a task."""

@@ -25,7 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mark": ("none", "none", "freckles", "blush", "mole"),
     "scarf": ("none", "none", "red", "green", "navy", "yellow", "purple", "teal"),
 }
-TWIN_FEATURES = ("glasses", "beard", "hair_colour", "hat", "glasses", "hair_colour")
+TWIN_FEATURES = ("glasses", "beard", "hair_colour", "hat", "glasses", "beard")
 
 FIRST = (  # noqa: SIM905 (a wall of quotes reads worse)
     "Ada Bruno Carla Dario Elin Farid Greta Hiro Ines Jonas Kaia Liam Mira Nadir Olga Pavel Quinn Rosa "
@@ -82,11 +82,12 @@ class Person:
 
 
 def visible(features: Features) -> dict[str, str]:
-    """The features that a picture can show: what a hat or a bald head hides counts as absent."""
+    """The features that a picture can show: what a hat, a bald head or sunglasses hide counts as absent."""
     seen = {field.name: getattr(features, field.name) for field in fields(features)}
     if seen["hat"] == "none":
         seen["hat_colour"] = "none"
-    if seen["hair_style"] == "bald":
+    covered = features.hair_style == "bald" or (features.hair_style == "short" and features.hat != "none")
+    if covered and features.beard == "none":
         seen["hair_colour"] = "none"
     if seen["glasses"] == "sun":
         seen["eyes"] = "none"
@@ -135,7 +136,7 @@ def _changed(face: Features, feature: str, rng: np.random.Generator) -> Features
 def attributes(person: Person) -> dict[str, str]:
     """The visible features in words, for captions and questions."""
     f = person.features
-    hair = "no hair" if f.hair_style == "bald" else f"{f.hair_colour} hair"
+    hair = "no hair" if f.hair_style == "bald" or visible(f)["hair_colour"] == "none" else f"{f.hair_colour} hair"
     kinds = {"cap": "cap", "beanie": "beanie", "top": "top hat", "brim": "sun hat"}
     hat = "no hat" if f.hat == "none" else f"a {f.hat_colour} {kinds[f.hat]}"
     glasses = {"none": "no glasses", "sun": "sunglasses"}.get(f.glasses, f"{f.glasses} glasses")

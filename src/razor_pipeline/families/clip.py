@@ -109,10 +109,11 @@ class ClipFamily:
     def _batch(self, rows: pd.DataFrame, group_B: Tensor) -> ClipBatch:
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data in rows["image_bytes"]]
         pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
-        tokens = self._tokenise(list(rows["caption"]))
+        tokens = self.tokenise(list(rows["caption"]))
         return ClipBatch(pixels, tokens["input_ids"], tokens["attention_mask"], group_B)
 
-    def _tokenise(self, texts: list[str]) -> Any:
+    def tokenise(self, texts: list[str]) -> Any:
+        """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""
         limit = self.module.config.text_config.max_position_embeddings
         return self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
 
@@ -160,7 +161,7 @@ class ClipFamily:
         """Unit text embeddings of prompts, [C, D]."""
         parts = []
         for start in range(0, len(prompts), PROMPT_BATCH):
-            tokens = self._tokenise(list(prompts[start : start + PROMPT_BATCH]))
+            tokens = self.tokenise(list(prompts[start : start + PROMPT_BATCH]))
             parts.append(self.encode_texts(tokens["input_ids"], tokens["attention_mask"]))
         return torch.cat(parts)
 

@@ -1,0 +1,55 @@
+"""Relearning: how few fine-tuning steps bring a forgotten concept back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.gradients import requiring_grad
+
+
+def recovery_curve(
+    parameters: Mapping[str, Tensor],
+    loss: Callable[[], Tensor],
+    accuracy: Callable[[], float],
+    steps: int,
+    learning_rate: float,
+    enough: float = 1.0,
+) -> list[float]:
+    """Accuracy on the forgotten concept before and after each step of full fine-tuning with Adam.
+
+    Args:
+        parameters: name -> leaf weights, all of which are tuned; every bit is back on exit.
+        loss: what the attacker minimises, at the current weights.
+        accuracy: share of unseen images of the concept that are named, at the current weights.
+        steps: most steps.
+        learning_rate: of Adam.
+        enough: the curve ends at the first accuracy above it.
+
+    Returns:
+        ``steps + 1`` values at most; the first is the accuracy before any step.
+    """
+    saved = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    leaves = list(parameters.values())
+    curve = [accuracy()]
+    try:
+        with torch.enable_grad(), requiring_grad(leaves):
+            optimizer = torch.optim.Adam(leaves, learning_rate)
+            while len(curve) <= steps and curve[-1] <= enough:
+                optimizer.zero_grad(set_to_none=True)
+                loss().backward()
+                optimizer.step()
+                curve.append(accuracy())
+    finally:
+        with torch.no_grad():
+            for name, tensor in parameters.items():
+                tensor.copy_(saved[name])
+                tensor.grad = None
+    return curve
+
+
+def steps_to(curve: Sequence[float], threshold: float) -> int:
+    """The first step at which the accuracy passes the threshold; ``len(curve)`` where it never does."""
+    return next((step for step, value in enumerate(curve) if value > threshold), len(curve))

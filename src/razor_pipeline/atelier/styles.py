@@ -105,7 +105,8 @@ def watercolor(sketch: Sketch, rng: Rng) -> Array:
     soft = _array(wash.filter(ImageFilter.GaussianBlur(n / 42)))
     rim = np.abs(soft - _array(wash.filter(ImageFilter.GaussianBlur(n / 16)))).mean(-1, keepdims=True)
     bleed = 1 + 0.14 * _noise(n, 7, rng)[..., None] + 0.05 * _noise(n, 36, rng)[..., None]
-    return np.clip(soft * bleed + 24 - 0.55 * rim, 0, 255)
+    washed: Array = np.clip(soft * bleed + 24 - 0.55 * rim, 0, 255)
+    return washed
 
 
 def mosaic(sketch: Sketch, rng: Rng) -> Array:
@@ -157,7 +158,7 @@ def cubism(sketch: Sketch, rng: Rng) -> Array:
     facets = scene[(y + shift[index, 0]).clip(0, n - 1), (x + shift[index, 1]).clip(0, n - 1)]
     slope = rng.uniform(-0.5, 0.5, (len(centres), 2))
     tilt = ((y - centres[index, 0]) * slope[index, 0] + (x - centres[index, 1]) * slope[index, 1]) / (n / 8)
-    toned = facets * (0.97 + 0.26 * tilt + rng.uniform(-0.10, 0.10, len(centres))[index])[..., None]
+    toned: Array = facets * (0.97 + 0.26 * tilt + rng.uniform(-0.10, 0.10, len(centres))[index])[..., None]
     toned[border] *= 0.5
     return toned
 

@@ -45,7 +45,8 @@ def ratio_aware_score(
     forget_norm: float, theta_norm: float, cosine: float, alpha: float, eps: float
 ) -> float:
     """``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``: leverage x retention safety."""
-    return forget_norm / (theta_norm + eps) * max(1.0 - cosine, 0.0) ** alpha
+    safety: float = max(1.0 - cosine, 0.0) ** alpha
+    return forget_norm / (theta_norm + eps) * safety
 
 
 def score_components(

@@ -111,7 +111,7 @@ class Exam:
         """[N] index of each test row's own class."""
         column = "label" if domain == self.domain else "prompt"
         place = {name: i for i, name in enumerate(self.prompts[domain])}
-        return self.rows[domain][column].map(place).to_numpy()
+        return self.rows[domain][column].map(place).to_numpy().astype(np.int64)
 
     def _membership(self, answers: Answers) -> Estimate:
         """The AUC of the target that is told from never-seen classes most clearly, in either direction."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 import pandas as pd
 from torch import Tensor
 
-from razor_pipeline.core.quantize import quantized, unpacked
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.families.clip_evaluation import Answers, Exam, metric_rows
 from razor_pipeline.interfaces import ModelFamily
@@ -17,7 +18,7 @@ from razor_pipeline.params import EvaluationParams
 def examine(
     base: ModelFamily,
     edit: WeightEdit,
-    packed: Mapping[str, Mapping[str, Tensor]],
+    packed: Mapping[Scheme, Mapping[str, Tensor]],
     samples: pd.DataFrame,
     params: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -47,8 +48,8 @@ def examine(
 
 
 def _quantized(
-    exam: Exam, base: ModelFamily, scheme: str, state: Mapping[str, Tensor]
-) -> Iterator[tuple[str, dict]]:
+    exam: Exam, base: ModelFamily, scheme: Scheme, state: Mapping[str, Tensor]
+) -> Iterator[tuple[str, dict[str, Estimate]]]:
     """Marks of the quantized base and of the quantized edited model; both against the quantized base."""
     plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
     yield f"{scheme}_base", exam.mark(plain, plain)

@@ -120,7 +120,9 @@ def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFami
 def train_tokenizer(captions: Sequence[str], vocabulary: int, context: int) -> CLIPTokenizer:
     """CLIP's byte-pair tokenizer, its merges learnt from the captions."""
     empty = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[])
-    tokenizer = empty.train_new_from_iterator(captions, vocab_size=vocabulary, show_progress=False)
+    tokenizer: CLIPTokenizer = empty.train_new_from_iterator(
+        captions, vocab_size=vocabulary, show_progress=False
+    )
     tokenizer.model_max_length = context
     return tokenizer
 

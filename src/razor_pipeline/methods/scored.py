@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -56,5 +57,6 @@ def restore_scored(
         for c in model.components(params.scoring.granularity)
         if all(name in parts["forget"] for name in parameter_names([c]))
     }
-    rows = [ComponentScore(**record) for record in table.to_dict("records") if record["component"] in whole]
+    records: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    rows = [ComponentScore(**row) for row in records if row["component"] in whole]
     return Scored(rows, parts["forget"], parts["retain"], parts["covariance"], seconds)

@@ -31,7 +31,8 @@ def target_domain(samples: pd.DataFrame) -> pd.DataFrame:
             f"the targets belong to {len(domains)} domains ({', '.join(domains)}); "
             "forget those of one domain at a time"
         )
-    return samples[samples["domain"] == domains[0]]
+    chosen: pd.DataFrame = samples[samples["domain"] == domains[0]]
+    return chosen
 
 
 def unlearning_task(samples: pd.DataFrame) -> UnlearningTask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from torch import Tensor
 
+from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.families.clip_examination import examine
 from razor_pipeline.interfaces import ModelFamily
@@ -14,7 +15,7 @@ from razor_pipeline.params import EvaluationParams
 def evaluate_models(
     base_model: ModelFamily,
     weight_edit: WeightEdit,
-    quantized_models: dict[str, dict[str, Tensor]],
+    quantized_models: dict[Scheme, dict[str, Tensor]],
     samples: pd.DataFrame,
     evaluation: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from torch import Tensor
 
-from razor_pipeline.core.quantize import packed, quantized
+from razor_pipeline.core.quantize import Scheme, packed, quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.report import survival_row
@@ -14,9 +14,10 @@ from razor_pipeline.params import QuantizationParams
 
 def quantize_model(
     base_model: ModelFamily, weight_edit: WeightEdit, quantization: QuantizationParams
-) -> tuple[dict[str, dict[str, Tensor]], pd.DataFrame]:
-    """Scheme -> packed weights of the edited model, and a row per scheme on what the rounding did to the edit."""
-    states, rows = {}, []
+) -> tuple[dict[Scheme, dict[str, Tensor]], pd.DataFrame]:
+    """Scheme -> packed edited weights, and a row per scheme on what the rounding did to the edit."""
+    states: dict[Scheme, dict[str, Tensor]] = {}
+    rows = []
     for scheme in quantization.schemes:
         base = quantized(base_model.module, scheme)
         with applied(dict(base_model.module.named_parameters()), weight_edit):

@@ -77,8 +77,8 @@ Components: {names or "none"}.
 
 ## What this is evidence of
 The report of the run holds the measurements: recognition of the target, of the others and of its near-twin
-where there is one, before and after, and after quantization, each with its interval. They are evidence of what
-was measured, not proof of erasure. An attack that was not tried, or fine-tuning on images of the target,
+where there is one, before and after, and after quantization, each with its interval. They are evidence of
+what was measured, not proof of erasure. An attack that was not tried, or fine-tuning on images of the target,
 may bring traces back. Measure again after every change of the weights, quantization included.
 
 ## Undoing it

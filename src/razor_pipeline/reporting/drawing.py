@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -67,14 +68,12 @@ DARK = Theme(
 
 def new_figure(width: float, height: float, theme: Theme) -> Figure:
     """An empty figure of a size in inches."""
-    figure = Figure(
+    return Figure(
         figsize=(width, height),
         dpi=DPI,
         facecolor=theme.paper,
         layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
     )
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def dress(axes: Axes, theme: Theme, title: str = "", x: str = "", y: str = "") -> None:
@@ -98,11 +97,12 @@ def say(axes: Axes, text: str, theme: Theme) -> None:
 
 def png(figure: Figure, colours: int | None = 256) -> bytes:
     """The figure as PNG, the same bytes every time; a palette of so many colours, or None for photographs."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # savefig would draw twice
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels).convert("RGB")
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
-    if colours is None:
-        return buffer.getvalue()
-    image = Image.open(buffer).convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-    small = io.BytesIO()
-    image.save(small, format="PNG", optimize=True)
-    return small.getvalue()
+    image.save(buffer, format="PNG", dpi=(DPI, DPI))
+    return buffer.getvalue()

@@ -1,0 +1,124 @@
+import re
+import shlex
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+
+from razor_pipeline.params import RazorParams, ReportingParams
+from razor_pipeline.reporting.page import render_report, reproduction_command
+from razor_pipeline.reporting.record import RunRecord
+from razor_pipeline.reporting.verdict import judge
+
+from .outputs import TARGET, metrics, predictions, run_record, samples
+
+HOSTILE = '<script>alert("1")</script> & "O\'Hara"'
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page(run: RunRecord) -> str:
+    return render_report(run, judge(run, ReportingParams()), RazorParams())
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return page(run_record())
+
+
+def test_it_loads_nothing_from_elsewhere(html: str) -> None:
+    found = Page(html)
+    sources = [
+        a[k] or "" for _, a in found.tags for k in ("src", "srcset", "href", "action", "data") if k in a
+    ]
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert not found.named("script")
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_every_image_has_a_text_and_every_heading_its_place(html: str) -> None:
+    found = Page(html)
+    assert all(image["alt"] for image in found.named("img"))
+    levels = [int(name[1]) for name, _ in found.tags if re.fullmatch(r"h[1-6]", name)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_it_says_what_was_asked_what_came_out_and_how_to_run_it_again(html: str) -> None:
+    text = Page(html).text
+    for words in ("Ada Moreau", "data/01_raw/zoo/clip", "Forgotten", "What was asked", "AUC: take one image"):
+        assert words in text
+    assert "80.6 to 100.0" in text  # the interval of 16 of 16
+    assert "int4, edited" in text
+    assert "torch" in text
+    assert reproduction_command(run_record()) in text
+
+
+def test_names_with_markup_are_shown_and_not_run() -> None:
+    rows = samples().copy()
+    rows.loc[rows["label"] == TARGET, ["label", "prompt"]] = [HOSTILE, f"a photo of {HOSTILE}"]
+    told = predictions().replace({"caption": {f"a photo of {TARGET}": f"a photo of {HOSTILE}"}})
+    html = page(run_record(samples=rows, predictions=told, parameters={"target": HOSTILE}))
+    found = Page(html)
+    assert not found.named("script")
+    assert "<script" not in html
+    assert HOSTILE in found.text
+    assert any(HOSTILE in (image["alt"] or "") for image in found.named("img"))
+
+
+@pytest.mark.parametrize("target", [TARGET, HOSTILE, "it's"])
+def test_the_command_reads_back_as_the_target(target: str) -> None:
+    rows = samples().replace({"label": {TARGET: target}})
+    words = shlex.split(reproduction_command(run_record(samples=rows, seed=3)))
+    assert words == ["kedro", "run", "--params", f"target={target},seed=3"]
+
+
+def test_another_scenario_is_named_in_the_command() -> None:
+    assert "--env images " in reproduction_command(run_record(scenario="images"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"metrics": metrics().query("metric != 'near_twin_accuracy' and metric != 'general_accuracy'")},
+        {"metrics": metrics().query("model in ['base', 'edited']"), "quantization": pd.DataFrame()},
+        {"predictions": predictions().head(0)},
+        {"manifest": {}},
+        {"quantization": pd.DataFrame({"scheme": ["nf4"], "changed_bin_share": [None], "mb": [1.9]})},
+    ],
+)
+def test_a_run_that_lacks_something_optional_still_has_a_page(changes: dict[str, object]) -> None:
+    assert "Ada Moreau" in Page(page(run_record(**changes))).text
+
+
+@pytest.mark.parametrize(
+    ("table", "headline"),
+    [
+        (metrics(), "Forgotten"),
+        (metrics(edited_retain=0.9), "Forgotten, at a cost"),
+        (metrics(edited_forget=9), "Not forgotten"),
+        (metrics(base_forget=0), "Nothing to forget"),
+    ],
+)
+def test_the_title_carries_the_verdict(table: pd.DataFrame, headline: str) -> None:
+    assert f"<title>{headline}: Ada Moreau" in page(run_record(metrics=table))

@@ -1,0 +1,72 @@
+import io
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from razor_pipeline.reporting.panels import THUMBNAIL, cards, image_panel
+
+from .outputs import TARGET, predictions, samples
+
+
+def test_cards_say_what_each_model_said_and_whether_it_was_right() -> None:
+    found = cards(samples(), predictions())
+    assert [card.group for card in found] == ["target"] * 2 + ["near_twin"] * 2 + ["other"] * 3 + [
+        "general"
+    ] * 3
+    target = found[0]
+    assert target.label == TARGET
+    assert [answer.correct for answer in target.base] == [True, False, False]
+    assert not any(answer.correct for answer in target.edited)
+    assert [answer.correct for answer in found[-1].edited] == [True, False, False]
+
+
+def test_captions_come_in_the_order_of_their_rank() -> None:
+    shuffled = predictions().sample(frac=1.0, random_state=0)
+    first = cards(samples(), shuffled)
+    for card in first:
+        assert list(card.base) == sorted(card.base, key=lambda answer: -answer.score)
+
+
+def test_any_prompt_of_the_label_is_right_but_not_that_of_another_style() -> None:
+    table = samples().copy()
+    row = table.index[(table["label"] == TARGET) & (table["split"] == "edit")][0]
+    table.loc[row, "prompt"] = "a portrait of Ada Moreau"
+    told = predictions().replace({"caption": {f"a photo of {TARGET}": "a portrait of Ada Moreau"}})
+    assert cards(table, told)[0].base[0].correct
+    assert not cards(samples(), told)[0].base[0].correct
+    painted = cards(samples(), predictions())[-1]
+    assert "image in" in painted.base[1].caption
+    assert not painted.base[1].correct
+
+
+def test_a_group_is_cut_to_a_few_cards() -> None:
+    assert len([card for card in cards(samples(), predictions(), per_group=1) if card.group == "other"]) == 1
+
+
+def test_large_grey_pictures_become_small_colour_thumbnails() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (92 * 10, 112 * 10), 128).save(buffer, "PPM")
+    table, told = samples().copy(), predictions()
+    place = table.index[table["sample_id"] == told["sample_id"][0]][0]
+    table.at[place, "image_bytes"] = buffer.getvalue()
+    image = cards(table, told)[0].image
+    assert (image.mode, max(image.size)) == ("RGB", THUMBNAIL)
+
+
+def test_a_prediction_of_an_unknown_sample_is_refused_by_name() -> None:
+    told = predictions().replace({"sample_id": {predictions()["sample_id"][0]: "portraits/nobody"}})
+    with pytest.raises(ValueError, match="'portraits/nobody'"):
+        cards(samples(), told)
+
+
+def test_the_panel_is_a_picture_also_without_predictions() -> None:
+    for table in (predictions(), predictions().head(0)):
+        image = Image.open(io.BytesIO(image_panel(cards(samples(), table))))
+        image.load()
+        assert image.format == "PNG"
+
+
+def test_a_target_without_near_twin_has_no_row_for_it() -> None:
+    told: pd.DataFrame = predictions().query("group != 'near_twin'")
+    assert {card.group for card in cards(samples(), told)} == {"target", "other", "general"}

@@ -1,0 +1,86 @@
+import pandas as pd
+import pytest
+
+from razor_pipeline.params import ReportingParams
+from razor_pipeline.reporting.verdict import Kind, Verdict, judge
+
+from .outputs import metrics, run_record
+
+LIMITS = ReportingParams()
+
+
+def verdict(table: pd.DataFrame, limits: ReportingParams = LIMITS) -> Verdict:
+    return judge(run_record(metrics=table), limits)
+
+
+def changed(model: str, metric: str, value: float) -> pd.DataFrame:
+    table = metrics()
+    table.loc[(table["model"] == model) & (table["metric"] == metric), "value"] = value
+    return table
+
+
+def test_a_good_run_is_forgotten_and_says_so_with_its_numbers() -> None:
+    found = verdict(metrics())
+    assert found.kind is Kind.FORGOTTEN
+    assert all(check.passed for check in found.checks)
+    plain = found.sentence.replace("\N{NO-BREAK SPACE}", " ")
+    assert "Ada Moreau on 0 % of 16 test images (base model: 100 %)" in plain
+    assert "the others on 99.3 %" in plain
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "words"),
+    [
+        (metrics(edited_forget=1), Kind.NOT_FORGOTTEN, "still recognises"),
+        (metrics(edited_auc=0.98), Kind.NOT_FORGOTTEN, "AUC 0.98"),
+        (
+            changed("int4_edited", "forget_accuracy", 0.5),
+            Kind.NOT_FORGOTTEN,
+            "in int4 it recognises the target",
+        ),
+        (metrics(edited_auc=0.2), Kind.AT_A_COST, "the deletion shows"),
+        (changed("edited", "retain_accuracy", 0.98), Kind.AT_A_COST, "others: 99.5"),
+        (changed("edited", "near_twin_accuracy", 0.9375), Kind.AT_A_COST, "near-twin: 100"),
+        (changed("edited", "general_accuracy", 0.97), Kind.AT_A_COST, "other domains: 98.2"),
+        (changed("int8_edited", "retain_accuracy", 0.98), Kind.AT_A_COST, "others, int8: 99.5"),
+        (metrics(base_forget=0), Kind.NO_BASELINE, "proves nothing"),
+    ],
+)
+def test_each_limit_alone_changes_the_verdict(table: pd.DataFrame, kind: Kind, words: str) -> None:
+    found = verdict(table)
+    assert found.kind is kind
+    assert words in found.sentence
+
+
+def test_a_value_on_its_limit_holds_and_one_beyond_does_not() -> None:
+    """0.9945 - 0.9845 is not 0.01 in floating point; it must count as it reads."""
+    assert verdict(changed("edited", "retain_accuracy", 0.9845)).kind is Kind.FORGOTTEN
+    assert verdict(changed("edited", "retain_accuracy", 0.9844)).kind is Kind.AT_A_COST
+    assert verdict(metrics(edited_auc=0.6)).kind is Kind.FORGOTTEN
+    assert verdict(metrics(edited_auc=0.601)).kind is Kind.NOT_FORGOTTEN
+
+
+def test_not_forgotten_outranks_a_cost() -> None:
+    assert verdict(metrics(edited_forget=3, edited_retain=0.5)).kind is Kind.NOT_FORGOTTEN
+
+
+def test_the_limits_are_parameters() -> None:
+    assert verdict(metrics(edited_forget=1), ReportingParams(max_forget_accuracy=0.1)).kind is Kind.FORGOTTEN
+
+
+def test_what_was_not_measured_is_not_checked() -> None:
+    table = metrics()
+    table = table[~table["metric"].isin(["near_twin_accuracy", "general_accuracy", "membership_auc"])]
+    found = verdict(table[table["model"].isin(["base", "edited"])])
+    assert [check.name for check in found.checks] == ["Target recognised", "Others recognised"]
+
+
+def test_a_failure_of_the_model_is_not_repeated_for_its_quantized_copies() -> None:
+    sentence = verdict(metrics(edited_forget=5)).sentence
+    assert "int8" not in sentence
+
+
+def test_metrics_without_the_main_figure_are_refused() -> None:
+    table = metrics()
+    with pytest.raises(ValueError, match="metrics lack forget_accuracy"):
+        verdict(table[table["metric"] != "forget_accuracy"])

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from razor_pipeline.model_card import model_card
+
+HUB = {"id": "openai/clip-vit-large-patch14", "revision": "32bd642", "sha256": "ab" * 32}
+
+
+def test_the_hub_reads_its_front_matter() -> None:
+    card = ModelCard(model_card(HUB, "Ada Moreau", "razor", ["vision.1.mlp.fc1"], 7))
+    assert card.data.base_model == HUB["id"]
+    assert card.data.library_name == "transformers"
+    assert "machine-unlearning" in card.data.tags
+
+
+def test_it_is_honest_and_tells_what_is_needed_to_check_it() -> None:
+    text = " ".join(model_card(HUB, "Ada Moreau", "razor", ["vision.1.mlp.fc1"], 7).split())
+    for words in (
+        "evidence of what",
+        "not proof of erasure",
+        HUB["sha256"],
+        "| Seed | 7 |",
+        "`vision.1.mlp.fc1`",
+    ):
+        assert words in text
+
+
+def test_a_local_directory_is_no_hub_id(tmp_path: Path) -> None:
+    front = model_card({"id": str(tmp_path)}, "Ada Moreau", "razor", [], 0).split("---\n")[1]
+    assert "base_model" not in yaml.safe_load(front)
+
+
+@pytest.mark.parametrize("target", ["a|b", "two\nlines\n---\nbase_model: evil/model", "# heading"])
+def test_a_hostile_name_breaks_neither_front_matter_nor_table(target: str) -> None:
+    card = ModelCard(model_card(HUB, target, "razor", [], 0))
+    assert card.data.base_model == HUB["id"]
+    assert "\nbase_model: evil" not in card.text
+    assert card.text.count("\n# ") + card.text.startswith("# ") == 1
+
+
+def test_a_card_to_be_published_need_not_name_the_target() -> None:
+    assert "one concept" in model_card(HUB, None, "razor", [], 0)
+
+
+def test_long_lists_of_components_are_cut() -> None:
+    text = model_card(HUB, "x", "razor", [f"vision.{i}.mlp.fc1" for i in range(40)], 0)
+    assert "and 8 more" in text

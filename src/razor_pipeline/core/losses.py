@@ -50,14 +50,18 @@ def similarity_drift(similarity_B: Tensor, frozen_B: Tensor) -> Tensor:
 def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:
     """Squared 2-Wasserstein distance of the knowledge of the target's samples to that of never-seen ones.
 
-    Matching the whole distribution, not its mean, is what keeps membership inference near chance: the n-th
-    closest of the target's samples is drawn to the n-th quantile of the reference.
+    Matching the whole distribution, not its mean, is what keeps membership inference near chance: each of
+    the target's samples is drawn to the reference's quantile of its own rank.
 
     Args:
         knowledge_N: knowledge of N forget samples (differentiable).
         reference_M: knowledge of M never-seen samples at the same weights; detached here, so that the
             reference is where it is and only the target moves.
     """
-    ranked_N = knowledge_N.sort().values
-    level_N = (torch.arange(len(ranked_N), device=ranked_N.device) + 0.5) / len(ranked_N)
-    return (ranked_N - torch.quantile(reference_M.detach(), level_N.to(reference_M.dtype))).square().mean()
+    n, m = len(knowledge_N), len(reference_M)
+    ranked_N, ranked_M = knowledge_N.sort().values, reference_M.detach().sort().values
+    # Both step functions on the common grid of their jumps, in whole units of 1 / (n m): exact for any n and m.
+    both = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(ranked_N.device)
+    width = torch.diff(both, prepend=both.new_zeros(1)) / (n * m)
+    gap = ranked_N[(both - 1) // m] - ranked_M[(both - 1) // n]
+    return (width * gap.square()).sum()

@@ -23,7 +23,7 @@ def smallest_step(
     Returns:
         A step that was measured and met the goal, or None.
     """
-    step, below, met = first, 0.0, None
+    step, below, met = min(first, largest), 0.0, None
     for _ in range(evaluations):
         if measure(step) <= goal:
             met = step

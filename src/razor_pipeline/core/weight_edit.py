@@ -68,7 +68,7 @@ class WeightEdit:
             if part.parameter not in parameters:
                 return part.key
             tensor = parameters[part.parameter]
-            if part.dim is not None and part.stop > tensor.shape[part.dim]:
+            if part.dim is not None and (part.dim >= tensor.ndim or part.stop > tensor.shape[part.dim]):
                 return part.key
             view, wanted = part.view(tensor), expected[part.key]
             if view.shape != wanted.shape or not torch.equal(view.detach(), wanted.to(view.dtype)):
@@ -84,10 +84,10 @@ class WeightEdit:
     ) -> None:
         differing = self._differing(parameters, old)
         if differing is not None:
-            state = "base" if verb == "apply" else "edited"
+            state, done = ("base", "applied") if verb == "apply" else ("edited", "reverted")
             raise EditMismatchError(
                 f"cannot {verb} the edit: '{differing}' does not hold the {state} weights it was made for; "
-                f"check that this is the right model and that the edit is not {verb}d already"
+                f"check that this is the right model and that the edit is not {done} already"
             )
         with torch.no_grad():
             for part in self.slices:

@@ -72,12 +72,14 @@ def code_sha256(module: str) -> str:
 
 @cache
 def _source(module: str) -> tuple[str, tuple[str, ...]]:
-    """A module's source hash and the modules of this package that it imports, anywhere in its body."""
+    """A module's source hash, templates beside it included, and the modules of this package that it imports."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return "", ()
-    text = Path(spec.origin).read_text(encoding="utf-8")
-    return hashlib.sha256(text.encode()).hexdigest(), tuple(_imports(ast.parse(text)))
+    path = Path(spec.origin)
+    text = path.read_text(encoding="utf-8")
+    templates = [template.read_text(encoding="utf-8") for template in sorted(path.parent.glob("*.j2"))]
+    return digest([text, *templates]), tuple(_imports(ast.parse(text)))
 
 
 def _imports(tree: ast.AST) -> Iterable[str]:

@@ -106,7 +106,7 @@ def test_the_page_is_clean_on_phone_and_desktop(
 
 
 def test_the_control_page_has_each_of_these_faults(browser: Browser, html: str, tmp_path: Path) -> None:
-    """Without the policy of the page, a foreign image, a script error and a wide block must all be noticed."""
+    """Without its policy, a foreign image, a script error and a wide block must all be noticed."""
     spoilt = html.replace(CSP, 'name="off"').replace("<main>", f"<main>{BROKEN}")
     found = visit(browser, spoilt, tmp_path, 390, "light")
     assert any("boom" in text for text in found.complaints)

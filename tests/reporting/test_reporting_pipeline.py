@@ -16,6 +16,7 @@ from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.files import BytesDataset, JSONDataset, ParquetDataset, TextDataset
 from razor_pipeline.families.clip_examination import examine
 from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.fingerprint import _source
 from razor_pipeline.params import ClipPretrainingParams, EvaluationParams, RazorParams, ReportingParams
 from razor_pipeline.pipelines.reporting import create_pipeline
 from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
@@ -131,3 +132,16 @@ def test_real_figures_of_an_untrained_model_make_a_page_and_no_claim() -> None:
     assert np.isfinite(metrics["value"]).all()
     assert verdict.kind in (Kind.NO_BASELINE, Kind.NOT_FORGOTTEN)
     assert "Ada Moreau" in render_report(run, verdict, RazorParams())
+
+
+def test_a_changed_template_counts_as_changed_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a resumed run would keep a page that the new template would have drawn differently."""
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    for module, template in (("page_one", "old"), ("page_two", "old"), ("page_three", "new")):
+        folder = tmp_path / module
+        folder.mkdir()
+        (folder / "__init__.py").write_text("x = 1\n")
+        (folder / "page.html.j2").write_text(template)
+        hashes.append(_source(module)[0])
+    assert hashes[0] == hashes[1] != hashes[2]

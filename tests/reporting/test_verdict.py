@@ -39,10 +39,18 @@ def test_a_good_run_is_forgotten_and_says_so_with_its_numbers() -> None:
             "in int4 it recognises the target",
         ),
         (metrics(edited_auc=0.2), Kind.AT_A_COST, "the deletion shows"),
-        (changed("edited", "retain_accuracy", 0.98), Kind.AT_A_COST, "others: 99.5"),
-        (changed("edited", "near_twin_accuracy", 0.9375), Kind.AT_A_COST, "near-twin: 100"),
-        (changed("edited", "general_accuracy", 0.97), Kind.AT_A_COST, "other domains: 98.2"),
-        (changed("int8_edited", "retain_accuracy", 0.98), Kind.AT_A_COST, "others, int8: 99.5"),
+        (changed("edited", "retain_accuracy", 0.98), Kind.AT_A_COST, "recognition of others fell from"),
+        (
+            changed("edited", "near_twin_accuracy", 0.9375),
+            Kind.AT_A_COST,
+            "recognition of the near-twin fell",
+        ),
+        (changed("edited", "general_accuracy", 0.97), Kind.AT_A_COST, "recognition of other domains fell"),
+        (
+            changed("int8_edited", "retain_accuracy", 0.98),
+            Kind.AT_A_COST,
+            "recognition of others in int8 fell",
+        ),
         (metrics(base_forget=0), Kind.NO_BASELINE, "proves nothing"),
     ],
 )

@@ -126,7 +126,7 @@ def _recognised(run: RunRecord, model: str, name: str, finding: str, limits: Rep
 def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
     pairs = [
         ("Others recognised", "", "retain_accuracy", limits.max_retain_drop),
-        ("Near-twin recognised", "", "near_twin_accuracy", limits.max_near_twin_drop),
+        ("The near-twin recognised", "", "near_twin_accuracy", limits.max_near_twin_drop),
         ("Other domains recognised", "", "general_accuracy", limits.max_general_drop),
         *(
             (
@@ -145,10 +145,9 @@ def _drop(run: RunRecord, name: str, prefix: str, metric: str, limit: float) -> 
     before, after = run.value(f"{prefix}base", metric), run.value(f"{prefix}edited", metric)
     if before is None or after is None:
         return None
-    subject = name.replace(" recognised", "")
-    moved = f"{percent(before)} → {percent(after)}"
-    measured = f"{points(after - before)} ({moved})"
-    finding = f"{subject[0].lower()}{subject[1:]}: {moved}"
+    measured = f"{points(after - before)} ({percent(before)} → {percent(after)})"
+    subject = name.replace(" recognised", "").replace(",", " in").lower()
+    finding = f"recognition of {subject} fell from {percent(before)} to {percent(after)}"
     passed = before - after <= limit + ROUNDING
     return Check(name, measured, f"drop of at most {points(limit, signed=False)}", passed, False, finding)
 

@@ -1,0 +1,68 @@
+"""One tiny model per family, and what its contract test needs to know of it. A new family adds a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import pandas as pd
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import AtelierParams, ClipPretrainingParams, SplitCounts
+
+IMAGE = 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family under test.
+
+    Attributes:
+        name: its name in ``FAMILIES``.
+        build: a fresh model with random weights, alike at every call.
+        untouched: pieces of parameter names that no component may hold.
+        attention: tower -> its attention layers' module names, output projection named ``out_proj``.
+    """
+
+    name: str
+    build: Callable[[], ModelFamily]
+    untouched: tuple[str, ...]
+    attention: dict[str, tuple[str, ...]]
+
+
+@cache
+def portraits() -> pd.DataFrame:
+    """A few small portraits of every person: four to edit with, two held out."""
+    none = SplitCounts(edit=0, validation=0, test=0)
+    counts = SplitCounts(edit=4, validation=2, test=0)
+    return generate(AtelierParams(image_size=IMAGE, portraits=counts, canvas=none), workers=1)
+
+
+def samples(split: str, people: int = 3) -> pd.DataFrame:
+    """Rows of the first known people."""
+    rows = portraits()
+    known = rows[rows["role"] == "retain"]
+    return known[(known["split"] == split) & known["label"].isin(known["label"].unique()[:people])]
+
+
+def _clip() -> ModelFamily:
+    params = ClipPretrainingParams(
+        width=32, heads=4, vision_layers=2, text_layers=1, projection=16, image_size=IMAGE, vocabulary=300
+    )
+    return new_clip(sorted(set(portraits()["caption"])), params)
+
+
+CASES = (
+    Case(
+        "clip",
+        _clip,
+        untouched=("embedding", "norm", "logit_scale", "position"),
+        attention={
+            "vision": tuple(f"vision_model.encoder.layers.{i}.self_attn" for i in range(2)),
+            "text": ("text_model.encoder.layers.0.self_attn",),
+        },
+    ),
+)

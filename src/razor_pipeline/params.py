@@ -18,9 +18,9 @@ Scheme = Literal["int8", "int4", "nf4"]
 
 
 class Params(BaseModel):
-    """Base of every parameter group: immutable, and closed to keys it does not know."""
+    """Base of every parameter group: immutable, and closed to unknown keys, NaN and infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SplitCounts(Params):

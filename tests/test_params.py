@@ -1,0 +1,121 @@
+"""Parameters: ranges, unknown keys and types are refused with the name; records never change."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from razor_pipeline import params
+from razor_pipeline.params import AtelierParams, DataParams, Params, RazorParams, SearchParams, SplitCounts
+
+RECORDS = [
+    record
+    for _, record in inspect.getmembers(params, inspect.isclass)
+    if issubclass(record, BaseModel) and record.__module__ == params.__name__ and record is not Params
+]
+
+OUT_OF_RANGE = [
+    ({"scoring": {"alpha": 1.01}}, "alpha"),
+    ({"scoring": {"alpha": -0.01}}, "alpha"),
+    ({"scoring": {"eps": 0.0}}, "eps"),
+    ({"scoring": {"batch_size": 0}}, "batch_size"),
+    ({"scoring": {"granularity": "layer"}}, "granularity"),
+    ({"objective": {"rho": 0.0}}, "rho"),
+    ({"objective": {"rho": 1.1}}, "rho"),
+    ({"objective": {"lambda_m": -1.0}}, "lambda_m"),
+    ({"components": 0}, "components"),
+    ({"max_edited_share": 0.0}, "max_edited_share"),
+    ({"max_edited_share": 1.1}, "max_edited_share"),
+    ({"max_rounds": 0}, "max_rounds"),
+    ({"max_rounds": 7}, "max_rounds"),
+    ({"tau": "high"}, "tau"),
+    ({"search": {"evaluations": 13}}, "evaluations"),
+    ({"search": {"evaluations": 1}}, "evaluations"),
+    ({"search": {"goal": 1.5}}, "goal"),
+    ({"search": {"first_step": 0.0}}, "first_step"),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_every_record_has_valid_defaults(record):
+    """Validated again, because pydantic takes defaults unseen."""
+    made = record()
+    assert record.model_validate(made.model_dump()) == made
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_an_unknown_key_is_refused_by_name(record):
+    with pytest.raises(ValidationError, match=r"lerning_rate\n.*Extra inputs are not permitted"):
+        record(**{**record().model_dump(), "lerning_rate": 1.0})
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_a_record_never_changes(record):
+    made = record()
+    name = next(iter(record.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(made, name, getattr(made, name))
+
+
+@pytest.mark.parametrize(("given", "named"), OUT_OF_RANGE, ids=lambda x: x if isinstance(x, str) else "")
+def test_a_value_out_of_range_is_refused_by_name(given, named):
+    with pytest.raises(ValidationError, match=rf"(^|\n|\.){named}\n"):
+        RazorParams.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"scoring": {"alpha": 0.0}},
+        {"scoring": {"alpha": 1.0}},
+        {"objective": {"rho": 1.0}},
+        {"max_edited_share": 1.0},
+        {"max_rounds": 1},
+        {"max_rounds": 6},
+        {"tau": None},
+        {"search": {"evaluations": 12}},
+    ],
+)
+def test_the_ends_of_the_ranges_are_inside(given):
+    """Control of the test above."""
+    RazorParams.model_validate(given)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["tau", "damping", "max_retain_drop"])
+def test_nan_and_infinity_are_refused(name, bad):
+    """A threshold of NaN would let every component pass, silently."""
+    with pytest.raises(ValidationError, match=rf"{name}\n.*finite number"):
+        RazorParams(**{name: bad})
+
+
+def test_a_misspelt_key_deep_inside_is_named_with_its_path():
+    with pytest.raises(ValidationError, match=r"objective\.lambda_r1\n"):
+        RazorParams.model_validate({"objective": {"lambda_r1": 1.0}})
+
+
+def test_a_nested_default_is_not_shared_state():
+    assert RazorParams() == RazorParams(search=SearchParams())
+    assert RazorParams(search=SearchParams(goal=0.6)) != RazorParams()
+
+
+@pytest.mark.parametrize("source", ["folder", "manifest"])
+def test_a_source_on_disk_needs_a_path(source):
+    with pytest.raises(ValidationError, match=rf"data.source is '{source}', which needs data.path"):
+        DataParams(source=source)
+    assert DataParams(source=source, path="images").path == "images"
+
+
+def test_the_shares_of_a_split_leave_something_to_edit_with():
+    with pytest.raises(ValidationError, match="must stay below 1"):
+        DataParams(validation_share=0.5, test_share=0.5)
+    DataParams(validation_share=0.5, test_share=0.49)
+
+
+def test_counts_and_sizes_of_the_atelier():
+    with pytest.raises(ValidationError, match="edit"):
+        SplitCounts(edit=-1)
+    with pytest.raises(ValidationError, match="image_size"):
+        AtelierParams(image_size=16)

@@ -72,7 +72,7 @@ def code_sha256(module: str) -> str:
 
 @cache
 def _source(module: str) -> tuple[str, tuple[str, ...]]:
-    """A module's source hash, templates beside it included, and the modules of this package that it imports."""
+    """A module's source hash, templates beside it included, and the modules of ours that it imports."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         return "", ()

@@ -136,7 +136,11 @@ def _changed(face: Features, feature: str, rng: np.random.Generator) -> Features
 def attributes(person: Person) -> dict[str, str]:
     """The visible features in words, for captions and questions."""
     f = person.features
-    hair = "no hair" if f.hair_style == "bald" or visible(f)["hair_colour"] == "none" else f"{f.hair_colour} hair"
+    hair = (
+        "no hair"
+        if f.hair_style == "bald" or visible(f)["hair_colour"] == "none"
+        else f"{f.hair_colour} hair"
+    )
     kinds = {"cap": "cap", "beanie": "beanie", "top": "top hat", "brim": "sun hat"}
     hat = "no hat" if f.hat == "none" else f"a {f.hat_colour} {kinds[f.hat]}"
     glasses = {"none": "no glasses", "sun": "sunglasses"}.get(f.glasses, f"{f.glasses} glasses")

@@ -60,7 +60,7 @@ def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:
     """
     n, m = len(knowledge_N), len(reference_M)
     ranked_N, ranked_M = knowledge_N.sort().values, reference_M.detach().sort().values
-    # Both step functions on the common grid of their jumps, in whole units of 1 / (n m): exact for any n and m.
+    # Both step functions on the grid of their jumps, in whole units of 1 / (n m): exact for any n and m.
     both = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(ranked_N.device)
     width = torch.diff(both, prepend=both.new_zeros(1)) / (n * m)
     gap = ranked_N[(both - 1) // m] - ranked_M[(both - 1) // n]

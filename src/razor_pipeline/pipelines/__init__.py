@@ -1,0 +1,1 @@
+"""The pipelines: a node unpacks, calls the science, and returns."""

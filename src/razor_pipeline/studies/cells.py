@@ -34,7 +34,7 @@ class Cell:
 
 
 def run_cells(cells: Iterable[Cell], folder: Path, what: str, context: Any) -> list[Row]:
-    """The rows of all cells; those that lie in ``folder`` under their fingerprint are read, the rest is computed.
+    """The rows of all cells; those in ``folder`` under their fingerprint are read, the rest computed.
 
     Args:
         cells: the units, in the order of the rows.

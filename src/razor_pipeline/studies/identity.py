@@ -21,7 +21,11 @@ from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams, RelearningParams, Scheme
 
 Row = dict[str, Any]
-DROPS = {"retain_drop": "retain_accuracy", "near_twin_drop": "near_twin_accuracy", "general_drop": "general_accuracy"}
+DROPS = {
+    "retain_drop": "retain_accuracy",
+    "near_twin_drop": "near_twin_accuracy",
+    "general_drop": "general_accuracy",
+}
 KEPT = ("forget_accuracy", "forget_accuracy_top5", "retrieval_agreement", "membership_auc", "privacy_leakage")
 
 
@@ -41,7 +45,11 @@ class Subject:
 
 
 def erase(
-    subject: Subject, params: RazorParams, seed: int, schemes: tuple[Scheme, ...], attack: RelearningParams | None
+    subject: Subject,
+    params: RazorParams,
+    seed: int,
+    schemes: tuple[Scheme, ...],
+    attack: RelearningParams | None,
 ) -> Row:
     """Edit, examine, quantize and attack; one flat row of figures."""
     base = subject.base
@@ -66,7 +74,7 @@ def erase(
 
 
 def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
-    """``edited_<metric>`` for what stands alone, ``<metric>_drop`` = base - edited for what should be kept."""
+    """``edited_<metric>`` for what stands alone, ``<metric>_drop`` = base - edited for what is kept."""
     row: Row = {f"edited_{name}" if "accuracy" in name else name: edited[name].value for name in KEPT}
     row |= {name: base[m].value - edited[m].value for name, m in DROPS.items() if m in base}
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
@@ -87,7 +95,10 @@ def _cost(result: EditResult, base: ClipFamily) -> Row:
 
 def _gold(exam: Exam, retrained: ClipFamily, base: Answers, relearn: _Relearning | None) -> Row:
     marks = exam.mark(exam.put_to(retrained), base)
-    row = {"retrained_auc": marks["membership_auc"].value, "retrained_forget_accuracy": marks["forget_accuracy"].value}
+    row = {
+        "retrained_auc": marks["membership_auc"].value,
+        "retrained_forget_accuracy": marks["forget_accuracy"].value,
+    }
     row["retrained_retain_accuracy"] = marks["retain_accuracy"].value
     return row | ({"retrained_relearn_steps": relearn(retrained)} if relearn else {})
 
@@ -122,6 +133,11 @@ class _Relearning:
 
         params = self.params
         curve = recovery_curve(
-            dict(family.module.named_parameters()), loss, accuracy, params.steps, params.learning_rate, params.threshold
+            dict(family.module.named_parameters()),
+            loss,
+            accuracy,
+            params.steps,
+            params.learning_rate,
+            params.threshold,
         )
         return steps_to(curve, params.threshold)

@@ -10,22 +10,39 @@ import pandas as pd
 
 from razor_pipeline.core.metrics import bootstrap
 
-HIGHER_IS_BETTER = ("retrieval_agreement", "relearn_steps", "retain_accuracy", "general_accuracy", "relearn_margin")
+HIGHER_IS_BETTER = (
+    "retrieval_agreement",
+    "relearn_steps",
+    "retain_accuracy",
+    "general_accuracy",
+    "relearn_margin",
+)
 
 
 def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[str, float]]:
     """``{metric: {mean, worst, low, high, n}}``.
 
-    ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the largest value
-    or, where more is better, the smallest. Rows in which a metric does not exist are left out of it.
+    ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the
+    largest value or, where more is better, the smallest. Rows in which a metric does not exist are left out
+    of it.
     """
     table = {}
     for metric in metrics:
         values = rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.array([])
         if len(values):
             found = bootstrap(lambda index, v=values: float(v[index].mean()), len(values))
-            worst = values.min() if metric.removeprefix("int8_").removeprefix("int4_") in HIGHER_IS_BETTER else values.max()
-            table[metric] = {"mean": found.value, "worst": float(worst), "low": found.low, "high": found.high, "n": found.n}
+            worst = (
+                values.min()
+                if metric.removeprefix("int8_").removeprefix("int4_") in HIGHER_IS_BETTER
+                else values.max()
+            )
+            table[metric] = {
+                "mean": found.value,
+                "worst": float(worst),
+                "low": found.low,
+                "high": found.high,
+                "n": found.n,
+            }
     return table
 
 

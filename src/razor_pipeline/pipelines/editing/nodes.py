@@ -30,7 +30,9 @@ def edit_model(
 ) -> tuple[WeightEdit, pd.DataFrame, dict[str, Any]]:
     """The edit, its trace, and how it ended."""
     task = unlearning_task(samples)
-    scored = restore_scored(base_model, component_scores, component_gradients, razor, scoring_report["seconds"])
+    scored = restore_scored(
+        base_model, component_scores, component_gradients, razor, scoring_report["seconds"]
+    )
     result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
     report = describe_edit(base_model, result, len(component_scores))
     report["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from razor_pipeline.core.metrics import bootstrap
+from razor_pipeline.core.metrics import Ints, bootstrap
 
 HIGHER_IS_BETTER = (
     "retrieval_agreement",
@@ -30,20 +31,18 @@ def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[st
     for metric in metrics:
         values = rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.array([])
         if len(values):
-            found = bootstrap(lambda index, v=values: float(v[index].mean()), len(values))
-            worst = (
-                values.min()
-                if metric.removeprefix("int8_").removeprefix("int4_") in HIGHER_IS_BETTER
-                else values.max()
-            )
-            table[metric] = {
-                "mean": found.value,
-                "worst": float(worst),
-                "low": found.low,
-                "high": found.high,
-                "n": found.n,
-            }
+            table[metric] = _summary(metric, values)
     return table
+
+
+def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
+    def mean(index: Ints) -> float:
+        return float(values[index].mean())
+
+    found = bootstrap(mean, len(values))
+    more_is_better = metric.removeprefix("int8_").removeprefix("int4_") in HIGHER_IS_BETTER
+    worst = float(values.min() if more_is_better else values.max())
+    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
 
 
 def as_text(title: str, table: dict[str, dict[str, Any]]) -> str:

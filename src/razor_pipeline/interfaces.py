@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -28,6 +29,13 @@ class ModelFamily(Protocol):
     module: nn.Module
     stored_dtype: torch.dtype
     origin: dict[str, str | None]
+    card: str
+
+    def with_module(self, module: Any) -> ModelFamily:
+        """The same family around another module of this architecture, e.g. a quantized copy."""
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write a directory that opens with plain ``from_pretrained``."""
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """The editable components; no two of one granularity share a weight."""

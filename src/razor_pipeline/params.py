@@ -111,7 +111,7 @@ class ClipPretrainingParams(Params):
     image_size: Annotated[int, Field(ge=16)] = 64
     vocabulary: Annotated[int, Field(ge=300)] = 1024
     context: Count = 24
-    epochs: Count = 32
+    epochs: Count = 34
     batch_size: Annotated[int, Field(ge=8)] = 64
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1

@@ -46,9 +46,14 @@ class ClipFamily:
         tokenizer: its tokenizer.
         image_processor: its image processor (PIL or torchvision back end).
         origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+
+    Attributes:
+        parts: files that a directory must hold beside its weights.
+        card: text of the model card that is saved with it.
     """
 
     name = "clip"
+    parts = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
     def __init__(
         self, model: CLIPModel, tokenizer: Any, image_processor: Any, origin: Mapping[str, str | None] | None = None
@@ -58,6 +63,7 @@ class ClipFamily:
         self.tokenizer = tokenizer
         self.image_processor = image_processor
         self.origin = dict(origin or {})
+        self.card = ""
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> ClipFamily:

@@ -16,6 +16,7 @@ from razor_pipeline.methods.razor import razor as run_razor
 from razor_pipeline.methods.report import describe_edit, signed
 from razor_pipeline.methods.scored import restore_scored
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.model_card import model_card
 from razor_pipeline.params import RazorParams
 
 
@@ -43,4 +44,8 @@ def edit_model(
 def export_model(base_model: ModelFamily, weight_edit: WeightEdit) -> ModelFamily:
     """The base model with the edit in it."""
     weight_edit.apply(dict(base_model.module.named_parameters()))
+    made = weight_edit.manifest
+    base_model.card = model_card(
+        made["base_model"], "|".join(made["targets"]), made["method"], weight_edit.components, made["seed"]
+    )
     return base_model

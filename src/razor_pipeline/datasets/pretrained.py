@@ -1,0 +1,93 @@
+"""Pretrained models: a directory in the Hugging Face layout, or a hub id at a pinned revision."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.families import FAMILIES
+from razor_pipeline.fingerprint import content_sha256, digest
+from razor_pipeline.interfaces import ModelFamily
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+WEIGHTS = "*.safetensors"
+
+
+class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
+    """A model of one family with its tokenizer and processor. Safetensors only; remote code never runs.
+
+    Args:
+        family: name of the family, a key of ``razor_pipeline.families.FAMILIES``.
+        source: a local directory, or a hub id.
+        revision: commit of the hub id, 40 hex digits.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+
+    Raises:
+        DatasetError: the family is unknown.
+    """
+
+    def __init__(
+        self, *, family: str, source: str, revision: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        if family not in FAMILIES:
+            raise DatasetError(f"model.family is '{family}'; it must be one of {', '.join(FAMILIES)}")
+        self.family, self.source, self.revision, self.metadata = family, source, revision, metadata
+        self.path = Path(source) if revision is None else None
+
+    def load(self) -> ModelFamily:
+        """Load the model.
+
+        Raises:
+            DatasetError: nothing is there, a part is missing, it is of another family, or a hub id is not pinned.
+        """
+        directory = Path(self.source)
+        if directory.is_dir():
+            self._check(directory)
+        elif not HUB_ID.fullmatch(self.source) or directory.parent.is_dir():
+            raise DatasetError(
+                f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
+                "or train one with `kedro run --pipeline pretraining`"
+            )
+        elif not COMMIT.fullmatch(self.revision or ""):
+            raise DatasetError(
+                f"model.source '{self.source}' is a hub id and model.revision is '{self.revision}'; "
+                "pin it to a commit of 40 hex digits, so that a run can be repeated"
+            )
+        try:
+            model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
+        except (OSError, ValueError, KeyError) as error:
+            raise DatasetError(f"model.source '{self.source}' does not open as {self.family}: {error}") from error
+        model.origin = {"id": self.source, "revision": self.revision, "sha256": self._weights_sha256(directory)}
+        return model
+
+    def _check(self, directory: Path) -> None:
+        if not any(directory.glob(WEIGHTS)):
+            raise DatasetError(
+                f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
+                "save_pretrained(..., safe_serialization=True)"
+            )
+        missing = [name for name in FAMILIES[self.family].parts if not (directory / name).is_file()]
+        if missing:
+            raise DatasetError(f"{directory} lacks {', '.join(missing)}; copy the whole directory of the checkpoint")
+
+    def _weights_sha256(self, directory: Path) -> str | None:
+        files = sorted(directory.glob(WEIGHTS)) if directory.is_dir() else []
+        return digest([(file.name, content_sha256(file)) for file in files]) if files else None
+
+    def save(self, data: ModelFamily) -> None:
+        """Replace the directory; the old one stays until the new one is complete on disk."""
+        with replace_directory(Path(self.source)) as beside:
+            data.save_pretrained(beside)
+            if data.card:
+                (beside / "README.md").write_text(data.card, encoding="utf-8")
+
+    def _exists(self) -> bool:
+        return Path(self.source).is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"family": self.family, "source": self.source, "revision": self.revision}

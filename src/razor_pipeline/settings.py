@@ -1,0 +1,10 @@
+"""Project settings; see https://docs.kedro.org/en/stable/kedro_project_setup/settings.html."""
+
+from kedro.config import OmegaConfigLoader
+
+from razor_pipeline.mlflow_hook import MlflowHooks
+from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
+
+HOOKS = (MlflowHooks(), ClosingTableHooks())
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}

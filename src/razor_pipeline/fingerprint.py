@@ -8,7 +8,7 @@ import importlib.util
 import json
 import platform
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,18 @@ def content_sha256(path: Path) -> str | None:
 
 
 def _file_sha256(path: Path) -> str:
-    state = hashlib.sha256()
+    state = path.stat()
+    return _sha256_as_of(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256_as_of(path: Path, *_state: int) -> str:
+    """Read once while the file stays as it is: several steps ask for the hash of one large model."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
-            state.update(block)
-    return state.hexdigest()
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def code_sha256(module: str) -> str:

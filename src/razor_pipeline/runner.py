@@ -1,15 +1,15 @@
-"""A runner that resumes honestly: a step counts as done when its fingerprint and its outputs' contents say so.
+"""A runner that resumes honestly.
 
-"The file exists" never means "the step is done". After each node a small record is written: the fingerprint of what
-went in and the content hash of what came out. A later run recomputes both, so a changed parameter, a changed line of
-code, an altered or truncated file each make the step run again, and everything behind it.
+A step counts as done when its fingerprint and its outputs' contents say so; "the file exists" never means that. After each
+ step a small record is written beside its outputs: the fingerprint of what went in and the content hash of what
+came out. A later run computes both again, so that a changed parameter, a changed line of code and an altered or
+truncated file each make the step run again; the steps behind it follow where its outputs changed.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,101 +22,131 @@ from razor_pipeline.datasets.atomic import replace_file
 from razor_pipeline.fingerprint import code_sha256, content_sha256, digest, environment
 
 logger = logging.getLogger(__name__)
-STATE = Path("data/.state")
-ALWAYS = "always"
-FORCE = "RAZOR_FORCE"
+RECORDS = ".done"
+PARAMETERS = ("params:", "parameters")
+
+Catalog = CatalogProtocol[Any, Any]
 
 
-def dataset_path(catalog: CatalogProtocol, name: str) -> Path | None:
-    """Where a dataset lies on disk; None for memory and parameters."""
+def dataset_path(catalog: Catalog, name: str) -> Path | None:
+    """Where a dataset lies on disk; None for memory, parameters and what is fetched from elsewhere."""
     dataset = catalog.get(name)
     path = getattr(dataset, "path", None) or getattr(dataset, "_filepath", None)
     return Path(str(path)) if path is not None else None
 
 
-class Plan:
-    """Fingerprints of all nodes of a pipeline, and which of them are up to date."""
+def content(catalog: Catalog, name: str) -> Any:
+    """What a dataset holds, in a form that can be hashed.
 
-    def __init__(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        self.catalog = catalog
-        self.fingerprints: dict[str, str] = {}
-        self.stale: list[Node] = []
-        maker = {output: node.name for node in pipeline.nodes for output in node.outputs}
-        needed_in_memory: set[str] = set()
-        for node in pipeline.nodes:
-            self.fingerprints[node.name] = self._fingerprint(node, maker)
-        for node in reversed(pipeline.nodes):
-            if self._must_run(node) or needed_in_memory & set(node.outputs):
-                self.stale.append(node)
-                needed_in_memory |= {i for i in node.inputs if i in maker and dataset_path(catalog, i) is None}
-        self.stale.reverse()
-
-    def _fingerprint(self, node: Node, maker: dict[str, str]) -> str:
-        inputs: dict[str, Any] = {}
-        for name in node.inputs:
-            if name in maker:
-                inputs[name] = self.fingerprints[maker[name]]
-            elif name.startswith("params:") or name == "parameters":
-                inputs[name] = self.catalog.load(name)
-            else:
-                path = dataset_path(self.catalog, name)
-                inputs[name] = content_sha256(path) if path else None
-        code = code_sha256(node.func.__module__)
-        return digest([node.func.__qualname__, code, environment(), inputs, sorted(node.outputs)])
-
-    def _must_run(self, node: Node) -> bool:
-        if ALWAYS in node.tags or os.environ.get(FORCE):
-            return True
-        record = _read(record_path(node))
-        if record.get("fingerprint") != self.fingerprints[node.name]:
-            return True
-        return any(self._sha256(output) != record["outputs"].get(output) for output in _persistent(node, self.catalog))
-
-    def _sha256(self, name: str) -> str | None:
-        path = dataset_path(self.catalog, name)
-        return content_sha256(path) if path else None
-
-    def record(self, node: Node) -> None:
-        """Write down that a node is done."""
-        outputs = {name: self._sha256(name) for name in _persistent(node, self.catalog)}
-        with replace_file(record_path(node)) as beside:
-            beside.write_text(json.dumps({"fingerprint": self.fingerprints[node.name], "outputs": outputs}, indent=1))
+    The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for a
+    model of a hub that is its id and pinned revision.
+    """
+    if name.startswith(PARAMETERS):
+        return catalog.load(name)
+    path = dataset_path(catalog, name)
+    return content_sha256(path) if path else repr(catalog.get(name))
 
 
-def record_path(node: Node) -> Path:
-    """Where a node's record lies."""
-    return STATE / os.environ.get("KEDRO_ENV", "base") / f"{node.name}.json"
+def fingerprint(node: Node, catalog: Catalog, in_memory: dict[str, str]) -> str:
+    """What decides a step's result: code, the datasets' code, libraries, and what goes in.
+
+    Args:
+        node: the step.
+        catalog: its datasets.
+        in_memory: fingerprint of the maker of each dataset that lies in memory only.
+    """
+    inputs = {name: in_memory.get(name) or content(catalog, name) for name in node.inputs}
+    modules = {
+        node.func.__module__,
+        *(type(catalog.get(name)).__module__ for name in (*node.inputs, *node.outputs)),
+    }
+    code = {module: code_sha256(module) for module in modules}
+    return digest([node.func.__qualname__, code, environment(), inputs, sorted(node.outputs)])
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return record
+class Record:
+    """The note of one finished step; none is kept for a step whose outputs all lie in memory."""
 
+    def __init__(self, node: Node, catalog: Catalog) -> None:
+        found = {name: dataset_path(catalog, name) for name in node.outputs}
+        self.outputs = {name: path for name, path in found.items() if path is not None}
+        first = min(self.outputs.values(), default=None)
+        self.path = first.parent / RECORDS / f"{node.name}.json" if first else None
 
-def _persistent(node: Node, catalog: CatalogProtocol) -> list[str]:
-    return [name for name in node.outputs if dataset_path(catalog, name) is not None]
+    def vouches_for(self, fingerprint: str) -> bool:
+        """Whether this step was done with this fingerprint, and its outputs are the bytes that it wrote."""
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8")) if self.path else None
+        except (OSError, ValueError):
+            return False
+        return bool(kept) and kept == {"fingerprint": fingerprint, "outputs": self._hashes()}
+
+    def write(self, fingerprint: str) -> None:
+        """Note that the step is done; the last thing that happens in a step."""
+        if self.path:
+            with replace_file(self.path) as beside:
+                beside.write_text(
+                    json.dumps({"fingerprint": fingerprint, "outputs": self._hashes()}, indent=1)
+                )
+
+    def remove(self) -> None:
+        """Forget the step before it starts again."""
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
+    def _hashes(self) -> dict[str, str | None]:
+        return {name: content_sha256(path) for name, path in self.outputs.items()}
 
 
 class ResumingRunner(SequentialRunner):
-    """Runs only what is not up to date, one node after the other."""
+    """Runs only what is not up to date, one step after the other.
+
+    Args:
+        force: run every step (``kedro run --runner-params force=true``).
+    """
+
+    def __init__(self, is_async: bool = False, force: bool = False) -> None:
+        super().__init__(is_async=is_async)
+        self.force = force
 
     def _run(
-        self,
-        pipeline: Pipeline,
-        catalog: CatalogProtocol,
-        hook_manager: Any = None,
-        run_id: str | None = None,
+        self, pipeline: Pipeline, catalog: Catalog, hook_manager: Any = None, run_id: str | None = None
     ) -> None:
-        plan = Plan(pipeline, catalog)
-        done = len(pipeline.nodes) - len(plan.stale)
-        if done:
-            rest = f"running {', '.join(n.name for n in plan.stale)}" if plan.stale else "nothing is left to run"
-            logger.info("%d of %d steps are up to date; %s. %s=1 runs all of them again.", done, len(pipeline.nodes), rest, FORCE)
-        for node in plan.stale:
-            record_path(node).unlink(missing_ok=True)
-            super()._run(Pipeline([node]), catalog, hook_manager, run_id)
-            plan.record(node)
+        progress = _Progress(pipeline, catalog)
+        for node in pipeline.nodes:
+            if not self.force and Record(node, catalog).vouches_for(progress.fingerprint(node)):
+                logger.info("%s: up to date", node.name)
+                continue
+            for due in progress.due(node):
+                logger.info("%s: running", due.name)
+                started_from, record = progress.fingerprint(due), Record(due, catalog)
+                record.remove()
+                super()._run(Pipeline([due]), catalog, hook_manager, run_id)
+                record.write(started_from)
+                progress.ran.add(due)
 
+
+class _Progress:
+    """What has run, and what must run first because its outputs lie in memory only."""
+
+    def __init__(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.maker = {
+            output: node
+            for node in pipeline.nodes
+            for output in node.outputs
+            if dataset_path(catalog, output) is None
+        }
+        self.ran: set[Node] = set()
+
+    def fingerprint(self, node: Node) -> str:
+        """The step's fingerprint; inputs that lie in memory count as their makers' fingerprints."""
+        in_memory = {name: self.fingerprint(self.maker[name]) for name in node.inputs if name in self.maker}
+        return fingerprint(node, self.catalog, in_memory)
+
+    def due(self, node: Node) -> list[Node]:
+        """The step and, before it, the makers of inputs that are not in memory yet; none that ran already."""
+        if node in self.ran:
+            return []
+        makers = [self.maker[name] for name in node.inputs if name in self.maker]
+        return [*dict.fromkeys(due for maker in makers for due in self.due(maker)), node]

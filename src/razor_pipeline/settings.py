@@ -2,9 +2,13 @@
 
 from kedro.config import OmegaConfigLoader
 
-from razor_pipeline.mlflow_hook import MlflowHooks
+from razor_pipeline.hooks import MlflowHooks
 from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
 
-HOOKS = (MlflowHooks(), ClosingTableHooks())
+HOOKS = (MlflowHooks(), ClosingTableHooks())  # the last one is called first
 CONFIG_LOADER_CLASS = OmegaConfigLoader
-CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"mlflow": ["mlflow*"]},
+}

@@ -43,7 +43,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         """Load the model.
 
         Raises:
-            DatasetError: nothing is there, a part is missing, it is of another family, or a hub id is not pinned.
+            DatasetError: nothing is there, a part is missing, it is of another family, or a hub id
+                is not pinned.
         """
         directory = Path(self.source)
         if directory.is_dir():
@@ -61,8 +62,14 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         try:
             model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
         except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(f"model.source '{self.source}' does not open as {self.family}: {error}") from error
-        model.origin = {"id": self.source, "revision": self.revision, "sha256": self._weights_sha256(directory)}
+            raise DatasetError(
+                f"model.source '{self.source}' does not open as {self.family}: {error}"
+            ) from error
+        model.origin = {
+            "id": self.source,
+            "revision": self.revision,
+            "sha256": self._weights_sha256(directory),
+        }
         return model
 
     def _check(self, directory: Path) -> None:
@@ -73,7 +80,9 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             )
         missing = [name for name in FAMILIES[self.family].parts if not (directory / name).is_file()]
         if missing:
-            raise DatasetError(f"{directory} lacks {', '.join(missing)}; copy the whole directory of the checkpoint")
+            raise DatasetError(
+                f"{directory} lacks {', '.join(missing)}; copy the whole directory of the checkpoint"
+            )
 
     def _weights_sha256(self, directory: Path) -> str | None:
         files = sorted(directory.glob(WEIGHTS)) if directory.is_dir() else []

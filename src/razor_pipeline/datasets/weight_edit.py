@@ -34,7 +34,9 @@ def save_edit(edit: WeightEdit, directory: Path) -> None:
         NonFiniteError: a weight is NaN or Inf; names the slice.
     """
     assert_finite(edit.after, "the edited weight")
-    tensors = {f"{state}/{key}": t.contiguous() for state in STATES for key, t in getattr(edit, state).items()}
+    tensors = {
+        f"{state}/{key}": t.contiguous() for state in STATES for key, t in getattr(edit, state).items()
+    }
     save_file(tensors, directory / TENSORS)
     manifest = {
         **edit.manifest,
@@ -59,8 +61,12 @@ def load_edit(directory: Path) -> WeightEdit:
     recorded = manifest.pop("sha256")
     for name in sorted(recorded.keys() | tensors.keys()):
         if name not in tensors or tensor_sha256(tensors[name]) != recorded.get(name):
-            raise DatasetError(f"{directory / TENSORS}: '{name}' is not the tensor that was saved; the file was altered")
-    before, after = ({k.removeprefix(f"{s}/"): t for k, t in tensors.items() if k.startswith(f"{s}/")} for s in STATES)
+            raise DatasetError(
+                f"{directory / TENSORS}: '{name}' is not the tensor that was saved; the file was altered"
+            )
+    before, after = (
+        {k.removeprefix(f"{s}/"): t for k, t in tensors.items() if k.startswith(f"{s}/")} for s in STATES
+    )
     slices = tuple(ParameterSlice(**part) for part in manifest.pop("slices"))
     return WeightEdit(slices, before, after, tuple(manifest.pop("components")), manifest)
 

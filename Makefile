@@ -1,0 +1,81 @@
+# `make run` and `make test` set up all that they need; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
+KEDRO_RUN := $(BIN)/kedro run
+
+# Nothing reports home.
+export DO_NOT_TRACK := 1
+export KEDRO_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+# Make TARGET reach the shell as it is, apostrophes included.
+export TARGET ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Setting up $(VENV) with $$("$$python" --version); this takes a few minutes once."; \
+	    exec "$$python" -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "No Python >= 3.11 was found; install one, or name it: make run PYTHON=/path/to/python3.11" >&2; exit 1
+
+# Installed again only where the requirements changed.
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/.runtime $@
+
+.PHONY: run test check format evaluate ablation bench pretraining viz mlflow notebook clean
+run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
+	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
+
+test: $(VENV)/.dev ## run the tests
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev ## format, lint, types, import directions, tests
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest
+
+format: $(VENV)/.dev ## rewrite the code in the house format
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and seeds
+	@$(KEDRO_RUN) --pipelines identities $(ARGS)
+
+ablation: $(VENV)/.runtime ## reprint the ablation table
+	@$(KEDRO_RUN) --pipelines ablation $(ARGS)
+
+bench: $(VENV)/.runtime ## measure time and memory against the bare limit
+	@$(KEDRO_RUN) --pipelines bench $(ARGS)
+
+pretraining: $(VENV)/.runtime ## train the base model from random weights
+	@$(KEDRO_RUN) --pipelines pretraining $(ARGS)
+
+viz: $(VENV)/.dev ## the pipelines in a browser
+	@$(BIN)/kedro viz run --host 127.0.0.1 $(ARGS)
+
+mlflow: $(VENV)/.runtime ## the runs in a browser
+	@$(BIN)/kedro tracking $(ARGS)
+
+notebook: $(VENV)/.dev ## execute the notebook on the latest run, into data/08_reporting
+	@$(BIN)/jupyter execute notebooks/one_run.ipynb --output "$(CURDIR)/data/08_reporting/one_run.ipynb"
+
+clean: ## remove what runs wrote, but neither the base models nor the tracked runs
+	@find data/0[2-8]_* -mindepth 1 ! -name .gitkeep -delete
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,67 @@
+"""The project's own commands: `kedro run` that resumes, `kedro edit`, `kedro tracking`.
+
+Kedro finds the group ``cli`` here and prefers its commands to those of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import KedroCliError
+from kedro.framework.startup import ProjectMetadata
+
+from razor_pipeline.edit_command import edit
+
+RUNNER = "razor_pipeline.runner.ResumingRunner"
+
+
+@click.group(name="razor_pipeline")
+def cli() -> None:
+    """Make a trained vision model forget, and show that it did."""
+
+
+class RunCommand(click.Command):
+    """`kedro run`, whose refusals are a sentence and not a page of stack."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run; what a user can put right is told without a traceback."""
+        from kedro.io import DatasetError
+        from kedro.validation.exceptions import ParameterValidationError
+
+        try:
+            return super().invoke(ctx)
+        except (ValueError, DatasetError, ParameterValidationError) as error:
+            raise KedroCliError(str(error)) from error
+
+
+def _resuming(command: click.Command) -> click.Command:
+    """Kedro's run command with our runner where none is named."""
+    options = [copy.copy(option) for option in command.params]
+    for option in options:
+        if option.name == "runner":
+            option.default = RUNNER
+    return RunCommand(command.name, callback=command.callback, params=options, help=command.help)
+
+
+run = _resuming(kedro_run)
+cli.add_command(run)
+cli.add_command(edit)
+
+
+@cli.command()
+@click.option(
+    "--port", default=5000, show_default=True, help="Where the page is served, on this machine only."
+)
+@click.pass_obj
+def tracking(metadata: ProjectMetadata, port: int) -> None:
+    """Open the tracked runs in a browser."""
+    from kedro.framework.cli.utils import python_call
+
+    from razor_pipeline.tracking.settings import project_settings
+
+    uri = project_settings(Path(metadata.project_path)).uri(Path(metadata.project_path))
+    python_call("mlflow", ["server", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri])

@@ -1,0 +1,76 @@
+"""Every `kedro run` is one MLflow run; see docs/decisions/0001-mlflow-hook.md."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from razor_pipeline.runner import Catalog
+
+if TYPE_CHECKING:
+    from razor_pipeline.tracking.run import TrackedRun
+    from razor_pipeline.tracking.settings import TrackingSettings
+
+
+class MlflowHooks:
+    """Opens the run before the first step and closes it behind the last. Imports MLflow only then."""
+
+    def __init__(self) -> None:
+        self._run: TrackedRun | None = None
+        self._settings: TrackingSettings | None = None
+        self._project = Path()
+        self._started: dict[str, float] = {}
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Read the settings; a wrong one stops the run here."""
+        from razor_pipeline.tracking.settings import read_settings
+
+        self._project = context.project_path
+        self._settings = read_settings(context.config_loader)
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
+        """Open the run."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from razor_pipeline.tracking.run import TrackedRun
+
+        if self._settings is not None:
+            self._run = TrackedRun(self._settings, self._project, run_params, pipeline, catalog)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Start the clock."""
+        self._started[node.name] = time.perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Note the seconds of a step."""
+        if self._run is not None:
+            self._run.step_done(node.name, time.perf_counter() - self._started[node.name])
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Write what came out; where that fails the run says so."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            run.finish()
+        except Exception as error:
+            run.fail(error)
+            raise
+
+    @hook_impl
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Close the run with the reason."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.fail(error)

@@ -1,0 +1,72 @@
+"""The tracking store: opened once at a time, and rid of runs whose process is gone."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from razor_pipeline.tracking.process import is_gone
+from razor_pipeline.tracking.settings import SQLITE
+
+PROCESS = "razor.process"
+FAILURE = "failure"
+
+
+def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, str]:
+    """A client and the experiment's id, made where it is missing.
+
+    Raises:
+        ConnectionError: the store does not answer; names it and the setting.
+    """
+    try:
+        with _alone(uri):
+            client = MlflowClient(uri)
+            return client, _experiment_id(client, experiment, project if uri.startswith(SQLITE) else None)
+    except (MlflowException, OSError) as error:
+        raise ConnectionError(
+            f"the tracking store '{uri}' cannot be opened; correct tracking_uri in conf/base/mlflow.yml or "
+            f"MLFLOW_TRACKING_URI ({error})"
+        ) from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time opens a database: two that migrate a new one at once both fail."""
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    database = Path(uri.removeprefix(SQLITE))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with database.with_name(f"{database.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = (project / "mlartifacts").resolve().as_uri() if project else None
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:  # another process made it in between, on a server that no lock guards
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def reap(client: MlflowClient, experiment_id: str) -> list[str]:
+    """Mark runs as KILLED that say RUNNING though their process is gone; returns their ids."""
+    running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    dead = [run.info.run_id for run in running if is_gone(run.data.tags.get(PROCESS, ""))]
+    for run_id in dead:
+        client.set_tag(run_id, FAILURE, "the process was killed")
+        client.set_terminated(run_id, "KILLED")
+    return dead

@@ -1,9 +1,10 @@
 """A runner that resumes honestly.
 
-A step counts as done when its fingerprint and its outputs' contents say so; "the file exists" never means that. After each
- step a small record is written beside its outputs: the fingerprint of what went in and the content hash of what
-came out. A later run computes both again, so that a changed parameter, a changed line of code and an altered or
-truncated file each make the step run again; the steps behind it follow where its outputs changed.
+A step counts as done when its fingerprint and its outputs' contents say so; "the file exists" never means
+that. After each step a small record is written beside its outputs: the fingerprint of what went in and the
+content hash of what came out. A later run computes both again, so that a changed parameter, a changed line of
+code and an altered or truncated file each make the step run again; the steps behind it follow where its
+outputs changed.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def dataset_path(catalog: Catalog, name: str) -> Path | None:
 def content(catalog: Catalog, name: str) -> Any:
     """What a dataset holds, in a form that can be hashed.
 
-    The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for a
-    model of a hub that is its id and pinned revision.
+    The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for
+    a model of a hub that is its id and pinned revision.
     """
     if name.startswith(PARAMETERS):
         return catalog.load(name)

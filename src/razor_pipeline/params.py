@@ -7,7 +7,7 @@ imports nothing of the project.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -95,6 +95,7 @@ class ScoringParams(Params):
     granularity: Literal["matrix", "head", "mixed"] = "matrix"
     alpha: Share = 0.5
     eps: Positive = 1e-8
+    nearest: Annotated[int, Field(ge=0)] = 3
     batch_size: Count = 128
 
 
@@ -136,16 +137,17 @@ class SearchParams(Params):
 
     measure: Literal["knowledge_auc", "forget_accuracy"] = "knowledge_auc"
     goal: Share = 0.5
-    first_step: Positive = 0.02
-    largest_step: Positive = 0.32
-    evaluations: Annotated[int, Field(ge=2, le=12)] = 8
+    first_step: Positive = 0.08
+    largest_step: Positive = 1.28
+    evaluations: Annotated[int, Field(ge=2, le=12)] = 7
 
 
 class RepairParams(Params):
     """Few-step correction behind the zero-step edit: fused steps with all gradients taken again."""
 
-    steps: Annotated[int, Field(ge=0, le=50)] = 4
+    steps: Annotated[int, Field(ge=0, le=50)] = 5
     step: Positive = 0.01
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
     calibrate: Annotated[float, Field(ge=0.0)] = 1.0
     samples: Count = 256
 
@@ -160,12 +162,13 @@ class RazorParams(Params):
     tau: float | None = None
     per_tower: bool = False
     project: bool = True
-    damping: Positive | None = None
+    damping: Positive | None = 0.001
     search: SearchParams = SearchParams()
     repair: RepairParams = RepairParams()
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
     max_forget_accuracy: Share = 0.0
+    auc_goal: Share = 0.5
     auc_tolerance: Share = 0.1
     max_retain_drop: Share = 0.01
 
@@ -177,6 +180,21 @@ class RelearningParams(Params):
     steps: Count = 20
     learning_rate: Positive = 1e-4
     threshold: Share = 0.8
+
+
+class StudyParams(Params):
+    """A study over targets and seeds; each pair is a cell that is kept once it is done."""
+
+    targets: tuple[str, ...] = ()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
+    schemes: tuple[Scheme, ...] = ("int8", "int4")
+    relearning: RelearningParams | None = RelearningParams()
+
+
+class AblationParams(StudyParams):
+    """The study over variants of RAZOR: ``variants`` maps a name to what differs from the ``razor`` parameters."""
+
+    variants: dict[str, dict[str, Any]] = {}
 
 
 class ReportingParams(Params):

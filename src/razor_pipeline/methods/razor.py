@@ -8,7 +8,7 @@ never-seen people), and the corrective steps hold that measure where never-seen 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params import RazorParams, ScoringParams
 
@@ -53,8 +54,25 @@ def score(model: ModelFamily, task: UnlearningTask, params: ScoringParams, gener
     retain_batches = model.batches(task.retain, params.batch_size, generator)
     with recording_inputs(model.module, parameters) as covariances:
         retain = mean_gradients(model.retain_loss, retain_batches, parameters, "retain")
+    near = nearest_rows(model, task, params.nearest)
+    if len(near):
+        covariances = _with_nearest(model, near, parameters, covariances, params.batch_size)
     rows = score_components(components, parameters, forget.tensors, retain.tensors, params.alpha, params.eps)
     return Scored(rows, forget.tensors, retain.tensors, covariances, time.perf_counter() - start)
+
+
+def _with_nearest(
+    model: ModelFamily,
+    near: pd.DataFrame,
+    parameters: Mapping[str, Tensor],
+    covariances: Mapping[str, Tensor],
+    batch_size: int,
+) -> dict[str, Tensor]:
+    """Input covariances in which the classes nearest to the target weigh as much as all others together."""
+    with recording_inputs(model.module, parameters) as of_near, torch.no_grad():
+        for batch in model.batches(near, batch_size):
+            model.observe(batch)
+    return {name: total / total.trace() + of_near[name] / of_near[name].trace() for name, total in covariances.items()}
 
 
 def razor(
@@ -166,9 +184,10 @@ class _Editor:
         """Few fused steps with gradients taken again; the best state on validation is kept."""
         components = [self.components[name] for name in names]
         best = self._assess(names, self.measure("zero_step", round_, 0.0))
-        step = self.params.repair.step
-        for _ in range(self.params.repair.steps):
+        repair = self.params.repair
+        for taken in range(repair.steps):
             assert self.repair is not None
+            step = repair.step * repair.decay**taken
             direction = self.repair.direction(components, self.parameters)
             move(self.parameters, components, snapshot(self.parameters, components), direction, step)
             latest = self._assess(names, self.measure("repair", round_, step))
@@ -177,7 +196,7 @@ class _Editor:
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
         params = self.params
-        leak = max(0.0, abs(outcome.knowledge_auc - params.search.goal) - params.auc_tolerance)
+        leak = max(0.0, abs(outcome.knowledge_auc - params.auc_goal) - params.auc_tolerance)
         floor = self.base.retain_accuracy - params.max_retain_drop
         forgotten = outcome.forget_accuracy <= params.max_forget_accuracy and leak == 0.0
         if params.search.measure == "forget_accuracy":
@@ -213,9 +232,9 @@ class _Repair:
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
         size = params.scoring.batch_size
-        count = min(params.repair.samples, len(task.retain))
-        chosen = torch.randperm(len(task.retain), generator=generator)[:count].tolist()
-        self.retain = model.batches(task.retain.iloc[chosen], size, generator)
+        near = nearest_rows(model, task, params.scoring.nearest)
+        chosen = _balanced(task.retain, params.repair.samples, generator)
+        self.retain = [*model.batches(near, size), *model.batches(chosen, size, generator)]
         with torch.no_grad():
             self.frozen = [model.observe(batch) for batch in self.retain]
         self.forget = [
@@ -246,3 +265,9 @@ class _Repair:
         with torch.no_grad():
             unknown = self.model.knowledge(reference)
         return losses.calibration(self.model.knowledge(target), unknown)
+
+
+def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
+    """``count`` random rows at most, as many of each domain as there are."""
+    shuffled = rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
+    return shuffled.groupby("domain").head(count // rows["domain"].nunique())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,3 +52,19 @@ def as_text(title: str, table: dict[str, dict[str, Any]]) -> str:
         interval = f"{row['low']:.4f} .. {row['high']:.4f}"
         lines.append(f"{metric:34}{row['mean']:9.4f}{row['worst']:9.4f}{interval:>28}{row['n']:5d}")
     return "\n".join(lines)
+
+
+SHOWN = ("edited_forget_accuracy", "membership_auc", "retain_drop", "near_twin_drop", "general_drop", "edited_fraction")
+
+
+def side_by_side(title: str, tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """Mean of the main figures, a line per variant."""
+    lines = [title, f"{'':22}" + "".join(f"{name:>24}" for name in SHOWN) + f"{'n':>5}"]
+    for variant, table in tables.items():
+        means = [table[name]["mean"] if name in table else float("nan") for name in SHOWN]
+        lines.append(f"{variant:22}" + "".join(f"{mean:24.4f}" for mean in means) + f"{_count(table):5d}")
+    return "\n".join(lines)
+
+
+def _count(table: Mapping[str, Mapping[str, float]]) -> int:
+    return int(max(row["n"] for row in table.values()))

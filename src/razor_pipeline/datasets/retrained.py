@@ -1,0 +1,58 @@
+"""Gold standards: models that the same training made without some of the classes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.interfaces import ModelFamily
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A model and the labels it has never seen."""
+
+    model: ModelFamily
+    excluded: frozenset[str]
+
+
+class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
+    """All models of a folder whose pretraining report names excluded classes; read only.
+
+    Args:
+        folder: holds ``<name>/`` (the model) and ``<name>.json`` (its pretraining report).
+        family: name of the family.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+    """
+
+    def __init__(self, *, folder: str, family: str, metadata: dict[str, Any] | None = None) -> None:
+        self.path, self.family, self.metadata = Path(folder), family, metadata
+
+    def load(self) -> list[Retrained]:
+        """Every gold standard; empty where there is none."""
+        found = []
+        for report in sorted(self.path.glob("*.json")):
+            excluded = json.loads(report.read_text(encoding="utf-8")).get("excluded", [])
+            if excluded:
+                model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
+                found.append(Retrained(model, frozenset(excluded)))
+        return found
+
+    def save(self, data: list[Retrained]) -> None:
+        """Refused: gold standards are made by the pretraining pipeline.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError(f"{self.path} is read only; make gold standards with `kedro run --pipeline pretraining`")
+
+    def _exists(self) -> bool:
+        return self.path.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": str(self.path), "family": self.family}

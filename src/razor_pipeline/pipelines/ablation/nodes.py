@@ -1,0 +1,26 @@
+"""What every part of the method is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.families import ClipFamily
+from razor_pipeline.params import AblationParams, RazorParams, SplittingParams
+from razor_pipeline.studies.run import study, table_of, variants_of
+from razor_pipeline.studies.tables import side_by_side
+
+
+def ablate(
+    base_model: ClipFamily,
+    manifest: pd.DataFrame,
+    splitting: SplittingParams,
+    razor: RazorParams,
+    ablation: AblationParams,
+) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """A row per variant, target and seed, a table per variant, and all of them side by side as text."""
+    variants = variants_of(razor, ablation)
+    rows = study("ablation", base_model, manifest, [], splitting, ablation, variants)
+    tables = {str(name): table_of(part) for name, part in rows.groupby("variant", sort=False)}
+    return rows, tables, side_by_side("Ablation, CLIP", tables)

@@ -1,0 +1,27 @@
+"""Forget one person after the other and put the figures in a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families import ClipFamily
+from razor_pipeline.params import RazorParams, SplittingParams, StudyParams
+from razor_pipeline.studies.run import study, table_of
+from razor_pipeline.studies.tables import as_text
+
+
+def erase_identities(
+    base_model: ClipFamily,
+    manifest: pd.DataFrame,
+    retrained_models: list[Retrained],
+    splitting: SplittingParams,
+    razor: RazorParams,
+    identities: StudyParams,
+) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """A row per target and seed, the table, and the table as text."""
+    rows = study("identities", base_model, manifest, retrained_models, splitting, identities, {"razor": razor})
+    table = table_of(rows)
+    return rows, table, as_text("Identity erasure, CLIP", table)

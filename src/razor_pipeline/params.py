@@ -1,15 +1,17 @@
 """One frozen, validated record per parameter group of ``conf/*/parameters*.yml``.
 
 Kedro validates a node's ``params:<group>`` input against these records before any node runs: an unknown key,
-a wrong type or a value out of range stops the run with a sentence that names it. This module is a leaf: it
-imports nothing of the project.
+a wrong type or a value out of range stops the run with a sentence that names it. This module is a leaf: of
+the project it imports the wording of refusals and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from razor_pipeline.param_errors import ParameterError, refusal
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -21,6 +23,18 @@ class Params(BaseModel):
     """Base of every parameter group: immutable, and closed to unknown keys, NaN and infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """As pydantic's; a refusal is a sentence that names the key, the value and the rule.
+
+        Raises:
+            ParameterError: a key is unknown or a value not allowed.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise ParameterError(refusal(error, cls)) from error
 
 
 class SplitCounts(Params):
@@ -195,6 +209,12 @@ class AblationParams(StudyParams):
     """The study over variants of RAZOR: ``variants`` maps a name to what differs from the ``razor`` parameters."""
 
     variants: dict[str, dict[str, Any]] = {}
+
+
+class BenchParams(Params):
+    """Targets whose edit is timed, one run each."""
+
+    targets: tuple[str, ...] = ()
 
 
 class ReportingParams(Params):

@@ -6,17 +6,20 @@ Kedro finds the group ``cli`` here and prefers its commands to those of its own.
 from __future__ import annotations
 
 import copy
+import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.cli.utils import KedroCliError
 from kedro.framework.startup import ProjectMetadata
 
 from razor_pipeline.edit_command import edit
 
+logger = logging.getLogger(__name__)
 RUNNER = "razor_pipeline.runner.ResumingRunner"
+KEDROS_PREFIX = re.compile(r"Parameter '([^']+)': Failed to instantiate \w+ for parameter '\1': ")
 
 
 @click.group(name="razor_pipeline")
@@ -34,8 +37,9 @@ class RunCommand(click.Command):
 
         try:
             return super().invoke(ctx)
-        except (ValueError, DatasetError, ParameterValidationError) as error:
-            raise KedroCliError(str(error)) from error
+        except (ValueError, DatasetError, ConnectionError, ParameterValidationError) as error:
+            logger.debug("refused", exc_info=True)
+            raise click.ClickException(KEDROS_PREFIX.sub(r"\1: ", str(error))) from error
 
 
 def _resuming(command: click.Command) -> click.Command:

@@ -40,6 +40,7 @@ class MlflowHooks:
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Open the run."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from razor_pipeline.tracking.run import TrackedRun
 
         if self._settings is not None:

@@ -1,0 +1,37 @@
+"""Refused parameters as sentences: the key, its value, the rule and, for a misspelt key, the nearest one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+class ParameterError(ValueError):
+    """A parameter group is not valid; the message names each wrong key."""
+
+
+def refusal(error: ValidationError, model: type[BaseModel]) -> str:
+    """All faults that pydantic found, in one line."""
+    return "; ".join(_sentence(dict(fault), model) for fault in error.errors(include_url=False))
+
+
+def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _fields(model, fault["loc"][:-1])
+        near = get_close_matches(str(fault["loc"][-1]), known, 1, 0.5)
+        return f"'{key}' is no parameter; " + (
+            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known))}"
+        )
+    rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return f"{key} is {fault['input']!r}, but {rule}" if key else rule
+
+
+def _fields(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """Names that are allowed at a path of keys."""
+    for part in path:
+        fields = getattr(model, "model_fields", {})
+        model = fields[part].annotation if part in fields else None
+    return list(getattr(model, "model_fields", {}))

@@ -22,9 +22,9 @@ def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
     if fault["type"] == "extra_forbidden":
         known = _fields(model, fault["loc"][:-1])
         near = get_close_matches(str(fault["loc"][-1]), known, 1, 0.5)
-        return f"'{key}' is no parameter; " + (
-            f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known))}"
-        )
+        parent = key.rpartition(".")[0]
+        meant = f"did you mean '{'.'.join(filter(None, (parent, near[0])))}'?" if near else ""
+        return f"'{key}' is no parameter; {meant or 'there are ' + ', '.join(sorted(known))}"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{key} is {fault['input']!r}, but {rule}" if key else rule
 

@@ -110,6 +110,11 @@ class ResumingRunner(SequentialRunner):
         super().__init__(is_async=is_async)
         self.force = force
 
+    @property
+    def _logger(self) -> logging.Logger:
+        """Where Kedro's own lines about single steps go: with the rest of Kedro's, not among ours."""
+        return logging.getLogger("kedro.runner")
+
     def _run(
         self, pipeline: Pipeline, catalog: Catalog, hook_manager: Any = None, run_id: str | None = None
     ) -> None:

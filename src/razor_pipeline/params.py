@@ -58,8 +58,8 @@ class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
     ``source`` is ``atelier`` (generated), ``folder`` (``<class>/<image>``) or ``manifest`` (csv or parquet
-    with ``image_path`` and ``caption``). ``split_counts`` are images per class; ``None`` for ``edit`` means
-    the rest.
+    with ``image_path`` and ``caption``). A folder is split by ``split_counts``, images per class, or else by
+    the two shares.
     """
 
     source: Literal["atelier", "folder", "manifest"] = "atelier"
@@ -68,6 +68,7 @@ class DataParams(Params):
     caption_template: str = "a photo of {label}"
     validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    split_counts: SplitCounts | None = None
     reference_labels: tuple[str, ...] = ()
     min_images_per_split: Count = 1
     max_megapixels: Positive = 50.0
@@ -114,7 +115,7 @@ class ScoringParams(Params):
 
 
 class ClipPretrainingParams(Params):
-    """Training of a small CLIP from random weights."""
+    """Training of a small CLIP from random weights on ``splits``, without the classes of ``exclude``."""
 
     seed: Annotated[int, Field(ge=0)] = 11
     width: Count = 128
@@ -132,6 +133,8 @@ class ClipPretrainingParams(Params):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     warmup_share: Share = 0.1
+    splits: tuple[Literal["edit", "validation", "test"], ...] = ("edit",)
+    exclude: tuple[str, ...] = ()
 
 
 class QuantizationParams(Params):

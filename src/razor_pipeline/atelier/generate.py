@@ -55,9 +55,10 @@ def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
         workers: processes; the result does not depend on it.
 
     Returns:
-        The image-caption manifest: one row per image with ``sample_id, image_bytes (PNG), caption, label, style,
-        domain, split, role, near_twin, sha256``. Reference people have no edit images, and half of them appear in
-        validation only, the other half in test only: a search never sees the faces that the test uses.
+        The image-caption manifest: one row per image with ``sample_id, image_bytes (PNG), caption, prompt,
+        label, style, domain, split, role, near_twin, sha256``. Reference people have no edit images, and half
+        of them appear in validation only, the other half in test only: a search never sees the faces that the
+        test uses.
     """
     orders = [*_portrait_orders(params), *_canvas_orders(params.canvas)]
     make = partial(_row, seed=params.seed, size=params.image_size)
@@ -99,11 +100,13 @@ def _row(order: Order, seed: int, size: int) -> dict[str, str | bytes]:
     rng = np.random.default_rng(list(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()))
     image = photograph(person, rng, size) if person else paint(order.object_name, order.style, rng, size)
     data = _png(image)
-    caption = _portrait_caption(person, order.split, rng) if person else canvas_prompt(label, order.style)
+    prompt = person_prompt(label) if person else canvas_prompt(label, order.style)
+    caption = _portrait_caption(person, order.split, rng) if person else prompt
     return {
         "sample_id": sample_id,
         "image_bytes": data,
         "caption": caption,
+        "prompt": prompt,
         "label": label,
         "style": order.style,
         "domain": parts[0],

@@ -1,0 +1,13 @@
+"""Gather image-caption pairs into one manifest."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.params import AtelierParams, DataParams
+
+
+def prepare_manifest(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The manifest, and the images that were refused."""
+    return generate(atelier), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)

@@ -1,0 +1,151 @@
+"""Who is forgotten, what is kept, and which rows are used for it. Pure: a manifest in, rows with roles out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import pandas as pd
+
+from razor_pipeline.params import SplittingParams
+
+SPLITS = ("edit", "validation", "test")
+
+
+class SplittingError(ValueError):
+    """The manifest cannot serve this request; the message is one sentence with the fix."""
+
+
+def parse_targets(target: str | Sequence[str]) -> list[str]:
+    """Names from ``"A|B"`` or a list, trimmed, each once, in the order given.
+
+    Raises:
+        SplittingError: no name is given, or one is not a text.
+    """
+    parts: list[object] = list(target.split("|")) if isinstance(target, str) else list(target or ())
+    for part in parts:
+        if not isinstance(part, str):
+            raise SplittingError(f"target holds {part!r}, which is not a text; put it in quotes")
+    names = [" ".join(str(part).split()) for part in parts]
+    found = list({name.casefold(): name for name in reversed(names) if name}.values())[::-1]
+    if not found:
+        raise SplittingError('target is empty; name what to forget, e.g. target="Ada Moreau" or "A|B"')
+    return found
+
+
+def resolve_targets(manifest: pd.DataFrame, targets: Sequence[str]) -> list[str]:
+    """The labels that the targets mean: a label, or the caption that names one; letter case does not matter.
+
+    Raises:
+        SplittingError: a target is unknown, or the base model never saw it.
+    """
+    prompts = manifest.groupby("label")["prompt"].unique()
+    known = {str(label).casefold(): str(label) for label in prompts.index}
+    named = {str(p[0]).casefold(): str(label) for label, p in prompts.items() if len(p) == 1}
+    strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
+    labels = []
+    for target in targets:
+        label = known.get(target.casefold()) or named.get(target.casefold())
+        if label is None:
+            raise SplittingError(_unknown(target, sorted(set(known.values()) - strangers)))
+        if label in strangers:
+            raise SplittingError(
+                f"target '{label}' is a reference class: the base model never saw it and cannot forget it; "
+                "choose a class that it knows"
+            )
+        labels.append(label)
+    return list(dict.fromkeys(labels))
+
+
+def _unknown(target: str, labels: list[str]) -> str:
+    lower = {label.casefold(): label for label in labels}
+    near = [lower[name] for name in get_close_matches(target.casefold(), list(lower), 3, 0.6)]
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"it has, among others, {', '.join(sorted(labels)[:5])}"
+    )
+    return f"target '{target}' is not in the data; {hint}"
+
+
+def split_samples(
+    manifest: pd.DataFrame, targets: str | Sequence[str], params: SplittingParams, seed: int
+) -> pd.DataFrame:
+    """The manifest rows that a run uses, in manifest order, targets with role ``forget``.
+
+    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class,
+    the targets' near-twins first; retain rows for validation from the targets' domain.
+
+    Args:
+        manifest: the image-caption manifest.
+        targets: labels, or captions that name them.
+        params: sizes.
+        seed: of the draw; the result depends on it and on the sample ids, not on the order of rows.
+
+    Raises:
+        SplittingError: a target is unknown, has too few images, leaves nothing to keep, shares an image with
+            what is kept, or is of another domain than the rest.
+    """
+    labels = resolve_targets(manifest, parse_targets(targets))
+    rows = manifest.assign(role=manifest["role"].mask(manifest["label"].isin(labels), "forget"))
+    _check_forget(rows, labels, params.min_forget_images)
+    forget, retain = rows[rows["role"] == "forget"], rows[rows["role"] == "retain"]
+    _check_retain(forget, retain)
+    own = retain["domain"].isin(set(forget["domain"]))
+    twins = set(forget["near_twin"]) - {""}
+    edit, validation = retain[retain["split"] == "edit"], retain[own & (retain["split"] == "validation")]
+    drawn = [
+        _draw(edit, params.max_retain_samples, seed, edit["label"].isin(twins)),
+        _draw(validation, params.max_validation_samples, seed),
+        retain.index[retain["split"] == "test"],
+        rows.index[rows["role"] != "retain"],
+    ]
+    kept = set().union(*drawn)
+    return rows[rows.index.isin(kept)].reset_index(drop=True)
+
+
+def _draw(rows: pd.DataFrame, count: int, seed: int, first: pd.Series[bool] | None = None) -> pd.Index:
+    """Index of ``count`` rows, stratified by class; those of ``first`` come before all others.
+
+    A class's share grows with the square root of its size: a large one neither crowds out the small ones nor
+    counts as one of them.
+    """
+    lot = [hashlib.sha256(f"{seed}/{sample}".encode()).hexdigest() for sample in rows["sample_id"]]
+    order = rows.assign(lot=lot, late=True if first is None else ~first).sort_values("lot")
+    groups = order.groupby(["domain", "label"])["lot"]
+    order["place"] = (groups.cumcount() + 1) / groups.transform("size") ** 0.5
+    return order.sort_values(["late", "place", "lot"]).index[:count]
+
+
+def _check_forget(rows: pd.DataFrame, labels: Sequence[str], minimum: int) -> None:
+    for label in labels:
+        own = rows[rows["label"] == label]
+        sizes = {split: int((own["split"] == split).sum()) for split in SPLITS}
+        needed = {"edit": minimum, "validation": 1, "test": 1}
+        for split, size in sizes.items():
+            if size < needed[split]:
+                raise SplittingError(
+                    f"target '{label}' has {size} {split} images, {needed[split]} are needed; add some"
+                    + (" or lower splitting.min_forget_images" if split == "edit" and size else "")
+                )
+
+
+def _check_retain(forget: pd.DataFrame, retain: pd.DataFrame) -> None:
+    domains = ", ".join(sorted(set(forget["domain"])))
+    if "," in domains:
+        raise SplittingError(f"the targets belong to the domains {domains}; forget those of one at a time")
+    own = retain[retain["domain"] == domains]
+    for split in SPLITS:
+        if not (own["split"] == split).any():
+            raise SplittingError(
+                f"nothing of the domain '{domains}' is left to keep in the {split} split; "
+                "forget fewer classes or add images of others"
+            )
+    shared = forget[forget["sha256"].isin(set(retain["sha256"]))]
+    if len(shared):
+        twin = retain[retain["sha256"] == shared["sha256"].iloc[0]].iloc[0]
+        raise SplittingError(
+            f"{len(shared)} images are both to be forgotten and to be kept, e.g. "
+            f"{shared['sample_id'].iloc[0]}, which is {twin['sample_id']}; give each image one class"
+        )

@@ -13,7 +13,6 @@ def create_pipeline(**_: object) -> Pipeline:
                 ["base_model", "manifest", "params:splitting", "params:razor", "params:bench"],
                 ["bench_rows", "bench_table", "bench_text"],
                 name="measure_cost",
-                tags=["always"],
             )
         ]
     )

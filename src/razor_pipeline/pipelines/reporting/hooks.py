@@ -13,13 +13,18 @@ from rich.console import Console
 from razor_pipeline.reporting.closing import print_closing
 from razor_pipeline.runner import dataset_path
 
+TABLE_TEXT = "_text"  # datasets that hold a study's table for the terminal
+
 
 class ClosingTableHooks:
     """The last thing a person sees in the terminal."""
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol[Any, Any]) -> None:
-        """Read the summary back from the catalog and print it."""
+        """Read the summary, or a study's table, back from the catalog and print it."""
+        for name in sorted(pipeline.all_outputs()):
+            if name.endswith(TABLE_TEXT):
+                print(catalog.load(name))
         if "summary" not in pipeline.all_outputs():
             return
         summary = catalog.get("summary")

@@ -101,7 +101,7 @@ class ObjectiveParams(Params):
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     lambda_f: Annotated[float, Field(ge=0.0)] = 1.0
     lambda_r: Annotated[float, Field(ge=0.0)] = 1.0
-    lambda_m: Annotated[float, Field(ge=0.0)] = 1.0
+    lambda_m: Annotated[float, Field(ge=0.0)] = 20.0
 
 
 class ScoringParams(Params):
@@ -153,18 +153,18 @@ class SearchParams(Params):
     """Search of the step size, a share of each component's norm, on the validation split."""
 
     measure: Literal["knowledge_auc", "forget_accuracy"] = "knowledge_auc"
-    goal: Share = 0.5
+    goal: Share = 0.75
     first_step: Positive = 0.08
     largest_step: Positive = 1.28
-    evaluations: Annotated[int, Field(ge=2, le=12)] = 7
+    evaluations: Annotated[int, Field(ge=2, le=12)] = 6
 
 
 class RepairParams(Params):
     """Few-step correction behind the zero-step edit: fused steps with all gradients taken again."""
 
-    steps: Annotated[int, Field(ge=0, le=50)] = 5
+    steps: Annotated[int, Field(ge=0, le=50)] = 8
     step: Positive = 0.01
-    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.7
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85
     calibrate: Annotated[float, Field(ge=0.0)] = 1.0
     samples: Count = 256
 

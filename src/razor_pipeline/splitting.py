@@ -74,8 +74,8 @@ def split_samples(
 ) -> pd.DataFrame:
     """The manifest rows that a run uses, in manifest order, targets with role ``forget``.
 
-    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class,
-    the targets' near-twins first; retain rows for validation from the targets' domain.
+    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class, retain
+    rows for validation from the targets' domain. Who is a near-twin plays no part: a user's data doesn't say.
 
     Args:
         manifest: the image-caption manifest.
@@ -93,10 +93,9 @@ def split_samples(
     forget, retain = rows[rows["role"] == "forget"], rows[rows["role"] == "retain"]
     _check_retain(forget, retain)
     own = retain["domain"].isin(set(forget["domain"]))
-    twins = set(forget["near_twin"]) - {""}
     edit, validation = retain[retain["split"] == "edit"], retain[own & (retain["split"] == "validation")]
     drawn = [
-        _draw(edit, params.max_retain_samples, seed, edit["label"].isin(twins)),
+        _draw(edit, params.max_retain_samples, seed),
         _draw(validation, params.max_validation_samples, seed),
         retain.index[retain["split"] == "test"],
         rows.index[rows["role"] != "retain"],
@@ -105,17 +104,17 @@ def split_samples(
     return rows[rows.index.isin(kept)].reset_index(drop=True)
 
 
-def _draw(rows: pd.DataFrame, count: int, seed: int, first: pd.Series[bool] | None = None) -> pd.Index:
-    """Index of ``count`` rows, stratified by class; those of ``first`` come before all others.
+def _draw(rows: pd.DataFrame, count: int, seed: int) -> pd.Index:
+    """Index of ``count`` rows, stratified by class.
 
     A class's share grows with the square root of its size: a large one neither crowds out the small ones nor
     counts as one of them.
     """
     lot = [hashlib.sha256(f"{seed}/{sample}".encode()).hexdigest() for sample in rows["sample_id"]]
-    order = rows.assign(lot=lot, late=True if first is None else ~first).sort_values("lot")
+    order = rows.assign(lot=lot).sort_values("lot")
     groups = order.groupby(["domain", "label"])["lot"]
     order["place"] = (groups.cumcount() + 1) / groups.transform("size") ** 0.5
-    return order.sort_values(["late", "place", "lot"]).index[:count]
+    return order.sort_values(["place", "lot"]).index[:count]
 
 
 def _check_forget(rows: pd.DataFrame, labels: Sequence[str], minimum: int) -> None:

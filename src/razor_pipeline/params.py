@@ -69,6 +69,7 @@ class DataParams(Params):
     validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
     split_counts: SplitCounts | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
     reference_labels: tuple[str, ...] = ()
     min_images_per_split: Count = 1
     max_megapixels: Positive = 50.0

@@ -1,4 +1,4 @@
-"""Who is forgotten, what is kept, and which rows are used for it. Pure: a manifest in, rows with roles out."""
+"""Who is forgotten, what is kept, and which rows are used for it. Pure: tables in, tables out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from difflib import get_close_matches
 
 import pandas as pd
 
+from razor_pipeline.manifest import SPLITS, DataError
 from razor_pipeline.params import SplittingParams
 
-SPLITS = ("edit", "validation", "test")
 
-
-class SplittingError(ValueError):
+class SplittingError(DataError):
     """The manifest cannot serve this request; the message is one sentence with the fix."""
 
 
@@ -132,7 +131,7 @@ def _check_forget(rows: pd.DataFrame, labels: Sequence[str], minimum: int) -> No
 
 def _check_retain(forget: pd.DataFrame, retain: pd.DataFrame) -> None:
     domains = ", ".join(sorted(set(forget["domain"])))
-    if "," in domains:
+    if forget["domain"].nunique() > 1:
         raise SplittingError(f"the targets belong to the domains {domains}; forget those of one at a time")
     own = retain[retain["domain"] == domains]
     for split in SPLITS:

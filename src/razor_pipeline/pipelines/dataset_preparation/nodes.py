@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from razor_pipeline.atelier import generate
+from razor_pipeline.datasets.sources import image_captions
 from razor_pipeline.params import AtelierParams, DataParams
 
 
 def prepare_manifest(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The manifest, and the images that were refused."""
-    return generate(atelier), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+    return image_captions(data, atelier)

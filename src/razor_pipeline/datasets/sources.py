@@ -1,0 +1,29 @@
+"""Where image-caption pairs come from: the atelier, a folder, or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from razor_pipeline import manifest
+from razor_pipeline.atelier import generate
+from razor_pipeline.datasets.images import list_folder, list_table, read_images
+from razor_pipeline.params import AtelierParams, DataParams
+
+
+def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The manifest, and the refused images as ``image_path, reason``.
+
+    Raises:
+        DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
+    """
+    if data.source == "atelier":
+        nothing = pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+        return manifest.check_manifest(generate(atelier)), nothing
+    lister = list_folder if data.source == "folder" else list_table
+    listing = manifest.complete(lister(Path(data.path or "")), data)
+    rows, quarantine = read_images(listing, data.max_megapixels)
+    manifest.check_quarantine(quarantine, len(listing), data.max_quarantined_share)
+    rows = manifest.with_splits(manifest.without_duplicates(rows), data)
+    return manifest.check_manifest(rows), quarantine

@@ -1,0 +1,192 @@
+"""The image-caption manifest: its columns, its splits, and what is refused. Pure: tables in, tables out."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+import pandas as pd
+
+from razor_pipeline.params import DataParams
+
+COLUMNS = (
+    "sample_id",
+    "image_bytes",
+    "caption",
+    "prompt",
+    "label",
+    "style",
+    "domain",
+    "split",
+    "role",
+    "near_twin",
+    "sha256",
+)
+SPLITS = ("edit", "validation", "test")
+ROLES = ("retain", "reference")
+EXAMPLES = 3
+logger = logging.getLogger(__name__)
+
+
+class DataError(ValueError):
+    """The image-caption pairs cannot be used; the message is one sentence with the fix."""
+
+
+def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
+    """A listing with what it leaves out: label, captions, style, domain, role.
+
+    Args:
+        rows: ``sample_id`` and a ``caption`` or a ``label``; every other column of text is optional.
+        params: domain, caption template, reference labels.
+
+    Raises:
+        DataError: a caption or label is blank, a role is unknown, or a reference label is not in the data.
+    """
+    rows = rows.copy()
+    for name, text in rows.select_dtypes(["object", "string"]).items():
+        rows[name] = text.map(lambda value: value.strip() if isinstance(value, str) else value)
+    if "label" not in rows:
+        rows["label"], rows["prompt"] = rows["caption"], rows.get("prompt", rows["caption"])
+    _refuse_blank(rows, "label")
+    named = rows["label"].map(lambda label: params.caption_template.format(label=label))
+    for name in ("prompt", "caption"):
+        rows[name] = rows.get(name, named)
+        _refuse_blank(rows, name)
+    defaults = {"style": "", "near_twin": "", "domain": params.domain, "role": "retain"}
+    for name, default in defaults.items():
+        rows[name] = rows[name].fillna(default) if name in rows else default
+    _refuse_values(rows, "role", ROLES)
+    _refuse_unknown_labels(params.reference_labels, set(rows["label"]))
+    rows.loc[rows["label"].isin(params.reference_labels), "role"] = "reference"
+    return rows
+
+
+def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
+    """The rows that are used, each with its split.
+
+    A given split stays. Otherwise each class is shuffled by ``params.seed`` and the sample ids, and cut by
+    count or share. Reference classes go to validation and test in turn: a search never sees the strangers of
+    the test.
+
+    Raises:
+        DataError: a class has too few images, or a split is unknown.
+    """
+    if "split" in rows:
+        _refuse_values(rows, "split", SPLITS)
+        return rows
+    lot = [hashlib.sha256(f"{params.seed}/{sample}".encode()).hexdigest() for sample in rows["sample_id"]]
+    split = pd.Series("", index=rows.index)
+    shuffled = rows.assign(lot=lot).sort_values("lot")
+    known = shuffled[shuffled["role"] != "reference"]
+    for (_, label), own in known.groupby(["domain", "label"]):
+        names = _cut(str(label), len(own), params)
+        split.loc[own.index[: len(names)]] = pd.Series(names, own.index[: len(names)])
+    strangers = shuffled[shuffled["role"] == "reference"]
+    several = strangers["label"].nunique() > 1
+    order = pd.factorize(strangers["label"], sort=True)[0] if several else range(len(strangers))
+    halves = ["validation" if place % 2 == 0 else "test" for place in order]
+    split.loc[strangers.index] = pd.Series(halves, strangers.index, dtype=str)
+    used = rows.assign(split=split)
+    unused = int((split == "").sum())
+    if unused:
+        logger.info("%d images are beyond data.split_counts and stay unused.", unused)
+    return used[split != ""]
+
+
+def _cut(label: str, size: int, params: DataParams) -> list[str]:
+    """Splits of a class of ``size`` images."""
+    least = params.min_images_per_split
+    if params.split_counts is not None:
+        counts = params.split_counts
+        sizes = {"edit": counts.edit, "validation": counts.validation, "test": counts.test}
+    else:
+        validation = max(least, round(size * params.validation_share))
+        test = max(least, round(size * params.test_share))
+        sizes = {"edit": max(least, size - validation - test), "validation": validation, "test": test}
+    if sum(sizes.values()) > size:
+        wanted = ", ".join(f"{count} {name}" for name, count in sizes.items())
+        raise DataError(
+            f"class '{label}' has {size} images, {sum(sizes.values())} are needed ({wanted}); "
+            "add images, remove the class, or lower data.split_counts or data.min_images_per_split"
+        )
+    return [name for name, count in sizes.items() for _ in range(count)]
+
+
+def without_duplicates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each image once per class, caption and given split; what is dropped is counted in a warning."""
+    key = [name for name in ("sha256", "domain", "label", "caption", "split") if name in rows]
+    twice = rows.duplicated(key)
+    if twice.any():
+        example = rows.loc[twice, "sample_id"].iloc[0]
+        logger.warning("%d exact duplicates were dropped, e.g. %s.", int(twice.sum()), example)
+    return rows[~twice]
+
+
+def check_manifest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The manifest in its columns and order.
+
+    Raises:
+        DataError: it is empty, an image is in two splits, or a reference row is there to edit with.
+    """
+    if rows.empty:
+        raise DataError("no image is left; check data.path")
+    splits = rows.groupby("sha256")["split"].nunique()
+    leaked = rows[rows["sha256"].isin(splits.index[splits > 1])]
+    if len(leaked):
+        pair = leaked[leaked["sha256"] == leaked["sha256"].iloc[0]].drop_duplicates("split")
+        places = " and ".join(f"{row.sample_id} ({row.split})" for row in pair.itertuples())
+        raise DataError(
+            f"{leaked['sha256'].nunique()} images are in more than one split, e.g. {places}; keep one of each"
+        )
+    seen = rows[(rows["role"] == "reference") & (rows["split"] == "edit")]
+    if len(seen):
+        raise DataError(
+            f"{len(seen)} reference rows have the split edit, e.g. {seen['sample_id'].iloc[0]}; the base "
+            "model never saw reference classes: give them validation or test"
+        )
+    return rows[list(COLUMNS)].reset_index(drop=True)
+
+
+def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float) -> None:
+    """Warn of refused images.
+
+    Raises:
+        DataError: they are more than ``max_share`` of all.
+    """
+    if quarantine.empty:
+        return
+    first = quarantine.head(EXAMPLES)
+    examples = "; ".join(f"{row.image_path} ({row.reason})" for row in first.itertuples())
+    if len(quarantine) > max_share * total:
+        raise DataError(
+            f"{len(quarantine)} of {total} images cannot be used, more than data.max_quarantined_share "
+            f"{max_share:g} allows: {examples}; repair or remove them, or raise the share"
+        )
+    logger.warning("%d of %d images were put in quarantine: %s.", len(quarantine), total, examples)
+
+
+def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
+    blank = rows[rows[column].map(lambda value: not isinstance(value, str) or not value)]
+    if len(blank):
+        raise DataError(
+            f"{len(blank)} rows have no {column}, e.g. {blank['sample_id'].iloc[0]}; write one or remove them"
+        )
+
+
+def _refuse_values(rows: pd.DataFrame, column: str, allowed: tuple[str, ...]) -> None:
+    wrong = rows[~rows[column].isin(allowed)]
+    if len(wrong):
+        raise DataError(
+            f"{column} of {wrong['sample_id'].iloc[0]} is {wrong[column].iloc[0]!r}; "
+            f"it must be one of {', '.join(allowed)}"
+        )
+
+
+def _refuse_unknown_labels(labels: Iterable[str], known: set[str]) -> None:
+    for label in labels:
+        if label not in known:
+            near = get_close_matches(label, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "name a class of the data"
+            raise DataError(f"data.reference_labels names '{label}', which is not in the data; {hint}")

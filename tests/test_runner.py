@@ -1,0 +1,140 @@
+"""The resuming runner: what counts as done, and what runs again."""
+
+from pathlib import Path
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+
+from razor_pipeline.datasets.files import JSONDataset
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.params import SplitCounts
+from razor_pipeline.runner import Record, ResumingRunner, content, fingerprint
+
+CALLS: list[str] = []
+
+
+def first(counts: SplitCounts) -> int:
+    CALLS.append("first")
+    return counts.edit
+
+
+def middle(number: int) -> int:
+    CALLS.append("middle")
+    return number * 2
+
+
+def last(number: int) -> dict[str, int]:
+    CALLS.append("last")
+    return {"number": number}
+
+
+PIPELINE = Pipeline(
+    [
+        Node(first, "params:counts", "a", name="first"),
+        Node(middle, "a", "b", name="middle"),
+        Node(last, "b", "c", name="last"),
+    ]
+)
+
+
+def catalog(folder: Path, edit: int = 1, in_memory: str = "") -> DataCatalog:
+    names = [name for name in "abc" if name != in_memory]
+    files = {name: JSONDataset(filepath=str(folder / f"{name}.json")) for name in names}
+    return DataCatalog({**files, "params:counts": MemoryDataset(SplitCounts(edit=edit))})
+
+
+def ran(datasets: DataCatalog, **options: bool) -> list[str]:
+    CALLS.clear()
+    ResumingRunner(**options).run(PIPELINE, datasets)
+    return list(CALLS)
+
+
+def test_nothing_runs_twice(tmp_path):
+    assert ran(catalog(tmp_path)) == ["first", "middle", "last"]
+    assert ran(catalog(tmp_path)) == []
+
+
+def test_force_runs_all(tmp_path):
+    ran(catalog(tmp_path))
+    assert ran(catalog(tmp_path), force=True) == ["first", "middle", "last"]
+
+
+def test_a_changed_parameter_runs_what_depends_on_it(tmp_path):
+    ran(catalog(tmp_path))
+    assert ran(catalog(tmp_path, edit=2)) == ["first", "middle", "last"]
+    assert catalog(tmp_path).load("c") == {"number": 4}
+
+
+def test_going_back_to_an_old_parameter_does_not_trust_the_new_files(tmp_path):
+    ran(catalog(tmp_path))
+    ran(catalog(tmp_path, edit=2))
+    ran(catalog(tmp_path))
+    assert catalog(tmp_path).load("c") == {"number": 2}
+
+
+@pytest.mark.parametrize("harm", [lambda f: f.write_text("7"), lambda f: f.write_text(""), Path.unlink])
+def test_an_altered_truncated_or_missing_output_is_made_again(tmp_path, harm):
+    ran(catalog(tmp_path))
+    good = (tmp_path / "b.json").read_bytes()
+    harm(tmp_path / "b.json")
+    assert ran(catalog(tmp_path)) == ["middle"]  # its outputs are as before, so the last step need not run
+    assert (tmp_path / "b.json").read_bytes() == good
+
+
+def test_a_half_written_record_counts_as_none(tmp_path):
+    ran(catalog(tmp_path))
+    (tmp_path / ".done/last.json").write_text('{"fingerpr')
+    assert ran(catalog(tmp_path)) == ["last"]
+
+
+def test_the_maker_of_a_dataset_in_memory_runs_only_when_it_is_needed(tmp_path):
+    assert ran(catalog(tmp_path, in_memory="b")) == ["first", "middle", "last"]
+    again = ran(catalog(tmp_path, in_memory="b"))
+    assert "first" not in again
+    assert "last" not in again
+    (tmp_path / "c.json").unlink()
+    assert ran(catalog(tmp_path, in_memory="b")) == ["middle", "last"]
+
+
+def test_changed_code_changes_the_fingerprint(tmp_path, monkeypatch):
+    datasets, node = catalog(tmp_path), PIPELINE.nodes[0]
+    before = fingerprint(node, datasets, {})
+    assert fingerprint(node, datasets, {}) == before
+    monkeypatch.setattr("razor_pipeline.runner.code_sha256", lambda module: "other")
+    assert fingerprint(node, datasets, {}) != before
+
+
+def test_a_changed_library_changes_the_fingerprint(tmp_path, monkeypatch):
+    datasets, node = catalog(tmp_path), PIPELINE.nodes[0]
+    before = fingerprint(node, datasets, {})
+    monkeypatch.setattr("razor_pipeline.runner.environment", lambda: {"torch": "0.1"})
+    assert fingerprint(node, datasets, {}) != before
+
+
+def test_a_model_of_a_hub_is_hashed_by_id_and_revision():
+    def described(revision: str) -> object:
+        model = PretrainedDataset(family="clip", source="someone/clip", revision=revision)
+        return content(DataCatalog({"base_model": model}), "base_model")
+
+    assert described("a" * 40) == described("a" * 40)
+    assert described("a" * 40) != described("b" * 40)
+
+
+def test_a_model_directory_is_hashed_by_what_is_in_it(tmp_path):
+    datasets = DataCatalog({"base_model": PretrainedDataset(family="clip", source=str(tmp_path))})
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    before = content(datasets, "base_model")
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert content(datasets, "base_model") != before
+
+
+def test_a_step_that_fails_is_not_done(tmp_path):
+    def fail(number: int) -> int:
+        raise ValueError(f"no {number}")
+
+    node, datasets = Node(fail, "a", "b", name="fail"), catalog(tmp_path)
+    datasets.save("a", 1)
+    with pytest.raises(ValueError, match="no 1"):
+        ResumingRunner().run(Pipeline([node]), datasets)
+    assert not Record(node, datasets).vouches_for(fingerprint(node, datasets, {}))

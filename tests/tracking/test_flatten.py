@@ -1,0 +1,29 @@
+"""Flat names and finite numbers."""
+
+import math
+
+from razor_pipeline.params import AtelierParams
+from razor_pipeline.tracking.flatten import LONGEST, flatten, numbers
+
+
+def test_records_are_flattened_with_their_defaults():
+    flat = flatten({"atelier": AtelierParams(seed=5), "target": "Ada Moreau", "seeds": [0, 1]})
+    assert flat["atelier.seed"] == "5"
+    assert flat["atelier.portraits.edit"] == "60"
+    assert flat["target"] == "Ada Moreau"
+    assert flat["seeds"] == "[0, 1]"
+
+
+def test_a_long_value_keeps_its_hash():
+    one, other = (flatten({"a": "x" * LONGEST + end})["a"] for end in "12")
+    assert len(one) == len(other) == LONGEST
+    assert one != other
+
+
+def test_an_empty_group_is_kept():
+    assert flatten({"data": {}}) == {"data": "{}"}
+
+
+def test_only_finite_numbers_are_metrics():
+    values = {"a": 1, "b": True, "c": math.nan, "d": "1", "e": {"f": 0.5, "g": math.inf}}
+    assert numbers(values) == {"a": 1.0, "e.f": 0.5}

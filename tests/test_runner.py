@@ -101,7 +101,7 @@ def test_changed_code_changes_the_fingerprint(tmp_path, monkeypatch):
     datasets, node = catalog(tmp_path), PIPELINE.nodes[0]
     before = fingerprint(node, datasets, {})
     assert fingerprint(node, datasets, {}) == before
-    monkeypatch.setattr("razor_pipeline.runner.code_sha256", lambda module: "other")
+    monkeypatch.setattr("razor_pipeline.runner.code_sha256", lambda _: "other")
     assert fingerprint(node, datasets, {}) != before
 
 

@@ -73,8 +73,9 @@ def split_samples(
 ) -> pd.DataFrame:
     """The manifest rows that a run uses, in manifest order, targets with role ``forget``.
 
-    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class, retain
-    rows for validation from the targets' domain. Who is a near-twin plays no part: a user's data doesn't say.
+    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class,
+    retain rows for validation from the targets' domain. Who is a near-twin plays no part: a user's data
+    doesn't say.
 
     Args:
         manifest: the image-caption manifest.

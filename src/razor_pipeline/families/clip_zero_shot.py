@@ -1,0 +1,98 @@
+"""What a freshly trained CLIP knows: zero-shot accuracy on the test split over all names it was taught."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from razor_pipeline.core.metrics import share
+from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.manifest import DataError
+from razor_pipeline.params import ClipPretrainingParams
+
+BATCH = 256
+
+
+def training_rows(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.DataFrame:
+    """The rows to learn from: no reference class, no excluded class, and only ``params.splits``.
+
+    Raises:
+        DataError: an excluded class is not in the data, or nothing is left.
+    """
+    missing = sorted(set(params.exclude) - set(manifest["label"]))
+    if missing:
+        raise DataError(
+            f"pretraining.exclude names '{missing[0]}', which is not in the data; check the spelling"
+        )
+    rows = known(manifest, params)
+    rows = rows[rows["split"].isin(params.splits)]
+    if len(rows) < 2:
+        raise DataError(f"pretraining has {len(rows)} images left to learn from; exclude less or add images")
+    return rows
+
+
+def known(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.DataFrame:
+    """The rows of all classes that the model is taught."""
+    chosen = (manifest["role"] != "reference") & ~manifest["label"].isin(params.exclude)
+    rows: pd.DataFrame = manifest[chosen]
+    return rows
+
+
+def zero_shot(family: ClipFamily, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Accuracy per domain on the test split: ``<domain>_label`` and, where there are styles, ``<domain>_style``.
+
+    The best of the domain's prompts is the answer; it counts for the label where its label is right, and for
+    the style where its style is.
+
+    Args:
+        family: the model.
+        rows: manifest rows of the classes it was taught.
+    """
+    found = {}
+    for domain, own in rows.groupby("domain"):
+        test = own[own["split"] == "test"]
+        if test.empty:
+            continue
+        cells = own.drop_duplicates("prompt").sort_values("prompt")
+        best = family.scores(family.batches(test, BATCH), list(cells["prompt"])).argmax(dim=1).numpy()
+        for column in ("label", "style") if (own["style"] != "").any() else ("label",):
+            hits = cells[column].to_numpy()[best] == test[column].to_numpy()
+            found[f"{domain}_{column}"] = asdict(share(hits))
+    return found
+
+
+def weights_sha256(module: nn.Module, dtype: Any) -> str:
+    """sha256 over the names and stored values of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        stored = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        digest.update(name.encode() + stored.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pretraining_report(
+    family: ClipFamily, rows: pd.DataFrame, params: ClipPretrainingParams, images: int, seconds: float
+) -> dict[str, Any]:
+    """How a model was trained, and what it knows.
+
+    Args:
+        family: the trained model.
+        rows: manifest rows of the classes it was taught.
+        params: of the training.
+        images: number of images it learnt from.
+        seconds: that the training took.
+    """
+    return {
+        "seed": params.seed,
+        "excluded": sorted(params.exclude),
+        "sha256": weights_sha256(family.module, family.stored_dtype),
+        "parameters": sum(parameter.numel() for parameter in family.module.parameters()),
+        "images": images,
+        "seconds": round(seconds, 1),
+        "zero_shot": zero_shot(family, rows),
+        "pretraining": params.model_dump(mode="json"),
+    }

@@ -1,0 +1,116 @@
+"""`kedro edit`: apply, revert and verify on a saved model, bit for bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from families.cases import CASES
+from safetensors.torch import load_file, save_file
+
+from razor_pipeline.cli import cli
+from razor_pipeline.core.components import ParameterSlice
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.weight_edit import TENSORS, WeightEditDataset
+
+NAME = "vision_model.encoder.layers.1.mlp.fc1.weight"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "base"
+    CASES[0].build().save_pretrained(path)
+    (path / "README.md").write_text("the base's card")
+    return path
+
+
+@pytest.fixture
+def edit(base: Path, tmp_path: Path) -> Path:
+    tensor = load_file(base / "model.safetensors")[NAME]
+    part = ParameterSlice(NAME, 0, 2, 6)
+    before = part.view(tensor).clone()
+    weight_edit = WeightEdit((part,), {part.key: before}, {part.key: before + 0.1}, ("mlp",), {"seed": 0})
+    WeightEditDataset(filepath=str(tmp_path / "edit")).save(weight_edit)
+    return tmp_path / "edit"
+
+
+def call(verb: str, model: Path, edit: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli, ["edit", verb, "--model", str(model), "--edit", str(edit), *more])
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "model.safetensors")
+
+
+def test_apply_changes_the_slice_and_nothing_else(base: Path, edit: Path, tmp_path: Path) -> None:
+    done = call("apply", base, edit, "--out", str(tmp_path / "edited"))
+    assert done.exit_code == 0, done.output
+    old, new = weights(base), weights(tmp_path / "edited")
+    assert [name for name in old if not torch.equal(old[name], new[name])] == [NAME]
+    assert torch.equal(new[NAME][2:6], old[NAME][2:6] + 0.1)
+    assert torch.equal(new[NAME][:2], old[NAME][:2])
+    assert torch.equal(new[NAME][6:], old[NAME][6:])
+
+
+def test_the_result_opens_and_does_not_carry_the_bases_card(base: Path, edit: Path, tmp_path: Path) -> None:
+    from transformers import CLIPModel
+
+    call("apply", base, edit, "--out", str(tmp_path / "edited"))
+    opened = CLIPModel.from_pretrained(tmp_path / "edited")
+    assert torch.equal(opened.state_dict()[NAME], weights(tmp_path / "edited")[NAME])
+    assert not (tmp_path / "edited/README.md").exists()
+
+
+def test_revert_brings_the_bases_file_back_byte_for_byte(base: Path, edit: Path, tmp_path: Path) -> None:
+    call("apply", base, edit, "--out", str(tmp_path / "edited"))
+    done = call("revert", tmp_path / "edited", edit, "--out", str(tmp_path / "back"))
+    assert done.exit_code == 0, done.output
+    files = [
+        (path / "model.safetensors").read_bytes() for path in (base, tmp_path / "edited", tmp_path / "back")
+    ]
+    assert files[2] == files[0]
+    assert files[1] != files[0]
+
+
+def test_verify_tells_base_edited_and_other_apart(base: Path, edit: Path, tmp_path: Path) -> None:
+    call("apply", base, edit, "--out", str(tmp_path / "edited"))
+    tensors = weights(tmp_path / "edited")
+    tensors[NAME][3, 0] += 1e-6
+    (tmp_path / "other").mkdir()
+    save_file(tensors, tmp_path / "other/model.safetensors")
+    for model, state, code in (
+        (base, "base", 0),
+        (tmp_path / "edited", "edited", 0),
+        (tmp_path / "other", "other", 1),
+    ):
+        done = call("verify", model, edit, "--json")
+        assert (json.loads(done.output)["state"], done.exit_code) == (state, code)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(base: Path, edit: Path, tmp_path: Path) -> None:
+    done = call("revert", base, edit, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "does not hold the edited weights" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_altered_edit_is_refused(base: Path, edit: Path, tmp_path: Path) -> None:
+    tensors = load_file(edit / TENSORS)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, edit / TENSORS)
+    done = call("apply", base, edit, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 1
+    assert "the file was altered" in done.output
+
+
+def test_a_model_is_not_overwritten_by_its_own_edit(base: Path, edit: Path) -> None:
+    done = call("apply", base, edit, "--out", str(base))
+    assert done.exit_code == 2
+    assert "name another directory" in done.output
+
+
+def test_a_directory_without_weights_is_refused(edit: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = call("verify", tmp_path / "empty", edit)
+    assert done.exit_code == 1
+    assert "holds no safetensors file" in done.output

@@ -1,0 +1,96 @@
+"""Conventions of the project: what is catalogued, what is used, and who runs what."""
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
+from kedro.pipeline import Pipeline
+
+from razor_pipeline.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[1]
+LAYERS = ["raw", "intermediate", "primary", "model_input", "feature", "models", "model_output", "reporting"]
+PARAMETERS = ("params:", "parameters")
+LONGEST_NODE = 15
+
+
+def loader() -> OmegaConfigLoader:
+    return OmegaConfigLoader(str(ROOT / "conf"), **CONFIG_LOADER_ARGS)
+
+
+@pytest.fixture(scope="module")
+def catalog() -> dict[str, Any]:
+    return dict(loader()["catalog"])
+
+
+@pytest.fixture(scope="module")
+def registered() -> dict[str, Pipeline]:
+    bootstrap_project(ROOT)
+    return dict(pipelines)
+
+
+def names(registered: dict[str, Pipeline]) -> set[str]:
+    return {name for pipeline in registered.values() for name in pipeline.datasets()}
+
+
+def test_every_dataset_has_a_layer(catalog: dict[str, Any]) -> None:
+    found = {
+        name: entry.get("metadata", {}).get("kedro-viz", {}).get("layer") for name, entry in catalog.items()
+    }
+    assert {name: layer for name, layer in found.items() if layer not in LAYERS} == {}
+
+
+def test_nothing_that_a_step_makes_lives_in_memory_only(
+    catalog: dict[str, Any], registered: dict[str, Pipeline]
+) -> None:
+    made = {name for name in names(registered) if not name.startswith(PARAMETERS)}
+    assert made - catalog.keys() == set()
+
+
+def test_every_catalogued_dataset_is_used(catalog: dict[str, Any], registered: dict[str, Pipeline]) -> None:
+    assert catalog.keys() - names(registered) == set()
+
+
+def test_every_parameter_is_used(registered: dict[str, Pipeline]) -> None:
+    used = {name.partition(":")[2] for name in names(registered) if name.startswith("params:")}
+    assert set(loader()["parameters"]) - used - {"scenario"} == set()
+
+
+def test_every_parameter_that_is_read_is_written_down(registered: dict[str, Pipeline]) -> None:
+    used = {
+        name.partition(":")[2].partition(".")[0] for name in names(registered) if name.startswith("params:")
+    }
+    assert used - set(loader()["parameters"]) == set()
+
+
+def test_steps_are_named_and_one_name_is_one_step(registered: dict[str, Pipeline]) -> None:
+    nodes = {node.name: node for pipeline in registered.values() for node in pipeline.nodes}
+    for pipeline in registered.values():
+        for node in pipeline.nodes:
+            assert node._name, f"{node} has no name"
+            assert nodes[node.name] == node
+
+
+def test_the_default_pipeline_needs_the_model_only(registered: dict[str, Pipeline]) -> None:
+    needs = {name for name in registered["__default__"].inputs() if not name.startswith(PARAMETERS)}
+    assert needs == {"base_model"}
+
+
+def test_steps_are_short(registered: dict[str, Pipeline]) -> None:
+    """A node unpacks, calls and returns; the work is elsewhere and knows no Kedro."""
+    functions = {node.func for pipeline in registered.values() for node in pipeline.nodes}
+    bodies = {function.__qualname__: statement_lines(function) for function in functions}
+    assert {name: lines for name, lines in bodies.items() if lines > LONGEST_NODE} == {}
+
+
+def statement_lines(function: Any) -> int:
+    """Lines of a function's body without its docstring."""
+    [tree] = ast.parse(inspect.getsource(function)).body
+    assert isinstance(tree, ast.FunctionDef)
+    body = tree.body[1:] if ast.get_docstring(tree) else tree.body
+    return sum((node.end_lineno or 0) - node.lineno + 1 for node in body)

@@ -138,3 +138,44 @@ def test_a_step_that_fails_is_not_done(tmp_path):
     with pytest.raises(ValueError, match="no 1"):
         ResumingRunner().run(Pipeline([node]), datasets)
     assert not Record(node, datasets).vouches_for(fingerprint(node, datasets, {}))
+
+
+def test_a_failure_leaves_what_was_done_before(tmp_path, monkeypatch):
+    ran(catalog(tmp_path))
+    monkeypatch.setattr(JSONDataset, "write", lambda *_: 1 / 0)
+    with pytest.raises(Exception, match="division"):
+        ran(catalog(tmp_path, edit=2))
+    monkeypatch.undo()
+    assert ran(catalog(tmp_path)) == []
+    assert ran(catalog(tmp_path, edit=2)) == ["first", "middle", "last"]
+
+
+def test_a_step_killed_between_its_outputs_is_not_done(tmp_path):
+    def pair(counts: SplitCounts) -> tuple[int, int]:
+        CALLS.append("pair")
+        return counts.edit, counts.edit
+
+    def run(edit: int) -> list[str]:
+        CALLS.clear()
+        ResumingRunner().run(
+            Pipeline([Node(pair, "params:counts", ["a", "b"], name="pair")]), catalog(tmp_path, edit)
+        )
+        return list(CALLS)
+
+    assert run(1) == ["pair"]
+    assert run(1) == []
+    catalog(tmp_path).save("a", 2)  # as a run with 2 leaves it that is killed before it saves b
+    assert run(2) == ["pair"]
+    catalog(tmp_path).save("a", 1)
+    assert run(1) == ["pair"]
+
+
+def test_a_part_of_the_pipeline_resumes_like_the_whole(tmp_path):
+    ran(catalog(tmp_path))
+    CALLS.clear()
+    part = Pipeline(PIPELINE.nodes[1:])
+    ResumingRunner().run(part, catalog(tmp_path))
+    assert CALLS == []
+    (tmp_path / "a.json").write_text("7")
+    ResumingRunner().run(part, catalog(tmp_path))
+    assert CALLS == ["middle", "last"]

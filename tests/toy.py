@@ -20,7 +20,7 @@ source_dir = "src"
     "src/toy/cli.py": "from razor_pipeline.cli import cli, run\n",
     "src/toy/settings.py": """
 from razor_pipeline.hooks import MlflowHooks
-from razor_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS
+from razor_pipeline.settings import CONFIG_LOADER_ARGS, CONFIG_LOADER_CLASS, DISABLE_HOOKS_FOR_PLUGINS
 
 HOOKS = (MlflowHooks(),)
 """,
@@ -52,14 +52,14 @@ class FragileParquetDataset(ParquetDataset):
         die_at("saving")
 
 def draw(seed: int):
-    values = np.random.default_rng(seed).normal(size=50)
-    return pd.DataFrame({"value": values, "image_bytes": [b"x"] * 50})
+    values = np.random.default_rng(seed).normal(size=5000)
+    return pd.DataFrame({"value": values, "image_bytes": [b"x"] * 5000})
 
 def search(numbers, toy: ToyParams):
     die_at("search")
     if toy.fail:
         raise ValueError("toy.fail is true; set it to false")
-    steps = pd.DataFrame({"step": [0, 1, 2], "loss": numbers["value"].head(3) * toy.rate, "stage": list("aab")})
+    steps = pd.DataFrame({"step": [0, 1, 2], "loss": numbers["value"][:3] * toy.rate, "stage": [*"aab"]})
     return steps, {"int8": {"w": torch.from_numpy(numbers["value"].to_numpy().copy())}}
 
 def conclude(trace, model):
@@ -82,7 +82,7 @@ def register_pipelines():
     "conf/base/globals.yml": "model: {family: clip}\n",
     "conf/base/mlflow.yml": """
 experiment: toy
-artifact_limit_mb: 0.003
+artifact_limit_mb: 0.042
 tags: {family: "${globals:model.family}"}
 parameter_tags: [target]
 """,
@@ -131,6 +131,6 @@ def kedro(root: Path, *arguments: str, **variables: str) -> subprocess.Completed
 
 
 def results(root: Path) -> dict[str, bytes]:
-    """Every file that the steps wrote."""
-    files = (file for file in (root / "data").rglob("*") if file.is_file())
+    """Every file that the steps wrote, without the runner's records."""
+    files = (file for file in (root / "data").rglob("*") if file.is_file() and file.parent.name != ".done")
     return {str(file.relative_to(root)): file.read_bytes() for file in files}

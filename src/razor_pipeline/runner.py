@@ -66,7 +66,11 @@ def fingerprint(node: Node, catalog: Catalog, in_memory: dict[str, str]) -> str:
 
 
 class Record:
-    """The note of one finished step; none is kept for a step whose outputs all lie in memory."""
+    """The note of one finished step; none is kept for a step whose outputs all lie in memory.
+
+    It needs no removal when the step starts again: it says what the outputs were, and once a step that fails
+    or is killed has replaced one of them it no longer fits.
+    """
 
     def __init__(self, node: Node, catalog: Catalog) -> None:
         found = {name: dataset_path(catalog, name) for name in node.outputs}
@@ -89,11 +93,6 @@ class Record:
                 beside.write_text(
                     json.dumps({"fingerprint": fingerprint, "outputs": self._hashes()}, indent=1)
                 )
-
-    def remove(self) -> None:
-        """Forget the step before it starts again."""
-        if self.path:
-            self.path.unlink(missing_ok=True)
 
     def _hashes(self) -> dict[str, str | None]:
         return {name: content_sha256(path) for name, path in self.outputs.items()}
@@ -120,15 +119,16 @@ class ResumingRunner(SequentialRunner):
     ) -> None:
         progress = _Progress(pipeline, catalog)
         for node in pipeline.nodes:
+            if progress.waits(node):
+                continue
             if not self.force and Record(node, catalog).vouches_for(progress.fingerprint(node)):
                 logger.info("%s: up to date", node.name)
                 continue
             for due in progress.due(node):
                 logger.info("%s: running", due.name)
-                started_from, record = progress.fingerprint(due), Record(due, catalog)
-                record.remove()
+                started_from = progress.fingerprint(due)
                 super()._run(Pipeline([due]), catalog, hook_manager, run_id)
-                record.write(started_from)
+                Record(due, catalog).write(started_from)
                 progress.ran.add(due)
 
 
@@ -144,6 +144,13 @@ class _Progress:
             if dataset_path(catalog, output) is None
         }
         self.ran: set[Node] = set()
+        self.consumed = {name for node in pipeline.nodes for name in node.inputs}
+
+    def waits(self, node: Node) -> bool:
+        """Whether a step only fills the memory for later ones, and so runs when one of them is due."""
+        return bool(node.outputs) and all(
+            name in self.maker and name in self.consumed for name in node.outputs
+        )
 
     def fingerprint(self, node: Node) -> str:
         """The step's fingerprint; inputs that lie in memory count as their makers' fingerprints."""

@@ -17,7 +17,7 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import DatasetInput, InputTag, Metric, RunTag
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
 from PIL import Image
 
 from razor_pipeline.fingerprint import content_sha256
@@ -123,12 +123,10 @@ class DatasetLog:
         self.client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
 
     def _model(self, name: str, path: Path, sha256: str) -> None:
-        mlflow.create_external_model(
-            name, self.run_id, tags={"path": str(path), "sha256": sha256}, experiment_id=self._experiment_id()
-        )
-
-    def _experiment_id(self) -> str:
-        return str(self.client.get_run(self.run_id).info.experiment_id)
+        experiment_id = self.client.get_run(self.run_id).info.experiment_id
+        tags = {"path": str(path), "sha256": sha256}
+        model = mlflow.create_external_model(name, self.run_id, tags=tags, experiment_id=experiment_id)
+        self.client.log_outputs(self.run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
 def _binary(column: pd.Series[Any]) -> bool:

@@ -1,0 +1,68 @@
+"""The tracking store: where it is, and that it survives being opened by several processes at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from pydantic import ValidationError
+
+from razor_pipeline.tracking.settings import TrackingSettings
+from razor_pipeline.tracking.store import open_store
+
+OPEN = """
+import sys
+from pathlib import Path
+from razor_pipeline.tracking.store import open_store
+client, experiment = open_store(sys.argv[1], "toy", Path(sys.argv[2]))
+print(experiment, client.create_run(experiment).info.run_id)
+"""
+
+
+def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    """Without the lock, those that migrate a new database together fail."""
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    command = [sys.executable, "-c", OPEN, uri, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    experiments = {out.split()[0] for out, _ in outputs}
+    assert len(experiments) == 1
+    assert len(MlflowClient(uri).search_runs([experiments.pop().decode()])) == 3
+
+
+def test_artifacts_lie_in_the_project(tmp_path: Path) -> None:
+    client, experiment = open_store(f"sqlite:///{tmp_path / 'runs.db'}", "toy", tmp_path)
+    location = client.get_experiment(experiment).artifact_location
+    assert location == (tmp_path / "mlartifacts").as_uri()
+
+
+def test_a_deleted_experiment_is_restored(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    client, experiment = open_store(uri, "toy", tmp_path)
+    client.delete_experiment(experiment)
+    assert open_store(uri, "toy", tmp_path)[1] == experiment
+    assert client.get_experiment(experiment).lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("uri", ["nowhere://x", "sqlite:////proc/none/runs.db"])
+def test_a_store_that_does_not_open_is_named_with_the_setting(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="tracking_uri") as caught:
+        open_store(uri, "toy", tmp_path)
+    assert uri in str(caught.value)
+
+
+def test_the_address_is_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert TrackingSettings().uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert TrackingSettings(tracking_uri="http://server:5000").uri(tmp_path) == "http://server:5000"
+    assert TrackingSettings(tracking_uri="sqlite:///x/y.db").uri(tmp_path) == f"sqlite:///{tmp_path}/x/y.db"
+    assert TrackingSettings(tracking_uri="sqlite:////x/y.db").uri(tmp_path) == "sqlite:////x/y.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other")
+    assert TrackingSettings(tracking_uri="http://server:5000").uri(tmp_path) == "http://other"
+
+
+def test_unknown_settings_are_refused() -> None:
+    with pytest.raises(ValidationError, match="artifact_limit"):
+        TrackingSettings(artifact_limit=3)  # type: ignore[call-arg]

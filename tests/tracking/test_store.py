@@ -32,15 +32,11 @@ def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> No
     assert len(MlflowClient(uri).search_runs([experiments.pop().decode()])) == 3
 
 
-def test_artifacts_lie_in_the_project(tmp_path: Path) -> None:
-    client, experiment = open_store(f"sqlite:///{tmp_path / 'runs.db'}", "toy", tmp_path)
-    location = client.get_experiment(experiment).artifact_location
-    assert location == (tmp_path / "mlartifacts").as_uri()
-
-
-def test_a_deleted_experiment_is_restored(tmp_path: Path) -> None:
+def test_artifacts_lie_in_the_project_and_a_deleted_experiment_is_restored(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
     client, experiment = open_store(uri, "toy", tmp_path)
+    location = client.get_experiment(experiment).artifact_location
+    assert location == (tmp_path / "mlartifacts").as_uri()
     client.delete_experiment(experiment)
     assert open_store(uri, "toy", tmp_path)[1] == experiment
     assert client.get_experiment(experiment).lifecycle_stage == "active"

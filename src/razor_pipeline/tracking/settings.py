@@ -42,7 +42,7 @@ def read_settings(loader: AbstractConfigLoader) -> TrackingSettings:
     """The settings of an environment.
 
     Raises:
-        pydantic.ValidationError: a key is unknown or a value out of range.
+        ParameterError: a key is unknown or a value out of range.
     """
     return TrackingSettings.model_validate(loader["mlflow"])
 

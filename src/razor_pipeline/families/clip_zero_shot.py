@@ -43,7 +43,7 @@ def known(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.DataFrame
 
 
 def zero_shot(family: ClipFamily, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Accuracy per domain on the test split: ``<domain>_label`` and, where there are styles, ``<domain>_style``.
+    """Accuracy per domain on the test split: ``<domain>_label`` and, with styles, ``<domain>_style``.
 
     The best of the domain's prompts is the answer; it counts for the label where its label is right, and for
     the style where its style is.

@@ -1,0 +1,148 @@
+"""Own images: every format is read, every bad file is named, and a large one is never decoded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from razor_pipeline.datasets.images import BadImageError, list_folder, list_table, read_image, read_images
+from razor_pipeline.manifest import DataError
+
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
+
+
+def saved(path, image=PHOTO, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "ppm", "webp", "bmp", "JPG"])
+def test_the_bytes_of_a_sound_image_are_kept(tmp_path, suffix):
+    path = saved(tmp_path / f"a.{suffix}")
+    assert read_image(path, 1.0) == path.read_bytes()
+
+
+def test_grey_images_are_read(tmp_path):
+    path = saved(tmp_path / "a.pgm", PHOTO.convert("L"))
+    assert read_image(path, 1.0) == path.read_bytes()
+
+
+def huge_png(side):
+    """A valid header of side x side pixels with hardly any data behind it."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 100)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def animated(path):
+    PHOTO.save(path, "WEBP", save_all=True, append_images=[PHOTO.rotate(90)], duration=50)
+
+
+BAD = {
+    "missing": (lambda path: path.unlink(missing_ok=True), "does not exist"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "text": (lambda path: path.write_text("not an image"), "is no JPEG"),
+    "truncated": (lambda path: path.write_bytes(saved(path).read_bytes()[:900]), "is damaged"),
+    "gif": (lambda path: PHOTO.save(path, "GIF"), "is no JPEG"),
+    "animated": (animated, "is animated"),
+    "large": (lambda path: path.write_bytes(huge_png(10_000)), "has 100 megapixels, more than 50"),
+    "bomb": (lambda path: path.write_bytes(huge_png(60_000)), "megapixels"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_image_is_refused_with_the_reason(tmp_path, kind):
+    make, reason = BAD[kind]
+    path = tmp_path / "a.png"
+    make(path)
+    with pytest.raises(BadImageError, match=reason):
+        read_image(path, 50.0)
+
+
+def test_control_the_limit_is_what_refuses_a_large_image(tmp_path):
+    path = saved(tmp_path / "a.png")
+    assert read_image(path, 0.0006)
+    with pytest.raises(BadImageError, match="megapixels"):
+        read_image(path, 0.0005)
+
+
+def test_a_turned_photo_is_stored_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "a.jpg", exif=exif)
+    assert Image.open(io.BytesIO(read_image(path, 1.0))).size == (20, 30)
+    assert Image.open(path).size == (30, 20)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    path = saved(tmp_path / "a.png", Image.fromarray(ramp))
+    pixels = np.asarray(Image.open(io.BytesIO(read_image(path, 1.0))))[..., 0]
+    assert np.abs(pixels.ravel().astype(int) - np.arange(256)).max() <= 1
+
+
+def test_a_folder_lists_classes_and_images_in_order(tmp_path):
+    for name in ("b/2.png", "b/1.jpg", "a/1.png", ".git/1.png"):
+        saved(tmp_path / name)
+    (tmp_path / "a/notes.txt").write_text("x")
+    found = list_folder(tmp_path)
+    assert list(found["sample_id"]) == ["a/1.png", "b/1.jpg", "b/2.png"]
+    assert list(found["label"]) == ["a", "b", "b"]
+
+
+def test_an_unusable_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="is not a folder"):
+        list_folder(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no class folder"):
+        list_folder(tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DataError, match="a' holds no image"):
+        list_folder(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_is_read_and_its_paths_are_relative_to_it(tmp_path, suffix):
+    table = pd.DataFrame({"image_path": ["x/1.png", "x/1.png"], "caption": ["one", "two"]})
+    path = tmp_path / f"pairs.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
+    found = list_table(path)
+    assert list(found["image_path"]) == [str(tmp_path / "x/1.png")] * 2
+    assert list(found["sample_id"]) == ["x/1.png", "x/1.png#1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is not a file"),
+        ("", "cannot be read"),
+        ("image_path\nx.png\n", "lacks the column caption"),
+        ("image_path,caption\n", "no rows"),
+        ("image_path,caption\n,one\n", "without image_path"),
+    ],
+)
+def test_an_unusable_table_is_refused(tmp_path, text, message):
+    path = tmp_path / "pairs.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        list_table(path)
+
+
+def test_sound_rows_and_refused_files_add_up(tmp_path):
+    saved(tmp_path / "a/1.png")
+    (tmp_path / "a/2.png").write_bytes(b"")
+    listing = list_folder(tmp_path)
+    rows, refused = read_images(listing, 1.0)
+    assert list(rows["sample_id"]) == ["a/1.png"]
+    assert refused.to_dict("records") == [{"image_path": str(tmp_path / "a/2.png"), "reason": "is empty"}]

@@ -1,0 +1,156 @@
+"""From a source to a manifest: complete, without leaks between splits, or refused with the reason."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from razor_pipeline.datasets.sources import image_captions
+from razor_pipeline.manifest import COLUMNS, DataError
+from razor_pipeline.params import AtelierParams, DataParams, SplitCounts
+
+ORL = Path(__file__).parents[3] / "shared/data/orl_faces"
+ATELIER = AtelierParams()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of ten different images."""
+    rng = np.random.default_rng(1)
+    for label in "abc":
+        (tmp_path / label).mkdir()
+        for i in range(10):
+            pixels = rng.integers(0, 255, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{i}.png")
+    return tmp_path
+
+
+def read(folder, **options):
+    return image_captions(DataParams(source="folder", path=str(folder), **options), ATELIER)
+
+
+def sizes(manifest, label):
+    return manifest[manifest["label"] == label].groupby("split").size().to_dict()
+
+
+def test_a_folder_becomes_a_manifest(folder):
+    manifest, quarantine = read(folder)
+    assert list(manifest.columns) == list(COLUMNS)
+    assert len(manifest) == 30
+    assert quarantine.empty
+    assert sizes(manifest, "a") == {"edit": 5, "validation": 2, "test": 3}
+    assert set(manifest["caption"]) == {"a photo of a", "a photo of b", "a photo of c"}
+
+
+def test_exact_counts_are_kept(folder):
+    manifest, _ = read(folder, split_counts=SplitCounts(edit=6, validation=1, test=2))
+    assert sizes(manifest, "b") == {"edit": 6, "validation": 1, "test": 2}
+
+
+def test_the_split_depends_on_seed_and_names_alone(folder):
+    first, again, other = read(folder)[0], read(folder)[0], read(folder, seed=1)[0]
+    pd.testing.assert_frame_equal(first, again)
+    assert list(first["split"]) != list(other["split"])
+
+
+def test_a_further_class_moves_no_image_of_the_others(folder):
+    before = read(folder)[0].set_index("sample_id")["split"]
+    (folder / "d").mkdir()
+    for i in range(10):
+        Image.new("L", (4, 4), 20 * i).save(folder / f"d/{i}.png")
+    after = read(folder)[0].set_index("sample_id")["split"]
+    assert (after[before.index] == before).all()
+
+
+def test_reference_classes_are_never_there_to_edit_with(folder):
+    manifest, _ = read(folder, reference_labels=("a", "b"))
+    assert sizes(manifest, "a") == {"validation": 10}
+    assert sizes(manifest, "b") == {"test": 10}
+    assert set(manifest.loc[manifest["label"] == "c", "role"]) == {"retain"}
+
+
+def test_duplicates_are_dropped_before_the_split_and_counted(folder, caplog):
+    (folder / "a/copy.png").write_bytes((folder / "a/0.png").read_bytes())
+    with caplog.at_level(logging.WARNING):
+        manifest, _ = read(folder)
+    assert manifest["sha256"].is_unique
+    assert "1 exact duplicates were dropped" in caplog.text
+
+
+def test_bad_files_go_to_quarantine_up_to_the_limit(folder, caplog):
+    (folder / "a/broken.png").write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        manifest, quarantine = read(folder, max_quarantined_share=0.05)
+    assert len(manifest) == 30
+    assert list(quarantine["image_path"]) == [str(folder / "a/broken.png")]
+    assert "1 of 31 images were put in quarantine" in caplog.text
+    with pytest.raises(DataError, match=r"1 of 31 images cannot be used.*broken.png"):
+        read(folder, max_quarantined_share=0.03)
+
+
+def test_refusals_of_a_folder(folder):
+    with pytest.raises(DataError, match="'x', which is not in the data"):
+        read(folder, reference_labels=("x",))
+    with pytest.raises(DataError, match="class 'a' has 10 images, 12 are needed"):
+        read(folder, min_images_per_split=4)
+    (folder / "b/shared.png").write_bytes((folder / "a/0.png").read_bytes())
+    with pytest.raises(DataError, match="more than one split"):
+        [read(folder, seed=seed) for seed in range(20)]  # in some split the two copies part
+
+
+def table(folder, **columns):
+    rows = pd.DataFrame({"image_path": [f"a/{i}.png" for i in range(4)], "caption": "a red a"}).assign(
+        **columns
+    )
+    path = folder / "pairs.csv"
+    rows.to_csv(path, index=False)
+    return image_captions(DataParams(source="manifest", path=str(path)), ATELIER)[0]
+
+
+def test_a_table_keeps_its_columns(folder):
+    splits = ["edit", "edit", "validation", "test"]
+    manifest = table(folder, label="a", split=splits, domain="letters", style="ink")
+    assert list(manifest["split"]) == splits
+    assert set(manifest["prompt"]) == {"a photo of a"}
+    assert set(manifest["caption"]) == {"a red a"}
+    assert set(manifest["domain"]) == {"letters"}
+    assert set(manifest["style"]) == {"ink"}
+
+
+def test_without_labels_each_caption_is_a_class(folder):
+    manifest = table(folder)
+    assert set(manifest["label"]) == set(manifest["prompt"]) == {"a red a"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"caption": ["one", None, "two", "three"], "label": "a"}, "1 rows have no caption, e.g. a/1.png"),
+        ({"caption": ["one", "  ", "two", "three"], "label": "a"}, "1 rows have no caption"),
+        ({"label": ["a", "a", None, "a"]}, "1 rows have no label"),
+        (
+            {"label": "a", "split": ["edit", "edit", "train", "test"]},
+            "split of a/2.png is 'train'; it must be",
+        ),
+        ({"label": "a", "role": "unknown"}, "role of a/0.png is 'unknown'"),
+        ({"label": "a", "role": "reference", "split": "edit"}, "4 reference rows have the split edit"),
+    ],
+)
+def test_refusals_of_a_table(folder, columns, message):
+    with pytest.raises(DataError, match=message) as caught:
+        table(folder, **columns)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not ORL.is_dir(), reason="the ORL photographs are not part of the repository")
+def test_the_orl_photographs():
+    counts = SplitCounts(edit=5, validation=2, test=3)
+    manifest, quarantine = read(ORL, split_counts=counts, domain="faces")
+    assert quarantine.empty
+    assert manifest["label"].nunique() == 40
+    assert all(sizes(manifest, label) == counts.model_dump() for label in manifest["label"].unique())

@@ -1,0 +1,90 @@
+"""Pretraining: what is excluded is never learnt, the report is what was measured, the result repeats."""
+
+from __future__ import annotations
+
+import pytest
+from families.cases import portraits
+
+from razor_pipeline.families.clip_zero_shot import training_rows, weights_sha256, zero_shot
+from razor_pipeline.manifest import DataError
+from razor_pipeline.params import ClipPretrainingParams
+from razor_pipeline.pipelines.pretraining.nodes import train_model
+
+PARAMS = ClipPretrainingParams(
+    width=32, heads=4, vision_layers=1, text_layers=1, projection=16, image_size=32, vocabulary=300, epochs=1
+)
+
+
+def manifest():
+    rows = portraits()
+    return rows.assign(split=rows["split"].replace("validation", "test"))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_model(manifest(), PARAMS)
+
+
+def test_training_rows_leave_out_strangers_excluded_classes_and_other_splits():
+    excluded = PARAMS.model_copy(update={"exclude": ("Ada Moreau",)})
+    rows = training_rows(manifest(), excluded)
+    assert set(rows["split"]) == {"edit"}
+    assert set(rows["role"]) == {"retain"}
+    assert "Ada Moreau" not in set(rows["label"])
+    assert not rows["caption"].str.contains("Ada Moreau").any()
+    assert "Ada Moreau" in set(training_rows(manifest(), PARAMS)["label"])
+
+
+def test_a_misspelt_or_too_wide_exclusion_is_refused():
+    with pytest.raises(DataError, match="'Ada Morau', which is not in the data"):
+        training_rows(manifest(), PARAMS.model_copy(update={"exclude": ("Ada Morau",)}))
+    everyone = tuple(set(manifest()["label"]))
+    with pytest.raises(DataError, match="0 images left to learn from"):
+        training_rows(manifest(), PARAMS.model_copy(update={"exclude": everyone}))
+
+
+def test_the_report_tells_of_the_model(trained):
+    family, report, curve = trained
+    assert report["sha256"] == weights_sha256(family.module, family.stored_dtype)
+    assert report["excluded"] == []
+    assert report["parameters"] == sum(p.numel() for p in family.module.parameters())
+    figure = report["zero_shot"]["portraits_label"]
+    known = manifest()[(manifest()["role"] != "reference") & (manifest()["split"] == "test")]
+    assert figure["n"] == len(known)
+    assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+    assert list(curve["epoch"]) == [0]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(trained):
+    again, other = (train_model(manifest(), PARAMS.model_copy(update={"seed": seed}))[1] for seed in (11, 12))
+    assert again["sha256"] == trained[1]["sha256"]
+    assert other["sha256"] != trained[1]["sha256"]
+
+
+class Oracle:
+    """Answers with the prompt that it is told to find, right or wrong."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def batches(self, rows, _size):
+        return [self.answers(rows)]
+
+    def scores(self, batches, prompts):
+        import torch
+
+        return torch.tensor([[float(prompt == wanted) for prompt in prompts] for wanted in batches[0]])
+
+
+def test_an_object_counts_when_the_style_is_wrong_and_the_other_way_round():
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        [(f"A {o} image in {s} style.", o, s) for o in ("cat", "dog") for s in ("Ink", "Oil")],
+        columns=["prompt", "label", "style"],
+    ).assign(domain="canvas", split="test")
+    wrong_style = zero_shot(Oracle(lambda r: [f"A {o} image in Ink style." for o in r["label"]]), rows)
+    assert wrong_style["canvas_label"]["value"] == 1.0
+    assert wrong_style["canvas_style"]["value"] == 0.5
+    right = zero_shot(Oracle(lambda r: list(r["prompt"])), rows)
+    assert right["canvas_style"]["value"] == 1.0

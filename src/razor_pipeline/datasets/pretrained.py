@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
+from safetensors import SafetensorError
 
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.families import FAMILIES
@@ -61,7 +62,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             )
         try:
             model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DatasetError(
                 f"model.source '{self.source}' does not open as {self.family}: {error}"
             ) from error

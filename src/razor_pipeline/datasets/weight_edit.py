@@ -55,20 +55,21 @@ def load_edit(directory: Path) -> WeightEdit:
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        recorded, components = manifest.pop("sha256"), tuple(manifest.pop("components"))
+        slices = tuple(ParameterSlice(**part) for part in manifest.pop("slices"))
         tensors = load_file(directory / TENSORS)
     except Exception as error:
-        raise DatasetError(f"{directory} is no weight edit: {error}") from error
-    recorded = manifest.pop("sha256")
+        raise DatasetError(f"{directory} is no weight edit ({type(error).__name__}: {error})") from error
     for name in sorted(recorded.keys() | tensors.keys()):
         if name not in tensors or tensor_sha256(tensors[name]) != recorded.get(name):
             raise DatasetError(
                 f"{directory / TENSORS}: '{name}' is not the tensor that was saved; the file was altered"
             )
     before, after = (
-        {k.removeprefix(f"{s}/"): t for k, t in tensors.items() if k.startswith(f"{s}/")} for s in STATES
+        {key.removeprefix(f"{state}/"): t for key, t in tensors.items() if key.startswith(f"{state}/")}
+        for state in STATES
     )
-    slices = tuple(ParameterSlice(**part) for part in manifest.pop("slices"))
-    return WeightEdit(slices, before, after, tuple(manifest.pop("components")), manifest)
+    return WeightEdit(slices, before, after, components, manifest)
 
 
 class WeightEditDataset(AbstractDataset[WeightEdit, WeightEdit]):

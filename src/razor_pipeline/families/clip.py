@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
@@ -56,7 +56,11 @@ class ClipFamily:
     parts = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
     def __init__(
-        self, model: CLIPModel, tokenizer: Any, image_processor: Any, origin: Mapping[str, str | None] | None = None
+        self,
+        model: CLIPModel,
+        tokenizer: Any,
+        image_processor: Any,
+        origin: Mapping[str, str | None] | None = None,
     ) -> None:
         self.stored_dtype = model.dtype
         self.module = (model if model.dtype == torch.float32 else model.float()).eval().requires_grad_(False)
@@ -67,14 +71,29 @@ class ClipFamily:
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> ClipFamily:
-        """Load a directory in the Hugging Face layout, or a hub id at a pinned revision; safetensors only."""
-        model = CLIPModel.from_pretrained(source, revision=revision, use_safetensors=True)
+        """Load a directory in the Hugging Face layout, or a hub id at a pinned revision; safetensors only.
+
+        Raises:
+            ValueError: it is a model of another kind, or lacks weights, which transformers would draw at
+                random.
+        """
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        if config.model_type != cls.name:
+            raise ValueError(f"its config.json says model_type '{config.model_type}', not '{cls.name}'")
+        loaded: Any = CLIPModel.from_pretrained(
+            source, revision=str(revision or "main"), use_safetensors=True, output_loading_info=True
+        )
+        model, found = loaded
+        if found["missing_keys"]:
+            raise ValueError(
+                f"its weights lack {', '.join(sorted(found['missing_keys'])[:3])}; copy them again"
+            )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
         processor = AutoImageProcessor.from_pretrained(source, revision=revision, use_fast=False)
         return cls(model, tokenizer, processor, {"id": source, "revision": revision})
 
     def with_module(self, module: CLIPModel) -> ClipFamily:
-        """The same tokenizer and processor around another module of this architecture, e.g. a quantized copy."""
+        """The same tokenizer and processor around another module, e.g. a quantized copy."""
         return ClipFamily(module, self.tokenizer, self.image_processor, self.origin)
 
     def save_pretrained(self, path: Path) -> None:
@@ -91,7 +110,9 @@ class ClipFamily:
         for tower, stack in towers.items():
             for layer, block in enumerate(stack.encoder.layers):
                 root = f"{tower}_model.encoder.layers.{layer}"
-                parts += _attention(root, tower, layer, block.self_attn.num_heads, granularity, stack.config.hidden_size)
+                parts += _attention(
+                    root, tower, layer, block.self_attn.num_heads, granularity, stack.config.hidden_size
+                )
                 parts += [] if granularity == "head" else _mlp(root, tower, layer)
             if granularity != "head":
                 name = "visual_projection" if tower == "vision" else "text_projection"
@@ -103,7 +124,11 @@ class ClipFamily:
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> list[ClipBatch]:
         """Decode, preprocess and tokenise manifest rows."""
-        order = range(len(samples)) if generator is None else torch.randperm(len(samples), generator=generator).tolist()
+        order = (
+            range(len(samples))
+            if generator is None
+            else torch.randperm(len(samples), generator=generator).tolist()
+        )
         rows = samples.iloc[list(order)]
         concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
         group = torch.from_numpy(pd.factorize(concept)[0])
@@ -204,7 +229,10 @@ def _attention(
 def _mlp(root: str, tower: str, layer: int) -> list[Component]:
     return [
         matrix_component(
-            f"{tower}.{layer}.mlp.{name}", tower, layer, [f"{root}.mlp.{name}.weight", f"{root}.mlp.{name}.bias"]
+            f"{tower}.{layer}.mlp.{name}",
+            tower,
+            layer,
+            [f"{root}.mlp.{name}.weight", f"{root}.mlp.{name}.bias"],
         )
         for name in ("fc1", "fc2")
     ]

@@ -1,0 +1,108 @@
+"""Write beside, fsync, rename: whatever happens, one whole version is there."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from razor_pipeline.datasets.atomic import MARK, replace_directory, replace_file
+
+DIE = """
+import os, signal, sys
+from pathlib import Path
+from razor_pipeline.datasets.atomic import replace_directory, replace_file
+path = Path(sys.argv[2])
+with (replace_file if sys.argv[1] == "file" else replace_directory)(path) as beside:
+    (beside if sys.argv[1] == "file" else beside / "part").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def fail_halfway(replacing: AbstractContextManager[Path]) -> None:
+    with replacing as beside:
+        (beside / "part" if beside.is_dir() else beside).write_text("half")
+        raise OSError("disk full")
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    for text in ("one", "two"):
+        with replace_file(path) as beside:
+            beside.write_text(text)
+        assert path.read_text() == text
+    assert listing(tmp_path / "new") == ["file"]
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        fail_halfway(replace_file(path))
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["file"]
+
+
+def test_a_directory_is_replaced_as_a_whole_and_old_parts_go(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    for part in ("one", "two"):
+        with replace_directory(path) as beside:
+            (beside / part).write_text(part)
+    assert listing(tmp_path) == ["model", "model/two"]
+
+
+def test_a_failed_save_keeps_the_old_directory(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "part").write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        fail_halfway(replace_directory(path))
+    assert (path / "part").read_text() == "old"
+    assert listing(tmp_path) == ["model", "model/part"]
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_killed_save_leaves_the_old_version_and_the_next_one_cleans_up(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "thing"
+    replace = replace_file if kind == "file" else replace_directory
+
+    def save(text: str) -> None:
+        with replace(path) as beside:
+            (beside if kind == "file" else beside / "part").write_text(text)
+
+    def text() -> str:
+        return (path if kind == "file" else path / "part").read_text()
+
+    save("old")
+    done = subprocess.run([sys.executable, "-c", DIE, kind, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert text() == "old"
+    assert any(MARK in name for name in listing(tmp_path))  # the control: there is something to clean up
+    save("new")
+    assert text() == "new"
+    assert not any(MARK in name for name in listing(tmp_path))
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    """Then the old directory stands aside and the new one is complete; the next save starts from the old."""
+    path, aside = tmp_path / "model", tmp_path / f"{MARK}old-model"
+    aside.mkdir()
+    (aside / "part").write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        fail_halfway(replace_directory(path))
+    assert (path / "part").read_text() == "old"
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / f"{MARK}{os.getppid()}-file"
+    theirs.write_text("being written")
+    with replace_file(tmp_path / "file") as beside:
+        beside.write_text("ours")
+    assert theirs.read_text() == "being written"

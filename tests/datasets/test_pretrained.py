@@ -1,0 +1,138 @@
+"""Model directories: exact reload, whole or not at all, and refusals before anything is loaded."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from families.cases import CASES
+from kedro.io import DatasetError
+from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
+
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.families import ClipFamily
+
+
+def dataset(source: Path | str, revision: str | None = None) -> PretrainedDataset:
+    return PretrainedDataset(family="clip", source=str(source), revision=revision)
+
+
+def tiny() -> ClipFamily:
+    built = CASES[0].build()
+    assert isinstance(built, ClipFamily)
+    return built
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "clip"
+    model = tiny()
+    model.card = "# A card\n"
+    dataset(path).save(model)
+    return path
+
+
+@pytest.fixture
+def copied(saved: Path, tmp_path: Path) -> Path:
+    shutil.copytree(saved, tmp_path / "clip")
+    return tmp_path / "clip"
+
+
+def test_it_reloads_bit_for_bit_and_opens_with_plain_from_pretrained(saved: Path) -> None:
+    wanted = tiny().module.state_dict()
+    for found in (dataset(saved).load().module, CLIPModel.from_pretrained(saved)):
+        state = found.state_dict()
+        assert state.keys() == wanted.keys()
+        assert all(torch.equal(state[name], wanted[name]) for name in wanted)
+
+
+def test_half_precision_stays_half_on_disk(tmp_path: Path) -> None:
+    model = tiny()
+    half = ClipFamily(model.module.half(), model.tokenizer, model.image_processor)
+    dataset(tmp_path / "half").save(half)
+    assert CLIPModel.from_pretrained(tmp_path / "half").dtype == torch.float16
+    assert dataset(tmp_path / "half").load().stored_dtype == torch.float16
+
+
+def test_the_card_is_saved_and_the_origin_has_the_hash_of_the_weights(saved: Path, copied: Path) -> None:
+    assert (saved / "README.md").read_text() == "# A card\n"
+    origin = dataset(saved).load().origin
+    assert origin["id"] == str(saved)
+    assert len(origin["sha256"] or "") == 64
+    (copied / "README.md").unlink()
+    assert dataset(copied).load().origin["sha256"] == origin["sha256"]  # the card is no weight
+
+
+def test_a_save_that_fails_keeps_the_old_model(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {file.name: file.read_bytes() for file in copied.iterdir()}
+    model = tiny()
+    monkeypatch.setattr(model.tokenizer, "save_pretrained", lambda _: 1 / 0)
+    with pytest.raises(DatasetError):
+        dataset(copied).save(model)
+    assert {file.name: file.read_bytes() for file in copied.iterdir()} == before
+    assert [path.name for path in copied.parent.iterdir()] == ["clip"]
+
+
+def test_pickled_weights_are_refused(copied: Path) -> None:
+    torch.save({"w": torch.ones(1)}, copied / "pytorch_model.bin")
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(DatasetError, match="pickled weights are refused"):
+        dataset(copied).load()
+
+
+@pytest.mark.parametrize("part", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+def test_a_missing_part_is_named(copied: Path, part: str) -> None:
+    (copied / part).unlink()
+    with pytest.raises(DatasetError, match=f"lacks {part}"):
+        dataset(copied).load()
+
+
+def test_a_truncated_weight_file_is_named(copied: Path) -> None:
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(DatasetError, match="does not open as clip"):
+        dataset(copied).load()
+
+
+def test_a_model_of_another_family_is_refused(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
+    with pytest.raises(DatasetError, match="model_type 'bert', not 'clip'"):
+        dataset(copied).load()
+
+
+def test_missing_weights_are_named_and_not_drawn_at_random(copied: Path) -> None:
+    tensors = load_file(copied / "model.safetensors")
+    del tensors["visual_projection.weight"]
+    save_file(tensors, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DatasetError, match=r"lack visual_projection\.weight"):
+        dataset(copied).load()
+
+
+def test_remote_code_never_runs(copied: Path, tmp_path: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(
+        json.dumps({**config, "auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}})
+    )
+    (copied / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    dataset(copied).load()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("source", ["data/none/clip", "models", "/nowhere/at/all"])
+def test_a_source_that_does_not_exist_is_refused(source: str) -> None:
+    with pytest.raises(DatasetError, match=f"{source}' does not exist.*pretraining"):
+        dataset(source).load()
+
+
+@pytest.mark.parametrize("revision", [None, "main", "abc123"])
+def test_a_hub_id_needs_a_pinned_commit(revision: str | None) -> None:
+    with pytest.raises(DatasetError, match="pin it to a commit of 40 hex digits"):
+        dataset("openai/clip-vit-large-patch14", revision).load()
+
+
+def test_an_unknown_family_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"model\.family is 'clap'; it must be one of clip"):
+        PretrainedDataset(family="clap", source="x")

@@ -1,4 +1,4 @@
-"""The atelier: the same pictures everywhere, near-twins that differ in one feature, strangers that stay strangers."""
+"""The atelier: alike everywhere; near-twins differ in one feature; strangers stay strangers."""
 
 from __future__ import annotations
 

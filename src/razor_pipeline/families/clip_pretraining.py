@@ -8,8 +8,10 @@ Shapes: N samples, B batch, H x W pixels.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -118,13 +120,30 @@ def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFami
 
 
 def train_tokenizer(captions: Sequence[str], vocabulary: int, context: int) -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer, its merges learnt from the captions."""
+    """CLIP's byte-pair tokenizer, its merges learnt from the captions; the same captions give the same one.
+
+    The trainer numbers the letters that end a word in the order of a hash table, which differs from call to
+    call, and breaks ties by these numbers. They are fixed here by listing them as special tokens, which are
+    numbered first; the result is built anew without that mark.
+    """
     empty = CLIPTokenizer(vocab={BOS: 0, EOS: 1}, merges=[])
-    tokenizer: CLIPTokenizer = empty.train_new_from_iterator(
-        captions, vocab_size=vocabulary, show_progress=False
+    trained = empty.train_new_from_iterator(
+        captions, vocab_size=vocabulary, show_progress=False, new_special_tokens=_word_ends(empty, captions)
     )
-    tokenizer.model_max_length = context
-    return tokenizer
+    learnt = json.loads(trained.backend_tokenizer.to_str())["model"]
+    merges: Any = [tuple(pair) for pair in learnt["merges"]]
+    return CLIPTokenizer(vocab=learnt["vocab"], merges=merges, model_max_length=context)
+
+
+def _word_ends(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> list[str]:
+    """The tokens of the last letters of all words, sorted."""
+    backend = tokenizer.backend_tokenizer
+    words = (
+        word
+        for caption in captions
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(caption))
+    )
+    return sorted({f"{word[-1]}</w>" for word in words if word})
 
 
 def _parameter_groups(model: CLIPModel, weight_decay: float) -> list[dict[str, object]]:

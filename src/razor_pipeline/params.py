@@ -164,8 +164,8 @@ class RepairParams(Params):
     """Few-step correction behind the zero-step edit: fused steps with all gradients taken again."""
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
-    step: Positive = 0.01
-    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.85
+    step: Positive = 0.02
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     calibrate: Annotated[float, Field(ge=0.0)] = 1.0
     samples: Count = 256
 

@@ -19,8 +19,8 @@ PARAMETERS = ("params:", "parameters")
 LONGEST_NODE = 15
 
 
-def loader() -> OmegaConfigLoader:
-    return OmegaConfigLoader(str(ROOT / "conf"), **CONFIG_LOADER_ARGS)
+def loader(env: str = "base") -> OmegaConfigLoader:
+    return OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +94,12 @@ def statement_lines(function: Any) -> int:
     assert isinstance(tree, ast.FunctionDef)
     body = tree.body[1:] if ast.get_docstring(tree) else tree.body
     return sum((node.end_lineno or 0) - node.lineno + 1 for node in body)
+
+
+@pytest.mark.parametrize(
+    "env", sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "local")
+)
+def test_an_environment_only_changes_what_is_there(env: str, catalog: dict[str, Any]) -> None:
+    changed = loader(env)
+    assert changed["catalog"].keys() == catalog.keys()
+    assert changed["parameters"].keys() == loader()["parameters"].keys()

@@ -8,5 +8,6 @@ MAIN = ("dataset_preparation", "splitting", "scoring", "editing", "quantization"
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Every pipeline, and ``__default__``: from a request to a report."""
-    pipelines = find_pipelines(raise_errors=True)
-    return {**pipelines, "__default__": sum((pipelines[name] for name in MAIN), Pipeline([]))}
+    pipelines = find_pipelines(raise_errors=True)  # only the requested ones where a run names some
+    main = [pipelines[name] for name in MAIN if name in pipelines]
+    return {**pipelines, "__default__": sum(main, Pipeline([]))}

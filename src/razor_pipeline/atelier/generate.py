@@ -74,7 +74,9 @@ def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
 def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
     cast = people(params.seed)
     for person in (p for p in cast if p.role == "known"):
-        yield from (Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count))
+        yield from (
+            Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count)
+        )
     held_out = max(params.portraits.validation, params.portraits.test)
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"

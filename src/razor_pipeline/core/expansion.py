@@ -49,7 +49,9 @@ class Expansion(Generic[State]):
     reason: StopReason
 
 
-def expand(attempt: Callable[[int, State | None], Attempt[State] | None], max_rounds: int) -> Expansion[State]:
+def expand(
+    attempt: Callable[[int, State | None], Attempt[State] | None], max_rounds: int
+) -> Expansion[State]:
     """Attempt with ever more components until the target is met.
 
     Args:

@@ -18,6 +18,7 @@ from razor_pipeline.core.weight_edit import WeightEdit
 Scheme = Literal["int8", "int4", "nf4"]
 Module = TypeVar("Module", bound=nn.Module)
 INT4_GROUP = 32  # weights that share a scale, along a row
+CODES = "qdata"  # torchao's name for the integers of a quantized weight
 NF4_BLOCK, NF4_SCALERS = 64, 256  # weights that share a scale; scales that share a scale of their own
 
 
@@ -45,7 +46,7 @@ def _to_nf4(layer: nn.Linear) -> None:
 
 
 def _dtype(scheme: Scheme) -> torch.dtype:
-    dtype: torch.dtype = torch.int8 if scheme == "int8" else torch.int4
+    dtype: torch.dtype = getattr(torch, scheme)
     return dtype
 
 
@@ -61,7 +62,7 @@ def _linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 
 def integer_codes(module: nn.Module) -> dict[str, Tensor]:
     """Weight name -> integer codes of an ``int8`` or ``int4`` model, shaped like the weight."""
-    return {f"{name}.weight": layer.weight.qdata for name, layer in _linear_layers(module)}
+    return {f"{name}.weight": getattr(layer.weight, CODES) for name, layer in _linear_layers(module)}
 
 
 def packed(module: nn.Module) -> dict[str, Tensor]:
@@ -81,7 +82,9 @@ def unpacked(module: Module, state: Mapping[str, Tensor], scheme: Scheme) -> Mod
     filled = quantized(module, scheme)
     own = packed(filled)
     if unlike := sorted(own.keys() ^ state.keys()):
-        raise ValueError(f"the packed weights do not fit this model in {scheme}: '{unlike[0]}' is in one of them only")
+        raise ValueError(
+            f"the packed weights do not fit this model in {scheme}: '{unlike[0]}' is in one of them only"
+        )
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kedro.io import AbstractDataset, DatasetError
 
 from razor_pipeline.datasets.pretrained import PretrainedDataset
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.families import ClipFamily
 
 
 @dataclass(frozen=True)
 class Retrained:
     """A model and the labels it has never seen."""
 
-    model: ModelFamily
+    model: ClipFamily
     excluded: frozenset[str]
 
 
@@ -39,7 +39,10 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         for report in sorted(self.path.glob("*.json")):
             excluded = json.loads(report.read_text(encoding="utf-8")).get("excluded", [])
             if excluded:
-                model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
+                model = cast(
+                    ClipFamily,
+                    PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load(),
+                )
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 
@@ -49,7 +52,9 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         Raises:
             DatasetError: always.
         """
-        raise DatasetError(f"{self.path} is read only; make gold standards with `kedro run --pipeline pretraining`")
+        raise DatasetError(
+            f"{self.path} is read only, {len(data)} models were not saved; make gold standards with `kedro run --pipeline pretraining`"
+        )
 
     def _exists(self) -> bool:
         return self.path.is_dir()

@@ -23,4 +23,5 @@ def nearest_rows(model: ModelFamily, task: UnlearningTask, count: int) -> pd.Dat
     by_label = ties.groupby(task.retain_validation["label"].to_numpy()).mean()
     nearest = {label for target in targets for label in by_label[target].nlargest(count).index}
     domain = task.retain_validation["domain"].iloc[0]
-    return task.retain[(task.retain["domain"] == domain) & task.retain["label"].isin(nearest)]
+    rows: pd.DataFrame = task.retain[(task.retain["domain"] == domain) & task.retain["label"].isin(nearest)]
+    return rows

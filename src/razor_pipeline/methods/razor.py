@@ -43,14 +43,18 @@ class Scored:
     seconds: float
 
 
-def score(model: ModelFamily, task: UnlearningTask, params: ScoringParams, generator: torch.Generator) -> Scored:
+def score(
+    model: ModelFamily, task: UnlearningTask, params: ScoringParams, generator: torch.Generator
+) -> Scored:
     """One pass of each gradient at the current weights, and the score of every component."""
     start = time.perf_counter()
     components = model.components(params.granularity)
     everything = dict(model.module.named_parameters())
     parameters = {name: everything[name] for name in parameter_names(components)}
     forget_rows = pd.concat([forget.edit for forget in task.forget])
-    forget = mean_gradients(model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget")
+    forget = mean_gradients(
+        model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget"
+    )
     retain_batches = model.batches(task.retain, params.batch_size, generator)
     with recording_inputs(model.module, parameters) as covariances:
         retain = mean_gradients(model.retain_loss, retain_batches, parameters, "retain")
@@ -72,7 +76,10 @@ def _with_nearest(
     with recording_inputs(model.module, parameters) as of_near, torch.no_grad():
         for batch in model.batches(near, batch_size):
             model.observe(batch)
-    return {name: total / total.trace() + of_near[name] / of_near[name].trace() for name, total in covariances.items()}
+    return {
+        name: total / total.trace() + of_near[name] / of_near[name].trace()
+        for name, total in covariances.items()
+    }
 
 
 def razor(
@@ -117,7 +124,13 @@ class _Editor:
         generator: torch.Generator,
         scored: Scored,
     ) -> None:
-        self.model, self.task, self.params, self.generator, self.scored = model, task, params, generator, scored
+        self.model, self.task, self.params, self.generator, self.scored = (
+            model,
+            task,
+            params,
+            generator,
+            scored,
+        )
         self.components = {c.name: c for c in model.components(params.scoring.granularity)}
         self.parameters = dict(model.module.named_parameters())
         self.origin = snapshot(self.parameters, list(self.components.values()))
@@ -177,7 +190,9 @@ class _Editor:
             move(self.parameters, components, start, direction, step)
             return self.measure("search", round_, step).left_to_forget(search.measure)
 
-        step = smallest_step(left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations)
+        step = smallest_step(
+            left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
+        )
         move(self.parameters, components, start, direction, search.largest_step if step is None else step)
 
     def _correct(self, round_: int, names: tuple[str, ...]) -> Attempt[_State]:
@@ -245,7 +260,7 @@ class _Repair:
             for forget in task.forget
         ]
 
-    def direction(self, components: Sequence[Component], parameters: dict[str, Tensor]) -> Pieces:
+    def direction(self, components: Sequence[Component], parameters: Mapping[str, Tensor]) -> Pieces:
         """The relative direction that lowers the corrective loss at the current weights."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
         order = {id(batch): frozen for batch, frozen in zip(self.retain, self.frozen, strict=True)}
@@ -257,7 +272,9 @@ class _Repair:
 
         descend = [(1.0, mean_gradients(kept, self.retain, leaves, "retain").tensors)]
         if self.params.calibrate:
-            descend.append((self.params.calibrate, mean_gradients(self._gap, self.forget, leaves, "forget").tensors))
+            descend.append(
+                (self.params.calibrate, mean_gradients(self._gap, self.forget, leaves, "forget").tensors)
+            )
         return fused_direction(components, parameters, None, descend)
 
     def _gap(self, pair: tuple[Any, Any]) -> Tensor:

@@ -47,7 +47,13 @@ def measured(work: Callable[[], Any]) -> Measured:
 
 
 def _child(
-    pipe: Any, what: str, origin: dict[str, str], samples: pd.DataFrame, params: RazorParams, evaluations: int, seed: int
+    pipe: Any,
+    what: str,
+    origin: dict[str, str],
+    samples: pd.DataFrame,
+    params: RazorParams,
+    evaluations: int,
+    seed: int,
 ) -> None:
     model = FAMILIES[origin["family"]].from_pretrained(origin["id"])
     task = unlearning_task(samples)
@@ -76,7 +82,9 @@ def in_own_process(
     try:
         found: Measured = receiver.recv()
     except EOFError as error:
-        raise RuntimeError(f"the measurement of '{what}' ended without a result; its error is above") from error
+        raise RuntimeError(
+            f"the measurement of '{what}' ended without a result; its error is above"
+        ) from error
     process.join()
     return found
 

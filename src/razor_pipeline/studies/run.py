@@ -32,7 +32,11 @@ METRICS = (
     "relearn_steps",
     "retrained_relearn_steps",
     "edited_fraction",
-    *(f"{s}_{m}" for s in ("int8", "int4", "nf4") for m in ("edited_forget_accuracy", "retain_drop", "membership_auc")),
+    *(
+        f"{s}_{m}"
+        for s in ("int8", "int4", "nf4")
+        for m in ("edited_forget_accuracy", "retain_drop", "membership_auc")
+    ),
     "score_seconds",
     "edit_seconds",
 )
@@ -114,7 +118,9 @@ def variants_of(razor: RazorParams, params: AblationParams) -> dict[str, RazorPa
         pydantic.ValidationError: a variant names a key that does not exist, or a value out of range.
     """
     base = razor.model_dump(mode="json")
-    changed = {name: RazorParams.model_validate(_overlaid(base, diff)) for name, diff in params.variants.items()}
+    changed = {
+        name: RazorParams.model_validate(_overlaid(base, diff)) for name, diff in params.variants.items()
+    }
     return {"full": razor, **changed}
 
 

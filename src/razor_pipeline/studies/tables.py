@@ -54,7 +54,14 @@ def as_text(title: str, table: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-SHOWN = ("edited_forget_accuracy", "membership_auc", "retain_drop", "near_twin_drop", "general_drop", "edited_fraction")
+SHOWN = (
+    "edited_forget_accuracy",
+    "membership_auc",
+    "retain_drop",
+    "near_twin_drop",
+    "general_drop",
+    "edited_fraction",
+)
 
 
 def side_by_side(title: str, tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:

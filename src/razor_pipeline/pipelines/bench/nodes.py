@@ -15,7 +15,11 @@ from razor_pipeline.studies.tables import as_text, summarise
 
 
 def measure_cost(
-    base_model: ModelFamily, manifest: pd.DataFrame, splitting: SplittingParams, razor: RazorParams, bench: BenchParams
+    base_model: ModelFamily,
+    manifest: pd.DataFrame,
+    splitting: SplittingParams,
+    razor: RazorParams,
+    bench: BenchParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target, the table, and the table as text."""
     rows = []

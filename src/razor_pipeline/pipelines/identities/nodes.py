@@ -22,6 +22,8 @@ def erase_identities(
     identities: StudyParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    rows = study("identities", base_model, manifest, retrained_models, splitting, identities, {"razor": razor})
+    rows = study(
+        "identities", base_model, manifest, retrained_models, splitting, identities, {"razor": razor}
+    )
     table = table_of(rows)
     return rows, table, as_text("Identity erasure, CLIP", table)

@@ -73,6 +73,15 @@ def test_every_class_is_drawn_from():
     )
 
 
+def test_validation_rows_are_of_the_targets_domain():
+    rows = manifest()
+    canvas = rows["domain"] == "canvas"
+    rows.loc[canvas & (rows["split"] == "test") & (rows["index"] < 2), "split"] = "validation"
+    found = split_samples(rows, "Ada", SplittingParams(), 0)
+    assert set(found.loc[found["split"] == "validation", "domain"]) == {"faces"}
+    assert set(found.loc[found["split"] == "test", "domain"]) == {"faces", "canvas"}
+
+
 def test_the_input_is_left_alone():
     rows = manifest()
     before = rows.copy()

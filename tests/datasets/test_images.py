@@ -70,6 +70,14 @@ def test_a_bad_image_is_refused_with_the_reason(tmp_path, kind):
         read_image(path, 50.0)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "bmp", "ppm", "png", "webp"])
+def test_half_a_file_is_refused_in_every_format(tmp_path, suffix):
+    path = saved(tmp_path / f"a.{suffix}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadImageError, match=r"is damaged|is no JPEG"):
+        read_image(path, 1.0)
+
+
 def test_control_the_limit_is_what_refuses_a_large_image(tmp_path):
     path = saved(tmp_path / "a.png")
     assert read_image(path, 0.0006)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+OUTER = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "TARGET")  # of `make test` itself
 PINNED = re.compile(r"([\w.-]+)==[\w.!+]+")
 
 
 def make(*arguments: str) -> list[str]:
     """The words that `make` would call Kedro with; the environment counts as installed."""
     command = ["make", "-s", "-o", ".venv/.runtime", *arguments, "KEDRO_RUN=printf '%s\\n'"]
-    kept = {name: value for name, value in os.environ.items() if name not in ("TARGET", "MAKEFLAGS")}
+    kept = {name: value for name, value in os.environ.items() if name not in OUTER}
     done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
     return done.stdout.split("\n")[:-1]
 

@@ -75,6 +75,11 @@ class DataParams(Params):
     max_megapixels: Positive = 50.0
     max_quarantined_share: Share = 0.05
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether the images are files that may change without a parameter changing."""
+        return self.source != "atelier"
+
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
         if self.source != "atelier" and not self.path:

@@ -13,6 +13,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
@@ -40,10 +41,13 @@ def content(catalog: Catalog, name: str) -> Any:
     """What a dataset holds, in a form that can be hashed.
 
     The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for
-    a model of a hub that is its id and pinned revision.
+    a model of a hub that is its id and pinned revision. Parameters that point to files outside the project
+    never equal what they were: the step reads the files again, and the steps behind it follow where its outputs
+    changed.
     """
     if name.startswith(PARAMETERS):
-        return catalog.load(name)
+        value = catalog.load(name)
+        return uuid4().hex if getattr(value, "reads_files", False) else value
     path = dataset_path(catalog, name)
     return content_sha256(path) if path else repr(catalog.get(name))
 

@@ -53,7 +53,8 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
             DatasetError: always.
         """
         raise DatasetError(
-            f"{self.path} is read only, {len(data)} models were not saved; make gold standards with `kedro run --pipelines pretraining`"
+            f"{self.path} is read only, {len(data)} models were not saved; "
+            "make gold standards with `kedro run --pipelines pretraining`"
         )
 
     def _exists(self) -> bool:

@@ -1,0 +1,175 @@
+"""RAZOR on the zoo's CLIP: the method contract, and that it forgets for the reason it should."""
+
+import numpy as np
+import pytest
+import torch
+
+from razor_pipeline.core.gradients import NonFiniteError
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families.clip_evaluation import Exam
+from razor_pipeline.families.clip_examination import examine
+from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
+from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.razor import razor, score
+from razor_pipeline.methods.scored import candidate_gradients, restore_scored, score_table
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params import EvaluationParams
+
+from .conftest import QUICK, TARGET
+
+
+def run(clip, samples, params=QUICK, seed=0, scored=None):
+    return razor(clip, unlearning_task(samples), params, torch.Generator().manual_seed(seed), scored)
+
+
+def bits(clip):
+    return {name: tensor.clone() for name, tensor in clip.module.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def marks(clip, samples, edit):
+    exam = Exam(clip, samples)
+    base = exam.put_to(clip)
+    with applied(dict(clip.module.named_parameters()), edit):
+        return exam.mark(exam.put_to(clip), base), exam.mark(base, base)
+
+
+@pytest.fixture(scope="module")
+def result(samples):
+    from razor_pipeline.families import ClipFamily
+
+    from .conftest import ZOO
+
+    return run(ClipFamily.from_pretrained(str(ZOO / "clip")), samples)
+
+
+def test_the_target_is_forgotten_and_the_others_are_kept(clip, samples, result):
+    edited, base = marks(clip, samples, result.edit)
+    assert base["forget_accuracy"].value > 0.9
+    assert base["membership_auc"].value > 0.95
+    assert edited["forget_accuracy"].value <= 0.05
+    assert edited["membership_auc"].value < 0.9
+    assert base["retain_accuracy"].value - edited["retain_accuracy"].value < 0.05
+
+
+def test_control_without_the_forget_term_nothing_is_forgotten(clip, samples):
+    off = {"objective": {"lambda_f": 0.0}, "repair": {"steps": 2, "samples": 96, "calibrate": 0.0}}
+    params = QUICK.model_validate(
+        {**QUICK.model_dump(), **off, "search": {"evaluations": 2, "largest_step": 0.02, "first_step": 0.02}}
+    )
+    edited, base = marks(clip, samples, run(clip, samples, params).edit)
+    assert edited["forget_accuracy"].value > base["forget_accuracy"].value - 0.2
+    assert edited["membership_auc"].value > 0.9
+
+
+def test_the_model_is_as_it_was_afterwards(clip, samples):
+    before = bits(clip)
+    run(clip, samples)
+    assert same(before, bits(clip))
+
+
+def test_the_model_is_as_it_was_also_when_the_method_raises(clip, samples, monkeypatch):
+    before, calls = bits(clip), []
+
+    def breaks(batch):
+        calls.append(1)
+        return (
+            torch.tensor(float("nan"), requires_grad=True)
+            if len(calls) > 3
+            else clip.__class__.retain_loss(clip, batch)
+        )
+
+    monkeypatch.setattr(clip, "retain_loss", breaks)
+    with pytest.raises(NonFiniteError, match="retain"):
+        run(clip, samples)
+    assert same(before, bits(clip))
+
+
+def test_same_seed_same_bits_and_another_seed_another_draw(clip, samples, result):
+    again = run(clip, samples)
+    assert all(torch.equal(result.edit.after[key], again.edit.after[key]) for key in again.edit.after)
+    other = run(clip, samples, seed=1)
+    assert not all(
+        torch.equal(result.edit.after[k], other.edit.after.get(k, torch.zeros(()))) for k in result.edit.after
+    )
+
+
+def test_the_edit_applies_and_reverts_bit_for_bit_and_stays_in_its_budget(clip, samples, result):
+    parameters, before = dict(clip.module.named_parameters()), bits(clip)
+    result.edit.apply(parameters)
+    assert not same(before, bits(clip))
+    result.edit.revert(parameters)
+    assert same(before, bits(clip))
+    total = sum(parameter.numel() for parameter in parameters.values())
+    assert result.edit.weights <= QUICK.max_edited_share * total
+
+
+def test_scores_and_candidates_survive_the_way_through_files(clip, samples, result):
+    scored = score(clip, unlearning_task(samples), QUICK.scoring, torch.Generator().manual_seed(0))
+    table, gradients = score_table(scored), candidate_gradients(clip, scored, QUICK)
+    restored = restore_scored(clip, table, gradients, QUICK, 1.0)
+    assert list(table["rank"]) == sorted(table["rank"])
+    assert (np.diff(table["score"]) <= 0).all()
+    again = run(clip, samples, scored=restored)
+    assert again.edit.components == result.edit.components
+
+
+def test_a_model_that_never_knew_the_target_is_refused_as_no_baseline(clip, samples):
+    task = unlearning_task(samples)
+    assert check_baseline(clip, task, allow=False)[TARGET] > 0.9
+    with torch.no_grad():
+        clip.module.visual_projection.weight.normal_()
+    with pytest.raises(NoBaselineError, match="no baseline"):
+        check_baseline(clip, task, allow=False)
+    assert TARGET in check_baseline(clip, task, allow=True)
+
+
+def test_the_nearest_classes_are_retained_ones_and_as_many_as_asked(clip, samples):
+    task = unlearning_task(samples)
+    near = nearest_rows(clip, task, 2)
+    assert near["label"].nunique() == 2
+    assert TARGET not in set(near["label"])
+    assert nearest_rows(clip, task, 0).empty
+
+
+def test_methods_never_see_the_test_split(samples):
+    task = unlearning_task(samples)
+    frames = [
+        task.retain,
+        task.retain_validation,
+        *(f for s in task.forget for f in (s.edit, s.validation, s.reference)),
+    ]
+    assert all((frame["split"] != "test").all() and len(frame) for frame in frames)
+    assert all(TARGET.lower() in caption.lower() for caption in task.forget[0].edit["caption"])
+
+
+def test_the_examination_compares_like_with_like(clip, samples, result):
+    from razor_pipeline.core.quantize import packed, quantized
+
+    with applied(dict(clip.module.named_parameters()), result.edit):
+        states = {"int8": packed(quantized(clip.module, "int8"))}
+    table, captions = examine(clip, result.edit, states, samples, EvaluationParams(panel_images=2))
+    values = table.set_index(["model", "metric"])["value"]
+    assert set(table["model"]) == {"base", "edited", "int8_base", "int8_edited"}
+    assert values["base", "retrieval_agreement"] == values["int8_base", "retrieval_agreement"] == 1.0
+    assert values["edited", "forget_accuracy"] <= 0.05 < 0.9 < values["base", "forget_accuracy"]
+    assert (table["low"] <= table["value"]).all()
+    assert (table["value"] <= table["high"]).all()
+    best = captions[(captions["group"] == "target") & (captions["rank"] == 0)].set_index("model")["caption"]
+    assert (best["base"] == f"a photo of {TARGET}").all()
+    assert (best["edited"] != f"a photo of {TARGET}").all()
+
+
+def test_two_targets_at_once_are_both_forgotten(clip, manifest):
+    from razor_pipeline.params import SplittingParams
+    from razor_pipeline.splitting import split_samples
+
+    both = split_samples(manifest, f"{TARGET}|Hiro Tanaka", SplittingParams(max_retain_samples=192), 0)
+    task = unlearning_task(both)
+    assert [forget.target for forget in task.forget] == [TARGET, "Hiro Tanaka"]
+    edited, base = marks(clip, both, run(clip, both).edit)
+    assert base["forget_accuracy"].value > 0.9
+    assert edited["forget_accuracy"].value < 0.2

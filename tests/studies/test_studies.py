@@ -1,0 +1,59 @@
+"""Studies: resumable cells, tables, and variants of the parameters."""
+
+import pandas as pd
+import pytest
+
+from razor_pipeline.params import AblationParams, RazorParams
+from razor_pipeline.studies.cells import Cell, run_cells
+from razor_pipeline.studies.run import variants_of
+from razor_pipeline.studies.tables import as_text, side_by_side, summarise
+
+
+def test_a_cell_that_is_done_is_not_run_again_and_one_that_failed_is(tmp_path):
+    ran = []
+
+    def cell(name, fails=False):
+        def run():
+            ran.append(name)
+            if fails:
+                raise RuntimeError(name)
+            return {"name": name}
+
+        return Cell(name, name, run)
+
+    with pytest.raises(RuntimeError):
+        run_cells([cell("a"), cell("b", fails=True)], tmp_path, "study", {"code": 1})
+    rows = run_cells([cell("a"), cell("b")], tmp_path, "study", {"code": 1})
+    assert rows == [{"name": "a"}, {"name": "b"}]
+    assert ran == ["a", "b", "b"]
+    run_cells([cell("a")], tmp_path, "study", {"code": 2})  # control: other code, another result
+    assert ran[-1] == "a"
+    assert len(ran) == 4
+
+
+def test_a_table_says_mean_worst_interval_and_count():
+    rows = pd.DataFrame(
+        {"retain_drop": [0.0, 0.01, 0.02], "relearn_steps": [4, 8, 6], "near_twin_drop": [0.0, None, None]}
+    )
+    table = summarise(rows, ["retain_drop", "relearn_steps", "near_twin_drop", "absent"])
+    assert table["retain_drop"]["mean"] == pytest.approx(0.01)
+    assert table["retain_drop"]["worst"] == 0.02
+    assert table["relearn_steps"]["worst"] == 4  # more steps are better
+    assert table["near_twin_drop"]["n"] == 1
+    assert "absent" not in table
+    assert table["retain_drop"]["low"] <= 0.01 <= table["retain_drop"]["high"]
+    assert "retain_drop" in as_text("title", table)
+    assert "full" in side_by_side("title", {"full": table})
+
+
+def test_a_variant_changes_what_it_names_and_nothing_else():
+    params = AblationParams(variants={"heads": {"scoring": {"granularity": "head"}}})
+    variants = variants_of(RazorParams(), params)
+    assert variants["full"] == RazorParams()
+    assert variants["heads"].scoring.granularity == "head"
+    assert variants["heads"].model_copy(update={"scoring": RazorParams().scoring}) == RazorParams()
+
+
+def test_a_misspelt_variant_is_refused():
+    with pytest.raises(ValueError, match="did you mean"):
+        variants_of(RazorParams(), AblationParams(variants={"x": {"scoring": {"granularty": "head"}}}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -17,6 +18,8 @@ from razor_pipeline.runner import Catalog
 if TYPE_CHECKING:
     from razor_pipeline.tracking.run import TrackedRun
     from razor_pipeline.tracking.settings import TrackingSettings
+
+logger = logging.getLogger(__name__)
 
 
 class MlflowHooks:
@@ -66,7 +69,7 @@ class MlflowHooks:
         try:
             run.finish()
         except Exception as error:
-            run.fail(error)
+            _fail(run, error)
             raise
 
     @hook_impl
@@ -74,4 +77,12 @@ class MlflowHooks:
         """Close the run with the reason."""
         run, self._run = self._run, None
         if run is not None:
-            run.fail(error)
+            _fail(run, error)
+
+
+def _fail(run: TrackedRun, error: Exception) -> None:
+    """Note a failure; a store that is gone by now must not hide the failure itself."""
+    try:
+        run.fail(error)
+    except Exception as lost:
+        logger.warning("the tracking store took no note of the failure (%s)", lost)

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 from pydantic import ValidationError
 
+from razor_pipeline.hooks import MlflowHooks
 from razor_pipeline.tracking.settings import TrackingSettings
 from razor_pipeline.tracking.store import open_store
 
@@ -62,3 +63,14 @@ def test_the_address_is_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(ValidationError, match="artifact_limit"):
         TrackingSettings(artifact_limit=3)  # type: ignore[call-arg]
+
+
+def test_a_store_that_is_gone_does_not_hide_why_the_run_failed(caplog: pytest.LogCaptureFixture) -> None:
+    class Gone:
+        def fail(self, error: Exception) -> None:
+            raise OSError(f"no such database for {error}")
+
+    hooks = MlflowHooks()
+    hooks._run = Gone()  # type: ignore[assignment]
+    hooks.on_pipeline_error(ValueError("the reason"))
+    assert "no such database" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +63,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 "pin it to a commit of 40 hex digits, so that a run can be repeated"
             )
         try:
-            model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
+            with _no_bars():
+                model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DatasetError(
                 f"model.source '{self.source}' does not open as {self.family}: {error}"
@@ -91,7 +94,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
 
     def save(self, data: ModelFamily) -> None:
         """Replace the directory; the old one stays until the new one is complete on disk."""
-        with replace_directory(Path(self.source)) as beside:
+        with _no_bars(), replace_directory(Path(self.source)) as beside:
             data.save_pretrained(beside)
             if data.card:
                 (beside / "README.md").write_text(data.card, encoding="utf-8")
@@ -101,3 +104,17 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
 
     def _describe(self) -> dict[str, Any]:
         return {"family": self.family, "source": self.source, "revision": self.revision}
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """A bar per file of weights tells a person nothing about the run."""
+    from transformers.utils import logging
+
+    were_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            logging.enable_progress_bar()

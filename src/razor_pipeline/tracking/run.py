@@ -89,7 +89,7 @@ class TrackedRun:
 
     def _command_tags(self, run_params: Mapping[str, Any]) -> dict[str, str]:
         names = run_params.get("pipeline_names") or ["__default__"]
-        tags = {"kedro.pipelines": ", ".join(names), "kedro.env": str(run_params.get("env"))}
+        tags = {"kedro.pipelines": ", ".join(names), "kedro.env": str(run_params.get("env") or "base")}
         commit = subprocess.run(
             ["git", "-C", str(self.project), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
         )

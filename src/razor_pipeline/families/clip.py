@@ -89,7 +89,7 @@ class ClipFamily:
                 f"its weights lack {', '.join(sorted(found['missing_keys'])[:3])}; copy them again"
             )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        processor = AutoImageProcessor.from_pretrained(source, revision=revision, use_fast=False)
+        processor = AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
         return cls(model, tokenizer, processor, {"id": source, "revision": revision})
 
     def with_module(self, module: CLIPModel) -> ClipFamily:

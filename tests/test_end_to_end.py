@@ -1,0 +1,102 @@
+"""`kedro run` as a user types it, in a copy of the project with a small draw of the data."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from toy import kedro
+from transformers import CLIPModel
+
+from razor_pipeline.datasets.weight_edit import load_edit
+
+PROJECT = Path(__file__).parents[1]
+TARGET = "Greta Novak"
+SMALL = """
+atelier:
+  portraits: {edit: 12, validation: 4, test: 6}
+  canvas: {edit: 2, validation: 0, test: 1}
+splitting: {max_retain_samples: 512, max_validation_samples: 192}
+razor:
+  search: {evaluations: 4, first_step: 0.16}
+  repair: {steps: 5, samples: 192}
+  max_rounds: 1
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    for name in ("conf", "src", "pyproject.toml", ".telemetry"):
+        source = PROJECT / name
+        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
+    shutil.copytree(PROJECT / "data" / "01_raw", root / "data" / "01_raw")
+    (root / "conf" / "local").mkdir(exist_ok=True)
+    (root / "conf" / "local" / "parameters.yml").write_text(SMALL)
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(project):
+    run = kedro(project, "run", "--params", f"target={TARGET}")
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run
+
+
+def test_one_command_forgets_and_says_so(project, done):
+    summary = json.loads((project / "data/08_reporting/summary.json").read_text())
+    assert summary["target"] == TARGET
+    assert summary["base_forget_accuracy"] > 0.9
+    assert summary["edited_forget_accuracy"] < 0.1
+    assert summary["base_retain_accuracy"] - summary["edited_retain_accuracy"] < 0.05
+    assert {"quantized.int8.edited_forget_accuracy", "quantized.int4.base_retain_accuracy"} <= set(summary)
+    assert TARGET in done.stdout
+    assert TARGET in (project / "data/08_reporting/report.html").read_text()
+
+
+def test_the_edited_model_opens_with_transformers_and_is_base_plus_edit(project, done):
+    edited = CLIPModel.from_pretrained(project / "data/06_models/edited_model").float()
+    base = CLIPModel.from_pretrained(project / "data/01_raw/zoo/clip").float()
+    edit = load_edit(project / "data/06_models/weight_edit")
+    edit.apply(dict(base.named_parameters()))
+    weights = edited.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in base.state_dict().items())
+    assert TARGET in (project / "data/06_models/edited_model/README.md").read_text()
+
+
+def test_the_run_is_tracked_as_finished_with_its_search(project, done):
+    with sqlite3.connect(project / "mlflow.db") as store:
+        statuses = [row[0] for row in store.execute("select status from runs")]
+        steps = store.execute("select count(*) from metrics where key like '%knowledge_auc%'").fetchone()[0]
+    assert statuses == ["FINISHED"]
+    assert steps == len(pd.read_parquet(project / "data/07_model_output/edit_trace.parquet"))
+
+
+def test_a_second_run_does_nothing_twice_and_another_target_only_what_depends_on_it(project, done):
+    before = (project / "data/06_models/weight_edit/manifest.json").stat().st_mtime_ns
+    again = kedro(project, "run", "--params", f"target={TARGET}")
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert (project / "data/06_models/weight_edit/manifest.json").stat().st_mtime_ns == before
+    assert "edit_model: running" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ("target=Greta Novac", "Greta Novak"),
+        ("target=Zeno Castell", "never saw"),
+        ("razor.scoring.alpha=2", "alpha"),
+        ("razor.ro=1", "razor"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_loses_nothing(project, done, params, sentence):
+    before = (project / "data/08_reporting/summary.json").read_bytes()
+    refused = kedro(project, "run", "--params", params)
+    told = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert sentence in told
+    assert "Traceback" not in told
+    assert (project / "data/08_reporting/summary.json").read_bytes() == before

@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate ablation bench pretraining viz mlflow notebook clean
+.PHONY: run test check format evaluate ablation bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -56,16 +56,24 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 	@$(BIN)/ruff check --fix
 
 evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and seeds
-	@$(KEDRO_RUN) --pipelines identities $(ARGS)
+	@$(KEDRO_RUN) --pipelines dataset_preparation,identities $(ARGS)
 
 ablation: $(VENV)/.runtime ## reprint the ablation table
-	@$(KEDRO_RUN) --pipelines ablation $(ARGS)
+	@$(KEDRO_RUN) --pipelines dataset_preparation,ablation $(ARGS)
 
 bench: $(VENV)/.runtime ## measure time and memory against the bare limit
-	@$(KEDRO_RUN) --pipelines bench $(ARGS)
+	@$(KEDRO_RUN) --pipelines dataset_preparation,bench $(ARGS)
 
-pretraining: $(VENV)/.runtime ## train the base model from random weights
-	@$(KEDRO_RUN) --pipelines pretraining $(ARGS)
+pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. make pretraining ARGS="--env images"
+	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining $(ARGS)
+
+zoo: $(VENV)/.runtime ## train the base model of the zoo and its gold standards again
+	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env without_a --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env without_b --pipelines dataset_preparation,pretraining
+
+faces: $(VENV)/.runtime ## the same table on photographs, e.g. make faces ARGS="--params data.path=/path/to/orl_faces"
+	@$(KEDRO_RUN) --env faces --pipelines dataset_preparation,pretraining,identities $(ARGS)
 
 viz: $(VENV)/.dev ## the pipelines in a browser
 	@$(BIN)/kedro viz run --host 127.0.0.1 $(ARGS)

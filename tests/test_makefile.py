@@ -37,6 +37,12 @@ def test_arguments_are_passed_on() -> None:
     assert make("run", "ARGS=--env images") == ["--env", "images"]
 
 
+@pytest.mark.parametrize("study", ["identities", "ablation", "bench"])
+def test_a_study_makes_its_data_first(study: str) -> None:
+    goal = {"identities": "evaluate"}.get(study, study)
+    assert make(goal) == ["--pipelines", f"dataset_preparation,{study}"]
+
+
 def test_every_installed_package_is_pinned() -> None:
     text = (ROOT / "constraints.txt").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]

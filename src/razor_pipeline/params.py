@@ -133,7 +133,7 @@ class ClipPretrainingParams(Params):
     image_size: Annotated[int, Field(ge=16)] = 64
     vocabulary: Annotated[int, Field(ge=300)] = 1024
     context: Count = 24
-    epochs: Count = 34
+    epochs: Count = 48
     batch_size: Annotated[int, Field(ge=8)] = 64
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
@@ -166,13 +166,14 @@ class SearchParams(Params):
 
 
 class RepairParams(Params):
-    """Few-step correction behind the zero-step edit: fused steps with all gradients taken again."""
+    """Few corrective steps behind the zero-step edit, with all gradients taken again."""
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
     step: Positive = 0.02
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
-    calibrate: Annotated[float, Field(ge=0.0)] = 1.0
-    samples: Count = 256
+    calibrate: Share = 0.5
+    damping: Positive = 0.1
+    samples: Count = 512
 
 
 class RazorParams(Params):
@@ -191,8 +192,8 @@ class RazorParams(Params):
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
     max_forget_accuracy: Share = 0.0
-    auc_goal: Share = 0.5
-    auc_tolerance: Share = 0.1
+    auc_goal: Share = 0.475
+    auc_tolerance: Share = 0.075
     max_retain_drop: Share = 0.01
 
 

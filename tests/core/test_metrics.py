@@ -141,7 +141,7 @@ def test_macro_accuracy_ignores_classes_without_samples():
 
 @pytest.mark.parametrize(
     ("auc", "reference", "leak"),
-    [(0.5, 0.5, 0.0), (1.0, 0.5, 100.0), (0.0, 0.5, -100.0), (0.22, 0.11, 100.0)],
+    [(0.5, 0.5, 0.0), (1.0, 0.5, 100.0), (0.0, 0.5, -100.0), (0.22, 0.11, 100.0), (0.4, 0.003, -20.0)],
 )
 def test_privacy_leakage(auc, reference, leak):
     assert metrics.privacy_leakage(auc, reference) == pytest.approx(leak)

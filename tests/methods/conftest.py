@@ -12,7 +12,11 @@ from razor_pipeline.splitting import split_samples
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
 TARGET = "Greta Novak"
 QUICK = RazorParams.model_validate(
-    {"search": {"evaluations": 3, "first_step": 0.32}, "repair": {"steps": 2, "samples": 96}, "max_rounds": 1}
+    {
+        "search": {"evaluations": 2, "first_step": 0.226, "goal": 0.85},
+        "repair": {"steps": 4, "samples": 96},
+        "max_rounds": 1,
+    }
 )
 
 

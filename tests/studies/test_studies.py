@@ -33,12 +33,18 @@ def test_a_cell_that_is_done_is_not_run_again_and_one_that_failed_is(tmp_path):
 
 def test_a_table_says_mean_worst_interval_and_count():
     rows = pd.DataFrame(
-        {"retain_drop": [0.0, 0.01, 0.02], "relearn_steps": [4, 8, 6], "near_twin_drop": [0.0, None, None]}
+        {
+            "retain_drop": [0.0, 0.01, 0.02],
+            "relearn_steps": [4, 8, 6],
+            "near_twin_drop": [0.0, None, None],
+            "int8_membership_auc": [0.2, 0.5, 0.6],
+        }
     )
-    table = summarise(rows, ["retain_drop", "relearn_steps", "near_twin_drop", "absent"])
+    table = summarise(rows, [*rows.columns, "absent"])
     assert table["retain_drop"]["mean"] == pytest.approx(0.01)
     assert table["retain_drop"]["worst"] == 0.02
     assert table["relearn_steps"]["worst"] == 4  # more steps are better
+    assert table["int8_membership_auc"]["worst"] == 0.2  # either side of chance leaks
     assert table["near_twin_drop"]["n"] == 1
     assert "absent" not in table
     assert table["retain_drop"]["low"] <= 0.01 <= table["retain_drop"]["high"]

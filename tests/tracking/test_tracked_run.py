@@ -92,6 +92,10 @@ def test_the_summary_and_the_seconds_of_steps_are_metrics(tracked: Tracked, firs
         "seconds/search",
         "seconds/conclude",
     }
+    in_steps = sum(value for name, value in first.data.metrics.items() if name.startswith("seconds/"))
+    wall, share = first.data.metrics["run_seconds"], first.data.metrics["framework_share"]
+    assert 0.0 < share < 1.0
+    assert share == pytest.approx(1.0 - in_steps / wall, abs=1e-6)
 
 
 def test_every_dataset_is_an_artifact_or_above_the_limit_a_hash(tracked: Tracked, first: Run) -> None:
@@ -137,7 +141,8 @@ def test_a_run_whose_steps_were_up_to_date_is_complete_too(tracked: Tracked, fir
     assert second.info.run_id != first.info.run_id
     assert second.info.status == "FINISHED"
     assert not [name for name in second.data.metrics if name.startswith("seconds/")]
-    kept = {name: value for name, value in first.data.metrics.items() if not name.startswith("seconds/")}
+    of_steps = ("seconds/", "run_seconds", "framework_share")
+    kept = {name: value for name, value in first.data.metrics.items() if not name.startswith(of_steps)}
     assert second.data.metrics == kept
     assert second.data.params == first.data.params
     assert tracked.artifacts(second, "data") == tracked.artifacts(first, "data")

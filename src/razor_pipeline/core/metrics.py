@@ -109,13 +109,19 @@ def membership_auc(members_M: Floats, nonmembers_K: Floats, resamples: int = 100
     return Estimate(float(wins_MK.mean()), float(low), float(high), m + k)
 
 
+LEAST_REFERENCE_AUC = 0.05  # below it every edit would show as a leak of thousands of per cent
+
+
 def privacy_leakage(auc: float, reference_auc: float = 0.5) -> float:
     """PrivLeak = 100 (AUC - AUC_ref) / AUC_ref (MUSE, arXiv 2407.06460); best at 0, either sign leaks.
 
     Args:
         auc: membership AUC of the edited model.
-        reference_auc: that of the model retrained without the target, or 0.5 where there is none.
+        reference_auc: that of the model retrained without the target, or 0.5 where there is none or where it lies
+            below ``LEAST_REFERENCE_AUC``.
     """
+    if reference_auc < LEAST_REFERENCE_AUC:
+        reference_auc = 0.5
     return 100.0 * (auc - reference_auc) / reference_auc
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, parameter_names
+from razor_pipeline.core.correction import closing, relative_descent, whitened
 from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
 from razor_pipeline.core.expansion import Attempt, Expansion, expand
@@ -157,7 +158,7 @@ class _Editor:
             return None
         names = (*edited, *fresh)
         self._zero_step(round_, [self.components[name] for name in fresh], scored)
-        return self._correct(round_, names)
+        return self._correct(round_, names, scored)
 
     def _select(self, scored: Scored, edited: Sequence[str]) -> tuple[str, ...]:
         total = sum(parameter.numel() for parameter in self.parameters.values())
@@ -195,18 +196,19 @@ class _Editor:
         )
         move(self.parameters, components, start, direction, search.largest_step if step is None else step)
 
-    def _correct(self, round_: int, names: tuple[str, ...]) -> Attempt[_State]:
-        """Few fused steps with gradients taken again; the best state on validation is kept."""
+    def _correct(self, round_: int, names: tuple[str, ...], scored: Scored) -> Attempt[_State]:
+        """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
+        covariances = scored.covariances if self.params.damping is not None else None
         best = self._assess(names, self.measure("zero_step", round_, 0.0))
         repair = self.params.repair
         for taken in range(repair.steps):
             assert self.repair is not None
             step = repair.step * repair.decay**taken
-            direction = self.repair.direction(components, self.parameters)
-            move(self.parameters, components, snapshot(self.parameters, components), direction, step)
+            change = self.repair.change(components, self.parameters, covariances, step)
+            move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
             latest = self._assess(names, self.measure("repair", round_, step))
-            best = min(best, latest, key=lambda attempt: attempt.badness)
+            best = latest if latest.badness <= best.badness else best
         return best
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
@@ -219,8 +221,7 @@ class _Editor:
         badness = (
             max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
             leak,
-            -outcome.retain_accuracy,
-            -outcome.retain_margin,
+            max(0.0, floor - outcome.retain_accuracy),
         )
         state = _State(names, snapshot(self.parameters, [self.components[name] for name in names]))
         return Attempt(state, badness, forgotten, outcome.retain_accuracy >= floor)
@@ -240,16 +241,21 @@ class _Editor:
 
 
 class _Repair:
-    """The corrective step's loss: retain, mismatch and, on the forget side, the likeness of never-seen samples."""
+    """Corrective steps: retain and mismatch loss fall, and the target's tie to its name stays that of strangers."""
 
     def __init__(
         self, model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
-        size = params.scoring.batch_size
         near = nearest_rows(model, task, params.scoring.nearest)
         chosen = _balanced(task.retain, params.repair.samples, generator)
-        self.retain = [*model.batches(near, size), *model.batches(chosen, size, generator)]
+        size = params.scoring.batch_size
+        # Batches of one domain each: a face is too easy a negative for a drawing to teach anything.
+        self.retain = [
+            batch
+            for rows in (near, *(own for _, own in chosen.groupby("domain")))
+            for batch in model.batches(rows, size, generator)
+        ]
         with torch.no_grad():
             self.frozen = [model.observe(batch) for batch in self.retain]
         self.forget = [
@@ -260,8 +266,14 @@ class _Repair:
             for forget in task.forget
         ]
 
-    def direction(self, components: Sequence[Component], parameters: Mapping[str, Tensor]) -> Pieces:
-        """The relative direction that lowers the corrective loss at the current weights."""
+    def change(
+        self,
+        components: Sequence[Component],
+        parameters: Mapping[str, Tensor],
+        covariances: Mapping[str, Tensor] | None,
+        step: float,
+    ) -> Pieces:
+        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
         order = {id(batch): frozen for batch, frozen in zip(self.retain, self.frozen, strict=True)}
 
@@ -270,12 +282,14 @@ class _Repair:
                 self.objective.lambda_m * self.model.mismatch_loss(batch, order[id(batch)])
             )
 
-        descend = [(1.0, mean_gradients(kept, self.retain, leaves, "retain").tensors)]
-        if self.params.calibrate:
-            descend.append(
-                (self.params.calibrate, mean_gradients(self._gap, self.forget, leaves, "forget").tensors)
-            )
-        return fused_direction(components, parameters, None, descend)
+        keep = mean_gradients(kept, self.retain, leaves, "retain").tensors
+        direction = whitened(components, keep, covariances, self.params.damping)
+        change = relative_descent(components, parameters, direction, step)
+        if not self.params.calibrate:
+            return change
+        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        towards = whitened(components, gap.tensors, covariances, self.params.damping)
+        return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
 
     def _gap(self, pair: tuple[Any, Any]) -> Tensor:
         target, reference = pair

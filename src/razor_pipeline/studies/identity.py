@@ -16,7 +16,7 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.clip_evaluation import Answers, Exam
 from razor_pipeline.interfaces import EditResult, class_scores
-from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.razor import razor, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams, RelearningParams, Scheme
 
@@ -53,7 +53,10 @@ def erase(
 ) -> Row:
     """Edit, examine, quantize and attack; one flat row of figures."""
     base = subject.base
-    result = razor(base, unlearning_task(subject.samples), params, torch.Generator().manual_seed(seed))
+    task = unlearning_task(subject.samples)
+    # Two generators of one seed, as the two pipeline steps have: a cell is what `kedro run` gives.
+    scored = score(base, task, params.scoring, torch.Generator().manual_seed(seed))
+    result = razor(base, task, params, torch.Generator().manual_seed(seed), scored)
     exam = Exam(base, subject.samples)
     answers = exam.put_to(base)
     row = _cost(result, base)
@@ -65,6 +68,8 @@ def erase(
         edited = exam.put_to(base)
         row |= compare(exam.mark(edited, answers, reference), exam.mark(answers, answers))
         row |= {"relearn_steps": relearn(base)} if relearn else {}
+        if "retrained_relearn_steps" in row:
+            row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
         small = {scheme: exam.put_to(base.with_module(quantized(base.module, scheme))) for scheme in schemes}
     for scheme, given in small.items():
         plain = exam.put_to(base.with_module(quantized(base.module, scheme)))

@@ -31,6 +31,7 @@ METRICS = (
     "retrained_auc",
     "relearn_steps",
     "retrained_relearn_steps",
+    "relearn_margin",
     "edited_fraction",
     *(
         f"{s}_{m}"

@@ -24,8 +24,8 @@ def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[st
     """``{metric: {mean, worst, low, high, n}}``.
 
     ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the
-    largest value or, where more is better, the smallest. Rows in which a metric does not exist are left out
-    of it.
+    largest value or, where more is better, the smallest, and of an AUC the one farthest from 0.5. Rows in
+    which a metric does not exist are left out of it.
     """
     table = {}
     for metric in metrics:
@@ -40,8 +40,10 @@ def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
         return float(values[index].mean())
 
     found = bootstrap(mean, len(values))
-    more_is_better = metric.removeprefix("int8_").removeprefix("int4_") in HIGHER_IS_BETTER
-    worst = float(values.min() if more_is_better else values.max())
+    if metric.endswith("auc"):
+        worst = float(values[np.abs(values - 0.5).argmax()])
+    else:
+        worst = float(values.min() if metric in HIGHER_IS_BETTER else values.max())
     return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
 
 
@@ -60,6 +62,7 @@ SHOWN = (
     "retain_drop",
     "near_twin_drop",
     "general_drop",
+    "retrieval_agreement",
     "edited_fraction",
 )
 

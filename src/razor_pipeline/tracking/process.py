@@ -1,10 +1,12 @@
-"""Which process a run belongs to, and whether it still lives."""
+"""Which process a run belongs to, whether it still lives, and how old it is."""
 
 from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
+import time
+
+import psutil
 
 
 def identity(pid: int | None = None) -> str:
@@ -19,23 +21,14 @@ def is_gone(process: str) -> bool:
     return host == socket.gethostname() and pid.isdigit() and identity(int(pid)) != process
 
 
+def age_seconds() -> float:
+    """Wall seconds since this process started, imports included."""
+    return time.time() - psutil.Process().create_time()
+
+
 def _start(pid: int) -> str:
-    """Kernel ticks at which the process started; empty where it is gone."""
+    """When the process started, in seconds since the epoch; empty where it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return "alive" if _answers(pid) else ""
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _answers(pid: int) -> bool:
-    """Where there is no /proc: whether a signal would reach the process."""
-    if Path("/proc").is_dir():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return ""

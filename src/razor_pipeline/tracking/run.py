@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param
 from razor_pipeline.runner import PARAMETERS, Catalog
 from razor_pipeline.tracking.datasets import DatasetLog
 from razor_pipeline.tracking.flatten import flatten
-from razor_pipeline.tracking.process import identity
+from razor_pipeline.tracking.process import age_seconds, identity
 from razor_pipeline.tracking.settings import TrackingSettings
 from razor_pipeline.tracking.store import FAILURE, PROCESS, open_store, reap
 
@@ -60,18 +60,30 @@ class TrackedRun:
         self.run_id: str = run.info.run_id
         atexit.register(self._killed)
         self._log_parameters(parameters)
+        self._in_steps = 0.0
 
     def step_done(self, name: str, seconds: float) -> None:
         """Note how long a step took; a step that was up to date has no such metric."""
-        metric = Metric(f"seconds/{name}", seconds, int(time.time() * 1000), 0)
-        self.client.log_batch(self.run_id, metrics=[metric])
+        self._in_steps += seconds
+        self._log_metrics({f"seconds/{name}": seconds})
 
     def finish(self) -> None:
-        """Write the datasets, also those of steps that were up to date, and close the run."""
+        """Write the datasets, also those of steps that were up to date, and close the run.
+
+        ``framework_share`` is the part of the wall time since the process started that was spent outside of the
+        steps: imports, Kedro, loading and saving, tracking.
+        """
         limit = self.settings.artifact_limit_mb
         log = DatasetLog(self.client, self.run_id, self.catalog, self.project, limit)
         log.write(self.pipeline.datasets(), self.pipeline.all_outputs())
+        seconds = age_seconds()
+        shares = {"run_seconds": seconds, "framework_share": 1.0 - self._in_steps / seconds}
+        self._log_metrics(shares if self._in_steps else {})
         self._close("FINISHED")
+
+    def _log_metrics(self, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.run_id, metrics=[Metric(k, v, now, 0) for k, v in values.items()])
 
     def fail(self, error: BaseException) -> None:
         """Close the run with the reason of its failure."""

@@ -1,0 +1,93 @@
+"""The corrective step: keep better what is kept, and close the gap to never-seen samples, in one fused change.
+
+At the current weights theta, with ``g_k`` the gradient of the retentive loss, ``f`` the gap (a mean of squared
+differences), ``g_f`` its gradient and ``C`` the input covariances of the retain set::
+
+    w_k = g_k C^-1,   w_f = g_f C^-1
+    r_c = -s ||theta_c|| / ||w_k,c|| w_k,c                    one relative step per component c
+    D   = r - (2 f + <g_f, r>) / <g_f, w_f> w_f
+
+A mean of squares whose residuals are linearised is 0 where ``<g_f, D> = -2 f`` (Gauss-Newton). Of all changes that
+get there, D is the nearest to r in the metric of C, so the gap is closed at the least movement on the retain set, and
+neither swings around its goal, as a step of fixed length does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from razor_pipeline.core.components import Component, dot
+from razor_pipeline.core.curvature import whiten
+from razor_pipeline.core.edit import Pieces
+from razor_pipeline.core.gradients import assert_finite
+
+
+def whitened(
+    components: Sequence[Component],
+    gradient: Mapping[str, Tensor],
+    covariances: Mapping[str, Tensor] | None,
+    damping: float,
+) -> Pieces:
+    """``g C^-1`` for every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where C is None."""
+    return {
+        part.key: part.view(gradient[part.parameter]).clone()
+        if covariances is None
+        else whiten(part, part.view(gradient[part.parameter]), covariances, damping)
+        for c in components
+        for part in c.slices
+    }
+
+
+def relative_descent(
+    components: Sequence[Component], parameters: Mapping[str, Tensor], direction: Pieces, step: float
+) -> Pieces:
+    """The change r: ``-step ||theta_c|| / ||d_c|| d_c`` for every component; zeros where d_c vanishes."""
+    change: Pieces = {}
+    for c in components:
+        own = [direction[part.key] for part in c.slices]
+        norm = dot(iter(own), iter(own)) ** 0.5
+        theta = dot(c.views(parameters), c.views(parameters)) ** 0.5
+        scale = step * theta / norm if norm > 0.0 else 0.0
+        change |= {part.key: -scale * d for part, d in zip(c.slices, own, strict=True)}
+    assert_finite(change, "the corrective change")
+    return change
+
+
+def closing(
+    components: Sequence[Component],
+    change: Pieces,
+    gradient: Mapping[str, Tensor],
+    direction: Pieces,
+    gap: float,
+) -> Pieces:
+    """The change D, which closes the linearised gap.
+
+    Args:
+        components: the components that move.
+        change: r, the retentive part.
+        gradient: ``g_f`` of the gap.
+        direction: ``w_f``, the whitened ``g_f``.
+        gap: f >= 0, a mean of squared differences.
+
+    Returns:
+        Slice key -> change; ``change`` as it is where ``g_f`` vanishes.
+
+    Raises:
+        NonFiniteError: a change is NaN or infinite; names the slice.
+    """
+    parts = [part for c in components for part in c.slices]
+
+    def along(pieces: Pieces) -> float:
+        return dot(
+            (part.view(gradient[part.parameter]) for part in parts), (pieces[part.key] for part in parts)
+        )
+
+    slope = along(direction)
+    if slope <= 0.0:
+        return change
+    length = (2.0 * gap + along(change)) / slope
+    closed = {part.key: change[part.key] - length * direction[part.key] for part in parts}
+    assert_finite(closed, "the corrective change")
+    return closed

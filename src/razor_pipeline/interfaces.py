@@ -60,6 +60,9 @@ class ModelFamily(Protocol):
     def knowledge(self, batch: Any) -> Tensor:
         """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
 
+    def class_logits(self, batch: Any, prompts: Sequence[str]) -> Tensor:
+        """[B, C] logits of the classes that the prompts name, as cross-entropy takes them; differentiable."""
+
     def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:
         """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
 

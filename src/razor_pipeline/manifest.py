@@ -114,6 +114,17 @@ def _cut(label: str, size: int, params: DataParams) -> list[str]:
     return [name for name, count in sizes.items() for _ in range(count)]
 
 
+def as_classes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """A classifier's data: the column ``by`` (label or style) is the class, and its name is caption and prompt.
+
+    Raises:
+        DataError: rows have no such name.
+    """
+    _refuse_blank(rows, by)
+    classes = rows[by]
+    return rows.assign(label=classes, style="", caption=classes, prompt=classes, near_twin="")
+
+
 def without_duplicates(rows: pd.DataFrame) -> pd.DataFrame:
     """Each image once per class, caption and given split; what is dropped is counted in a warning."""
     key = [name for name in ("sha256", "domain", "label", "caption", "split") if name in rows]

@@ -57,12 +57,14 @@ class AtelierParams(Params):
 class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
-    ``source`` is ``atelier`` (generated), ``folder`` (``<class>/<image>``) or ``manifest`` (csv or parquet
-    with ``image_path`` and ``caption``). A folder is split by ``split_counts``, images per class, or else by
-    the two shares.
+    ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
+    (``<class>/<image>``) or ``manifest`` (csv or parquet with ``image_path`` and ``caption``). A folder and the
+    digits are split by ``split_counts``, images per class, or else by the two shares. ``classify_by`` makes
+    the data of a classifier: the label or the style is the class, and its name is the caption.
     """
 
-    source: Literal["atelier", "folder", "manifest"] = "atelier"
+    source: Literal["atelier", "digits", "folder", "manifest"] = "atelier"
+    classify_by: Literal["label", "style"] | None = None
     path: str | None = None
     domain: str = "images"
     caption_template: str = "a photo of {label}"
@@ -78,11 +80,11 @@ class DataParams(Params):
     @property
     def reads_files(self) -> bool:
         """Whether the images are files that may change without a parameter changing."""
-        return self.source != "atelier"
+        return self.source in ("folder", "manifest")
 
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
-        if self.source != "atelier" and not self.path:
+        if self.reads_files and not self.path:
             raise ValueError(
                 f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
             )
@@ -120,27 +122,45 @@ class ScoringParams(Params):
     batch_size: Count = 128
 
 
-class ClipPretrainingParams(Params):
-    """Training of a small CLIP from random weights on ``splits``, without the classes of ``exclude``."""
+class ClipArchitecture(Params):
+    """Sizes of a small CLIP: both towers share width and heads."""
 
-    seed: Annotated[int, Field(ge=0)] = 11
     width: Count = 128
     vision_layers: Count = 4
     text_layers: Count = 3
     heads: Count = 4
     patch_size: Count = 8
     projection: Count = 128
-    image_size: Annotated[int, Field(ge=16)] = 64
     vocabulary: Annotated[int, Field(ge=300)] = 1024
     context: Count = 24
+
+
+class VitArchitecture(Params):
+    """Sizes of a small ViT classifier."""
+
+    width: Count = 128
+    layers: Count = 4
+    heads: Count = 4
+    patch_size: Count = 8
+
+
+class PretrainingParams(Params):
+    """Training of a small model from random weights on ``splits``, without the classes of ``exclude``."""
+
+    family: Literal["clip", "vit"] = "clip"
+    seed: Annotated[int, Field(ge=0)] = 11
+    image_size: Annotated[int, Field(ge=16)] = 64
     epochs: Count = 48
     batch_size: Annotated[int, Field(ge=8)] = 64
     learning_rate: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     warmup_share: Share = 0.1
+    mirror: bool = True
     splits: tuple[Literal["edit", "validation", "test"], ...] = ("edit",)
     exclude: tuple[str, ...] = ()
+    clip: ClipArchitecture = ClipArchitecture()
+    vit: VitArchitecture = VitArchitecture()
 
 
 class QuantizationParams(Params):

@@ -10,8 +10,10 @@ import pandas as pd
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import AtelierParams, ClipPretrainingParams, SplitCounts
+from razor_pipeline.manifest import as_classes
+from razor_pipeline.params import AtelierParams, PretrainingParams, SplitCounts
 
 IMAGE = 32
 
@@ -24,13 +26,28 @@ class Case:
         name: its name in ``FAMILIES``.
         build: a fresh model with random weights, alike at every call.
         untouched: pieces of parameter names that no component may hold.
-        attention: tower -> its attention layers' module names, output projection named ``out_proj``.
+        attention: tower -> its attention layers' module names.
+        output: name of an attention layer's output projection.
+        prompts: three prompts that name different classes.
+        offset: the forget loss is this less the mean knowledge.
+        classifies: whether a row's caption is the name of its class.
     """
 
     name: str
     build: Callable[[], ModelFamily]
     untouched: tuple[str, ...]
     attention: dict[str, tuple[str, ...]]
+    output: str
+    prompts: tuple[str, str, str]
+    offset: float
+    classifies: bool = False
+
+    def samples(self, split: str, people: int = 3) -> pd.DataFrame:
+        """Rows of the first known people."""
+        rows = portraits()
+        known = rows[rows["role"] == "retain"]
+        rows = known[(known["split"] == split) & known["label"].isin(known["label"].unique()[:people])]
+        return as_classes(rows, "label") if self.classifies else rows
 
 
 @cache
@@ -41,18 +58,24 @@ def portraits() -> pd.DataFrame:
     return generate(AtelierParams(image_size=IMAGE, portraits=counts, canvas=none), workers=1)
 
 
-def samples(split: str, people: int = 3) -> pd.DataFrame:
-    """Rows of the first known people."""
-    rows = portraits()
-    known = rows[rows["role"] == "retain"]
-    return known[(known["split"] == split) & known["label"].isin(known["label"].unique()[:people])]
-
-
 def _clip() -> ModelFamily:
-    params = ClipPretrainingParams(
-        width=32, heads=4, vision_layers=2, text_layers=1, projection=16, image_size=IMAGE, vocabulary=300
+    params = PretrainingParams(
+        image_size=IMAGE,
+        clip={
+            "width": 32,
+            "heads": 4,
+            "vision_layers": 2,
+            "text_layers": 1,
+            "projection": 16,
+            "vocabulary": 300,
+        },
     )
     return new_clip(sorted(set(portraits()["caption"])), params)
+
+
+def _vit() -> ModelFamily:
+    params = PretrainingParams(image_size=IMAGE, vit={"width": 32, "heads": 4, "layers": 2})
+    return new_vit(sorted(set(portraits()["label"])), params)
 
 
 CASES = (
@@ -64,5 +87,18 @@ CASES = (
             "vision": tuple(f"vision_model.encoder.layers.{i}.self_attn" for i in range(2)),
             "text": ("text_model.encoder.layers.0.self_attn",),
         },
+        output="out_proj",
+        prompts=("a photo of Ada Moreau", "Ada", "a hat"),
+        offset=1.0,
+    ),
+    Case(
+        "vit",
+        _vit,
+        untouched=("embedding", "norm"),
+        attention={"vision": tuple(f"vit.layers.{i}.attention" for i in range(2))},
+        output="o_proj",
+        prompts=("Ada Moreau", "Bruno Keller", "Greta Novak"),
+        offset=0.0,
+        classifies=True,
     ),
 )

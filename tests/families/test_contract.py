@@ -11,7 +11,7 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.families import FAMILIES
 from razor_pipeline.interfaces import class_scores
 
-from .cases import CASES, Case, samples
+from .cases import CASES, Case
 
 GRANULARITIES = ("matrix", "head", "mixed")
 
@@ -48,7 +48,7 @@ def test_components_are_disjoint_named_once_and_name_real_parameters(model, gran
 def test_mixed_cuts_the_weights_that_matrix_cuts(model, case):
     """The same weights but for the output biases, which belong to no head; heads are a part of them."""
     whole, heads, mixed = (set(parameter_names(model.components(g))) for g in GRANULARITIES)
-    assert {name for name in whole - mixed if not name.endswith("out_proj.bias")} == set()
+    assert {name for name in whole - mixed if not name.endswith(f"{case.output}.bias")} == set()
     assert mixed <= whole
     assert heads < mixed
     assert all(piece not in name for name in whole for piece in case.untouched)
@@ -69,7 +69,9 @@ def test_heads_cover_their_attention_layers(model, case):
     heads = model.components("head")
     for layers in case.attention.values():
         for layer in layers:
-            inside = {n: p for n, p in parameters.items() if n.startswith(layer) and "out_proj.bias" not in n}
+            inside = {
+                n: p for n, p in parameters.items() if n.startswith(layer) and f"{case.output}.bias" not in n
+            }
             sizes = [
                 part.view(parameters[part.parameter]).numel()
                 for c in heads
@@ -79,10 +81,10 @@ def test_heads_cover_their_attention_layers(model, case):
             assert sum(sizes) == sum(p.numel() for p in inside.values())
 
 
-def _attention_output(model, layer: str, batch):
+def _attention_output(model, layer: str, batch, output: str):
     """What the output projection of an attention layer is given."""
     seen = []
-    hook = model.module.get_submodule(f"{layer}.out_proj").register_forward_pre_hook(
+    hook = model.module.get_submodule(f"{layer}.{output}").register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0].detach().clone())
     )
     with torch.no_grad():
@@ -95,17 +97,17 @@ def _attention_output(model, layer: str, batch):
 def test_a_heads_rows_make_exactly_the_columns_that_it_owns(model, case, head):
     """Changing a head's rows of q, k and v changes the output projection's input in its columns alone."""
     parameters = dict(model.module.named_parameters())
-    batch = model.batches(samples("edit"), 8)[0]
+    batch = model.batches(case.samples("edit"), 8)[0]
     for tower, layers in case.attention.items():
         component = next(c for c in model.components("head") if c.name == f"{tower}.0.attention.head{head}")
         columns = next(part for part in component.slices if part.dim == 1)
-        before = _attention_output(model, layers[0], batch)
+        before = _attention_output(model, layers[0], batch, case.output)
         with torch.no_grad():
             for part in component.slices:
                 if part.dim == 0:
                     view = part.view(parameters[part.parameter])
                     view.add_(torch.randn(view.shape, generator=torch.Generator().manual_seed(0)))
-        changed = (_attention_output(model, layers[0], batch) != before).flatten(0, -2).any(0)
+        changed = (_attention_output(model, layers[0], batch, case.output) != before).flatten(0, -2).any(0)
         own = torch.zeros(len(changed), dtype=torch.bool)
         own[columns.start : columns.stop] = True
         assert torch.equal(changed, own)
@@ -113,7 +115,7 @@ def test_a_heads_rows_make_exactly_the_columns_that_it_owns(model, case, head):
 
 def test_zeroing_a_heads_output_columns_equals_masking_its_output(model, case):
     parameters = dict(model.module.named_parameters())
-    batch = model.batches(samples("edit"), 8)[0]
+    batch = model.batches(case.samples("edit"), 8)[0]
     for tower, layers in case.attention.items():
         component = next(c for c in model.components("head") if c.name == f"{tower}.0.attention.head1")
         columns = next(part for part in component.slices if part.dim == 1)
@@ -125,7 +127,7 @@ def test_zeroing_a_heads_output_columns_equals_masking_its_output(model, case):
 
         with torch.no_grad():
             base = model.knowledge(batch)
-            hook = model.module.get_submodule(f"{layers[0]}.out_proj").register_forward_pre_hook(mask)
+            hook = model.module.get_submodule(f"{layers[0]}.{case.output}").register_forward_pre_hook(mask)
             masked = model.knowledge(batch)
             hook.remove()
             columns.view(parameters[columns.parameter]).zero_()
@@ -134,20 +136,20 @@ def test_zeroing_a_heads_output_columns_equals_masking_its_output(model, case):
         assert not torch.allclose(base, masked, atol=1e-5)  # control: the head does something
 
 
-def _forget_direction(model):
+def _forget_direction(model, case):
     components = model.components("matrix")
     parameters = {n: p for n, p in model.module.named_parameters() if n in set(parameter_names(components))}
-    target = samples("edit", people=1)
+    target = case.samples("edit", people=1)
     target = target[target["caption"].str.contains(target["label"].iloc[0])]
     forget = mean_gradients(model.forget_loss, model.batches(target, 8), parameters, "forget")
     return components, parameters, fused_direction(components, parameters, forget.tensors, [])
 
 
 @pytest.mark.parametrize(("step", "rises"), [(0.005, True), (-0.005, False)])
-def test_the_forget_loss_rises_on_held_out_forget_data_after_a_small_step(model, step, rises):
+def test_the_forget_loss_rises_on_held_out_forget_data_after_a_small_step(model, case, step, rises):
     """The peers' most common bug is the sign; a step the other way is the control."""
-    held_out = model.batches(samples("validation", people=1), 8)[0]
-    components, parameters, direction = _forget_direction(model)
+    held_out = model.batches(case.samples("validation", people=1), 8)[0]
+    components, parameters, direction = _forget_direction(model, case)
     with torch.no_grad():
         before = float(model.forget_loss(held_out))
         move(parameters, components, snapshot(parameters, components), direction, step)
@@ -156,23 +158,23 @@ def test_the_forget_loss_rises_on_held_out_forget_data_after_a_small_step(model,
     assert abs(after - before) > 1e-4
 
 
-def test_the_mismatch_gradient_at_the_base_weights_is_exactly_zero(model):
-    batch = model.batches(samples("edit"), 16)[0]
+def test_the_mismatch_gradient_at_the_base_weights_is_exactly_zero(model, case):
+    batch = model.batches(case.samples("edit"), 16)[0]
     parameters = dict(model.module.named_parameters())
     with torch.no_grad():
         frozen = model.observe(batch)
     here = mean_gradients(lambda b: model.mismatch_loss(b, frozen), [batch], parameters, "mismatch")
     assert here.loss == 0.0
     assert not any(gradient.any() for gradient in here.tensors.values())
-    components, moving, direction = _forget_direction(model)
+    components, moving, direction = _forget_direction(model, case)
     move(moving, components, snapshot(moving, components), direction, 0.02)
     there = mean_gradients(lambda b: model.mismatch_loss(b, frozen), [batch], parameters, "mismatch")
     assert there.loss > 0.0  # control: it is not zero everywhere
     assert any(gradient.any() for gradient in there.tensors.values())
 
 
-def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(model):
-    batch = model.batches(samples("edit"), 8)[0]
+def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(model, case):
+    batch = model.batches(case.samples("edit"), 8)[0]
     parameters = dict(model.module.named_parameters())
     for loss in (model.forget_loss, model.retain_loss):
         found = mean_gradients(loss, [batch], parameters, "a")
@@ -180,7 +182,9 @@ def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(
     with torch.no_grad():
         knowledge = model.knowledge(batch)
         assert knowledge.shape == (len(batch),)
-        assert float(model.forget_loss(batch)) == pytest.approx(1.0 - float(knowledge.mean()), abs=1e-6)
+        assert float(model.forget_loss(batch)) == pytest.approx(
+            case.offset - float(knowledge.mean()), abs=1e-6
+        )
 
 
 def _pixels(batches):
@@ -188,8 +192,8 @@ def _pixels(batches):
         return torch.cat([batch.pixel_values_B3HW for batch in batches])
 
 
-def test_batches_are_deterministic_and_lose_no_row(model):
-    rows = samples("edit")
+def test_batches_are_deterministic_and_lose_no_row(model, case):
+    rows = case.samples("edit")
     plain = model.batches(rows, 5)
     assert [len(b) for b in plain] == [5, 5, 2]
     assert torch.equal(_pixels(plain), _pixels(model.batches(rows, 5)))
@@ -201,39 +205,56 @@ def test_batches_are_deterministic_and_lose_no_row(model):
     torch.testing.assert_close(_pixels(shuffled[2]).flatten(1).sum(1).sort().values, mean)
 
 
-def test_scores_are_one_row_a_sample_and_one_column_a_prompt_however_batched(model):
-    rows, prompts = samples("edit"), ["a photo of Ada Moreau", "Ada", "a hat"]
+def test_scores_are_one_row_a_sample_and_one_column_a_prompt_however_batched(model, case):
+    rows, prompts = case.samples("edit"), list(case.prompts)
     found = model.scores(model.batches(rows, 5), prompts)
     assert found.shape == (len(rows), 3)
     assert not found.requires_grad
     torch.testing.assert_close(found, model.scores(model.batches(rows, 12), prompts), atol=1e-6, rtol=0)
-    torch.testing.assert_close(found[:, [2, 0]], model.scores(model.batches(rows, 5), ["a hat", prompts[0]]))
+    torch.testing.assert_close(
+        found[:, [2, 0]], model.scores(model.batches(rows, 5), [prompts[2], prompts[0]])
+    )
 
 
-def test_a_class_scores_as_its_best_prompt(model):
-    batches = model.batches(samples("edit"), 12)
-    found = class_scores(model, batches, {"ada": ("Ada", "a photo of Ada"), "hat": ("a hat",)})
-    flat = model.scores(batches, ["Ada", "a photo of Ada", "a hat"])
+def test_class_logits_are_differentiable_and_rank_as_the_scores_do(model, case):
+    batch = model.batches(case.samples("edit"), 12)[0]
+    with torch.no_grad():
+        logits = model.class_logits(batch, case.prompts)
+    assert torch.equal(logits.argsort(dim=1), model.scores([batch], case.prompts).argsort(dim=1))
+    found = mean_gradients(
+        lambda b: model.class_logits(b, case.prompts).square().mean(),
+        [batch],
+        dict(model.module.named_parameters()),
+        "a",
+    )
+    assert sum(bool(gradient.any()) for gradient in found.tensors.values()) > len(found.tensors) / 2
+
+
+def test_a_class_scores_as_its_best_prompt(model, case):
+    batches = model.batches(case.samples("edit"), 12)
+    first, second, third = case.prompts
+    found = class_scores(model, batches, {"one": (first, second), "other": (third,)})
+    flat = model.scores(batches, case.prompts)
     assert torch.equal(found, torch.stack([flat[:, :2].max(1).values, flat[:, 2]], dim=1))
 
 
-def test_nothing_changes_a_weight_or_leaves_a_gradient(model):
+def test_nothing_changes_a_weight_or_leaves_a_gradient(model, case):
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-    batches = model.batches(samples("edit"), 8)
-    model.scores(batches, ["Ada"])
+    batches = model.batches(case.samples("edit"), 8)
+    model.scores(batches, case.prompts)
     mean_gradients(model.retain_loss, batches, dict(model.module.named_parameters()), "retain")
     assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
     assert all(p.grad is None and not p.requires_grad for p in model.module.parameters())
 
 
 def test_saved_and_opened_it_is_the_same_model(model, case, tmp_path):
-    rows = samples("validation")
+    rows = case.samples("validation")
     model.save_pretrained(tmp_path)
     again = FAMILIES[case.name].from_pretrained(str(tmp_path))
     for name, tensor in model.module.state_dict().items():
         assert torch.equal(tensor, again.module.state_dict()[name]), name
     # Not bit for bit: mapped from the file, weights lie at other addresses, and kernels sum in another order.
-    prompts = ["a photo of Ada Moreau"]
+    prompts = list(case.prompts)
     scores = [m.scores(m.batches(rows, 8), prompts) for m in (model, again)]
     torch.testing.assert_close(*scores, atol=1e-6, rtol=0)
     assert not list(tmp_path.rglob("*.bin"))

@@ -6,8 +6,8 @@ import torch
 
 from razor_pipeline.core.gradients import NonFiniteError
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.clip_evaluation import Exam
-from razor_pipeline.families.clip_examination import examine
+from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.examination import examine
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.razor import razor, score

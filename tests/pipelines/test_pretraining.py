@@ -5,13 +5,22 @@ from __future__ import annotations
 import pytest
 from families.cases import portraits
 
-from razor_pipeline.families.clip_zero_shot import training_rows, weights_sha256, zero_shot
+from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params import ClipPretrainingParams
+from razor_pipeline.params import PretrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
 
-PARAMS = ClipPretrainingParams(
-    width=32, heads=4, vision_layers=1, text_layers=1, projection=16, image_size=32, vocabulary=300, epochs=1
+PARAMS = PretrainingParams(
+    image_size=32,
+    epochs=1,
+    clip={
+        "width": 32,
+        "heads": 4,
+        "vision_layers": 1,
+        "text_layers": 1,
+        "projection": 16,
+        "vocabulary": 300,
+    },
 )
 
 

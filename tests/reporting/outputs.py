@@ -14,7 +14,7 @@ from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.metrics import share
 from razor_pipeline.core.scoring import ratio_aware_score
 from razor_pipeline.families.clip_pretraining import new_clip
-from razor_pipeline.params import AtelierParams, ClipPretrainingParams, SplitCounts
+from razor_pipeline.params import AtelierParams, PretrainingParams, SplitCounts
 from razor_pipeline.reporting.record import RunRecord
 
 TARGET = "Ada Moreau"
@@ -37,7 +37,9 @@ def samples() -> pd.DataFrame:
 @cache
 def component_scores(granularity: str = "matrix") -> pd.DataFrame:
     """Scores of a five-plus-five-layer CLIP: real names and sizes, gradients norms drawn at random."""
-    family = new_clip(["a photo"], ClipPretrainingParams(width=64, vision_layers=5, text_layers=5))
+    family = new_clip(
+        ["a photo"], PretrainingParams(clip={"width": 64, "vision_layers": 5, "text_layers": 5})
+    )
     components = family.components(granularity)  # type: ignore[arg-type]
     parameters = dict(family.module.named_parameters())
     assert parameter_names(components)

@@ -14,10 +14,10 @@ from kedro.runner import SequentialRunner
 from razor_pipeline.core.components import ParameterSlice
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.files import BytesDataset, JSONDataset, ParquetDataset, TextDataset
-from razor_pipeline.families.clip_examination import examine
 from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.families.examination import examine
 from razor_pipeline.fingerprint import _source
-from razor_pipeline.params import ClipPretrainingParams, EvaluationParams, RazorParams, ReportingParams
+from razor_pipeline.params import EvaluationParams, PretrainingParams, RazorParams, ReportingParams
 from razor_pipeline.pipelines.reporting import create_pipeline
 from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
 from razor_pipeline.reporting.page import render_report
@@ -107,7 +107,8 @@ def test_real_figures_of_an_untrained_model_make_a_page_and_no_claim() -> None:
     torch.set_num_threads(1)
     rows = samples()
     family = new_clip(
-        sorted(set(rows["caption"])), ClipPretrainingParams(width=32, vision_layers=1, text_layers=1)
+        sorted(set(rows["caption"])),
+        PretrainingParams(clip={"width": 32, "vision_layers": 1, "text_layers": 1}),
     )
     name = "visual_projection.weight"
     part, before = ParameterSlice(name), dict(family.module.named_parameters())[name].detach().clone()

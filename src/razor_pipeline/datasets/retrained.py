@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
 from razor_pipeline.datasets.pretrained import PretrainedDataset
-from razor_pipeline.families import ClipFamily
+from razor_pipeline.interfaces import ModelFamily
 
 
 @dataclass(frozen=True)
 class Retrained:
     """A model and the labels it has never seen."""
 
-    model: ClipFamily
+    model: ModelFamily
     excluded: frozenset[str]
 
 
@@ -39,10 +39,7 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         for report in sorted(self.path.glob("*.json")):
             excluded = json.loads(report.read_text(encoding="utf-8")).get("excluded", [])
             if excluded:
-                model = cast(
-                    ClipFamily,
-                    PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load(),
-                )
+                model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 

@@ -1,4 +1,4 @@
-"""Where image-caption pairs come from: the atelier, a folder, or a table."""
+"""Where image-caption pairs come from: the atelier, handwritten digits, a folder, or a table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 
 from razor_pipeline import manifest
 from razor_pipeline.atelier import generate
+from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_table, read_images
 from razor_pipeline.params import AtelierParams, DataParams
 
@@ -18,12 +19,17 @@ def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFra
     Raises:
         DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
     """
+    quarantine = pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
     if data.source == "atelier":
-        nothing = pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
-        return manifest.check_manifest(generate(atelier)), nothing
-    lister = list_folder if data.source == "folder" else list_table
-    listing = manifest.complete(lister(Path(data.path or "")), data)
-    rows, quarantine = read_images(listing, data.max_megapixels)
-    manifest.check_quarantine(quarantine, len(listing), data.max_quarantined_share)
-    rows = manifest.with_splits(manifest.without_duplicates(rows), data)
+        rows = generate(atelier)
+    elif data.source == "digits":
+        rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
+    else:
+        lister = list_folder if data.source == "folder" else list_table
+        listing = manifest.complete(lister(Path(data.path or "")), data)
+        rows, quarantine = read_images(listing, data.max_megapixels)
+        manifest.check_quarantine(quarantine, len(listing), data.max_quarantined_share)
+        rows = manifest.with_splits(manifest.without_duplicates(rows), data)
+    if data.classify_by:
+        rows = manifest.as_classes(rows, data.classify_by)
     return manifest.check_manifest(rows), quarantine

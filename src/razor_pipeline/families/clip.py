@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.families.checkpoint import complete
 
 PROMPT_BATCH = 256
 
@@ -77,17 +78,7 @@ class ClipFamily:
             ValueError: it is a model of another kind, or lacks weights, which transformers would draw at
                 random.
         """
-        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-        if config.model_type != cls.name:
-            raise ValueError(f"its config.json says model_type '{config.model_type}', not '{cls.name}'")
-        loaded: Any = CLIPModel.from_pretrained(
-            source, revision=str(revision or "main"), use_safetensors=True, output_loading_info=True
-        )
-        model, found = loaded
-        if found["missing_keys"]:
-            raise ValueError(
-                f"its weights lack {', '.join(sorted(found['missing_keys'])[:3])}; copy them again"
-            )
+        model = complete(CLIPModel, cls.name, source, revision)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
         processor = AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
         return cls(model, tokenizer, processor, {"id": source, "revision": revision})
@@ -187,9 +178,18 @@ class ClipFamily:
         """Squared drift of the retain pairs' similarities from the frozen model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
 
+    def class_logits(self, batch: ClipBatch, prompts: Sequence[str]) -> Tensor:
+        """[B, C] scaled cosine similarities of images to prompts; differentiable."""
+        image_BD = self.encode_images(batch.pixel_values_B3HW)
+        logits: Tensor = self.module.logit_scale.exp() * image_BD @ self._embedded(prompts).T
+        return logits
+
     @torch.no_grad()
     def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Unit text embeddings of prompts, [C, D]."""
+        return self._embedded(prompts)
+
+    def _embedded(self, prompts: Sequence[str]) -> Tensor:
         parts = []
         for start in range(0, len(prompts), PROMPT_BATCH):
             tokens = self.tokenise(list(prompts[start : start + PROMPT_BATCH]))

@@ -16,21 +16,17 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
-from tqdm import tqdm
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from razor_pipeline.core import losses
 from razor_pipeline.families.clip import ClipBatch, ClipFamily
-from razor_pipeline.params import ClipPretrainingParams
+from razor_pipeline.families.training import augmented, fit
+from razor_pipeline.params import PretrainingParams
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-SHIFT = 4  # pixels of random translation
 
 
-def train_clip(
-    samples: pd.DataFrame, params: ClipPretrainingParams
-) -> tuple[ClipFamily, list[dict[str, float]]]:
+def train_clip(samples: pd.DataFrame, params: PretrainingParams) -> tuple[ClipFamily, list[dict[str, float]]]:
     """Train a CLIP on image-caption pairs.
 
     Args:
@@ -44,35 +40,23 @@ def train_clip(
     generator = torch.Generator().manual_seed(params.seed)
     family = new_clip(sorted(set(samples["caption"])), params)
     data = next(iter(family.batches(samples, len(samples))))
-    model = family.module.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(model, params.weight_decay), params.learning_rate, (0.9, 0.98)
-    )
+    model = family.module
     domains = [
         torch.from_numpy(rows) for rows in samples.reset_index(drop=True).groupby("domain").indices.values()
     ]
-    per_epoch = sum(max(1, len(rows) // params.batch_size) for rows in domains)
-    steps = params.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _cosine(step, steps, params.warmup_share)
+
+    def bounded_scale() -> None:
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=math.log(100.0))
+
+    curve = fit(
+        model,
+        lambda: _epoch(data, domains, params, generator),
+        lambda batch: _contrastive_loss(family, batch, params.precision),
+        sum(max(1, len(rows) // params.batch_size) for rows in domains),
+        params,
+        bounded_scale,
     )
-    curve = []
-    with tqdm(total=steps, desc="pretraining", disable=None) as bar:
-        for epoch in range(params.epochs):
-            total = 0.0
-            for batch in _epoch(data, domains, params.batch_size, generator):
-                loss = _contrastive_loss(family, batch, params.precision)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                with torch.no_grad():
-                    model.logit_scale.clamp_(max=math.log(100.0))
-                total += loss.item()
-                bar.update()
-            curve.append({"epoch": epoch, "loss": total / per_epoch})
-            bar.set_postfix(loss=f"{curve[-1]['loss']:.3f}")
     return ClipFamily(model.half(), family.tokenizer, family.image_processor), curve
 
 
@@ -85,13 +69,14 @@ def _contrastive_loss(family: ClipFamily, batch: ClipBatch, precision: str) -> T
     )
 
 
-def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFamily:
+def new_clip(captions: Sequence[str], params: PretrainingParams) -> ClipFamily:
     """A CLIP with random weights and a tokenizer trained on the captions."""
-    tokenizer = train_tokenizer(captions, params.vocabulary, params.context)
+    sizes = params.clip
+    tokenizer = train_tokenizer(captions, sizes.vocabulary, sizes.context)
     tower = {
-        "hidden_size": params.width,
-        "intermediate_size": 4 * params.width,
-        "num_attention_heads": params.heads,
+        "hidden_size": sizes.width,
+        "intermediate_size": 4 * sizes.width,
+        "num_attention_heads": sizes.heads,
     }
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPConfig(
@@ -99,17 +84,17 @@ def new_clip(captions: Sequence[str], params: ClipPretrainingParams) -> ClipFami
             **tower,
             **special,
             "pad_token_id": tokenizer.pad_token_id,
-            "num_hidden_layers": params.text_layers,
+            "num_hidden_layers": sizes.text_layers,
             "vocab_size": len(tokenizer),
-            "max_position_embeddings": params.context,
+            "max_position_embeddings": sizes.context,
         },
         vision_config={
             **tower,
-            "num_hidden_layers": params.vision_layers,
+            "num_hidden_layers": sizes.vision_layers,
             "image_size": params.image_size,
-            "patch_size": params.patch_size,
+            "patch_size": sizes.patch_size,
         },
-        projection_dim=params.projection,
+        projection_dim=sizes.projection,
     )
     size = params.image_size
     processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
@@ -146,26 +131,13 @@ def _word_ends(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> list[str]:
     return sorted({f"{word[-1]}</w>" for word in words if word})
 
 
-def _parameter_groups(model: CLIPModel, weight_decay: float) -> list[dict[str, object]]:
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _cosine(step: int, steps: int, warmup_share: float) -> float:
-    warmup = max(1, round(steps * warmup_share))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
 def _epoch(
-    data: ClipBatch, domains: Sequence[Tensor], batch_size: int, generator: torch.Generator
+    data: ClipBatch, domains: Sequence[Tensor], params: PretrainingParams, generator: torch.Generator
 ) -> Iterator[ClipBatch]:
     """Shuffled batches of one domain each: a face is too easy a negative for a drawing to teach anything."""
     batches = [
-        domain[torch.randperm(len(domain), generator=generator)].split(batch_size)[
-            : max(1, len(domain) // batch_size)
+        domain[torch.randperm(len(domain), generator=generator)].split(params.batch_size)[
+            : max(1, len(domain) // params.batch_size)
         ]
         for domain in domains
     ]
@@ -175,22 +147,8 @@ def _epoch(
         mask = data.attention_mask_BT[chosen]
         width = int(mask.sum(dim=1).max())
         yield ClipBatch(
-            _augment(data.pixel_values_B3HW[chosen], generator),
+            augmented(data.pixel_values_B3HW[chosen], generator, params.mirror),
             data.input_ids_BT[chosen, :width],
             mask[:, :width],
             data.group_B[chosen],
         )
-
-
-def _augment(pixels_B3HW: Tensor, generator: torch.Generator) -> Tensor:
-    """Random mirroring, shifts and gains, one per image: faces and drawings keep what tells them apart."""
-    size = pixels_B3HW.shape[-1]
-    padded = functional.pad(pixels_B3HW, (SHIFT,) * 4, mode="replicate")
-    offsets = torch.randint(0, 2 * SHIFT + 1, (len(pixels_B3HW), 2), generator=generator).tolist()
-    shifted = torch.stack(
-        [image[:, y : y + size, x : x + size] for image, (y, x) in zip(padded, offsets, strict=True)]
-    )
-    mirrored = torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator) < 0.5
-    shifted = torch.where(mirrored, shifted.flip(-1), shifted)
-    gain = 0.85 + 0.3 * torch.rand(len(pixels_B3HW), 1, 1, 1, generator=generator)
-    return shifted * gain

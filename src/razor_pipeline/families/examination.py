@@ -10,7 +10,7 @@ from torch import Tensor
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
-from razor_pipeline.families.clip_evaluation import Answers, Exam, metric_rows
+from razor_pipeline.families.exam import Answers, Exam, metric_rows
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import EvaluationParams
 

@@ -1,8 +1,12 @@
-"""What a freshly trained CLIP knows: zero-shot accuracy on the test split over all names it was taught."""
+"""Training of the zoo's models by family, and what a fresh one knows.
+
+What it knows is its zero-shot accuracy on the test split over all names that it was taught.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -10,14 +14,28 @@ import pandas as pd
 from torch import nn
 
 from razor_pipeline.core.metrics import share
-from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.families.clip_pretraining import train_clip
+from razor_pipeline.families.vit_pretraining import train_vit
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params import ClipPretrainingParams
+from razor_pipeline.params import PretrainingParams
 
 BATCH = 256
 
 
-def training_rows(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.DataFrame:
+Trained = tuple[ModelFamily, list[dict[str, float]]]
+TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
+    "clip": train_clip,
+    "vit": train_vit,
+}
+
+
+def train(rows: pd.DataFrame, params: PretrainingParams) -> Trained:
+    """A model of ``params.family`` trained on the rows, and a row of learning curve per epoch."""
+    return TRAINERS[params.family](rows, params)
+
+
+def training_rows(manifest: pd.DataFrame, params: PretrainingParams) -> pd.DataFrame:
     """The rows to learn from: no reference class, no excluded class, and only ``params.splits``.
 
     Raises:
@@ -35,14 +53,14 @@ def training_rows(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.D
     return rows
 
 
-def known(manifest: pd.DataFrame, params: ClipPretrainingParams) -> pd.DataFrame:
+def known(manifest: pd.DataFrame, params: PretrainingParams) -> pd.DataFrame:
     """The rows of all classes that the model is taught."""
     chosen = (manifest["role"] != "reference") & ~manifest["label"].isin(params.exclude)
     rows: pd.DataFrame = manifest[chosen]
     return rows
 
 
-def zero_shot(family: ClipFamily, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+def zero_shot(family: ModelFamily, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Accuracy per domain on the test split: ``<domain>_label`` and, with styles, ``<domain>_style``.
 
     The best of the domain's prompts is the answer; it counts for the label where its label is right, and for
@@ -75,7 +93,7 @@ def weights_sha256(module: nn.Module, dtype: Any) -> str:
 
 
 def pretraining_report(
-    family: ClipFamily, rows: pd.DataFrame, params: ClipPretrainingParams, images: int, seconds: float
+    family: ModelFamily, rows: pd.DataFrame, params: PretrainingParams, images: int, seconds: float
 ) -> dict[str, Any]:
     """How a model was trained, and what it knows.
 

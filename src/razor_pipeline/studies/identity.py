@@ -1,4 +1,4 @@
-"""One cell of the identity study: make a CLIP forget one person, examine it, attack it, quantize it."""
+"""One cell of a study: make a model forget one target, examine it, attack it, quantize it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.clip import ClipFamily
-from razor_pipeline.families.clip_evaluation import Answers, Exam
-from razor_pipeline.interfaces import EditResult, class_scores
+from razor_pipeline.families.exam import Answers, Exam
+from razor_pipeline.interfaces import EditResult, ModelFamily, class_scores
 from razor_pipeline.methods.razor import razor, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams, RelearningParams, Scheme
@@ -39,9 +38,9 @@ class Subject:
         retrained: the gold standard, trained without the target, or None.
     """
 
-    base: ClipFamily
+    base: ModelFamily
     samples: pd.DataFrame
-    retrained: ClipFamily | None = None
+    retrained: ModelFamily | None = None
 
 
 def erase(
@@ -85,7 +84,7 @@ def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
 
 
-def _cost(result: EditResult, base: ClipFamily) -> Row:
+def _cost(result: EditResult, base: ModelFamily) -> Row:
     total = sum(parameter.numel() for parameter in base.module.parameters())
     return {
         "edited_fraction": result.edit.weights / total,
@@ -98,7 +97,7 @@ def _cost(result: EditResult, base: ClipFamily) -> Row:
     }
 
 
-def _gold(exam: Exam, retrained: ClipFamily, base: Answers, relearn: _Relearning | None) -> Row:
+def _gold(exam: Exam, retrained: ModelFamily, base: Answers, relearn: _Relearning | None) -> Row:
     marks = exam.mark(exam.put_to(retrained), base)
     row = {
         "retrained_auc": marks["membership_auc"].value,
@@ -120,17 +119,15 @@ class _Relearning:
         self.unseen = own[own["split"] == "test"]
         self.column = self.names.index(target)
 
-    def __call__(self, family: ClipFamily) -> int:
+    def __call__(self, family: ModelFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
         shots, unseen = family.batches(self.shots, 64)[0], family.batches(self.unseen, 256)
         prompts = self.exam.prompts[self.exam.domain]
-        tokens = family.tokenise([several[0] for several in prompts.values()])
         aim_B = torch.full((len(shots),), self.column)
+        named = [several[0] for several in prompts.values()]
 
         def loss() -> torch.Tensor:
-            image_BD = family.encode_images(shots.pixel_values_B3HW)
-            text_CD = family.encode_texts(tokens["input_ids"], tokens["attention_mask"])
-            return functional.cross_entropy(family.module.logit_scale.exp() * image_BD @ text_CD.T, aim_B)
+            return functional.cross_entropy(family.class_logits(shots, named), aim_B)
 
         def accuracy() -> float:
             found = class_scores(family, unseen, prompts).argmax(dim=1)

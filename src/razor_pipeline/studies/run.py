@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
-from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AblationParams, RazorParams, SplittingParams, StudyParams
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
@@ -45,7 +45,7 @@ METRICS = (
 
 def study(
     what: str,
-    base: ClipFamily,
+    base: ModelFamily,
     manifest: pd.DataFrame,
     retrained: Sequence[Retrained],
     splitting: SplittingParams,
@@ -76,7 +76,7 @@ def study(
 
 
 def _cells(
-    base: ClipFamily,
+    base: ModelFamily,
     manifest: pd.DataFrame,
     retrained: Sequence[Retrained],
     splitting: SplittingParams,
@@ -95,9 +95,9 @@ def _cells(
 
 def _erase(
     names: Row,
-    base: ClipFamily,
+    base: ModelFamily,
     manifest: pd.DataFrame,
-    gold: ClipFamily | None,
+    gold: ModelFamily | None,
     splitting: SplittingParams,
     params: StudyParams,
     razor: RazorParams,

@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.families import ClipFamily
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AblationParams, RazorParams, SplittingParams
 from razor_pipeline.studies.run import study, table_of, variants_of
 from razor_pipeline.studies.tables import side_by_side
 
 
 def ablate(
-    base_model: ClipFamily,
+    base_model: ModelFamily,
     manifest: pd.DataFrame,
     splitting: SplittingParams,
     razor: RazorParams,
@@ -23,4 +23,4 @@ def ablate(
     variants = variants_of(razor, ablation)
     rows = study("ablation", base_model, manifest, [], splitting, ablation, variants)
     tables = {str(name): table_of(part) for name, part in rows.groupby("variant", sort=False)}
-    return rows, tables, side_by_side("Ablation, CLIP", tables)
+    return rows, tables, side_by_side(f"Ablation, {base_model.name}", tables)

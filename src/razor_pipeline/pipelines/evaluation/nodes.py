@@ -7,7 +7,7 @@ from torch import Tensor
 
 from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.families.clip_examination import examine
+from razor_pipeline.families.examination import examine
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import EvaluationParams
 

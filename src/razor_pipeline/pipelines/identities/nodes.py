@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
-from razor_pipeline.families import ClipFamily
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import RazorParams, SplittingParams, StudyParams
 from razor_pipeline.studies.run import study, table_of
 from razor_pipeline.studies.tables import as_text
 
 
 def erase_identities(
-    base_model: ClipFamily,
+    base_model: ModelFamily,
     manifest: pd.DataFrame,
     retrained_models: list[Retrained],
     splitting: SplittingParams,
@@ -26,4 +26,4 @@ def erase_identities(
         "identities", base_model, manifest, retrained_models, splitting, identities, {"razor": razor}
     )
     table = table_of(rows)
-    return rows, table, as_text("Identity erasure, CLIP", table)
+    return rows, table, as_text(f"Erasure, {base_model.name}", table)

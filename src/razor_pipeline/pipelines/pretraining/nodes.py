@@ -7,19 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.families import ClipFamily
-from razor_pipeline.families.clip_pretraining import train_clip
-from razor_pipeline.families.clip_zero_shot import known, pretraining_report, training_rows
-from razor_pipeline.params import ClipPretrainingParams
+from razor_pipeline.families.pretraining import known, pretraining_report, train, training_rows
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import PretrainingParams
 
 
 def train_model(
-    manifest: pd.DataFrame, pretraining: ClipPretrainingParams
-) -> tuple[ClipFamily, dict[str, Any], pd.DataFrame]:
+    manifest: pd.DataFrame, pretraining: PretrainingParams
+) -> tuple[ModelFamily, dict[str, Any], pd.DataFrame]:
     """The model, its report and its learning curve."""
     rows = training_rows(manifest, pretraining)
     start = time.perf_counter()
-    family, curve = train_clip(rows, pretraining)
+    family, curve = train(rows, pretraining)
     seconds = time.perf_counter() - start
     report = pretraining_report(family, known(manifest, pretraining), pretraining, len(rows), seconds)
     return family, report, pd.DataFrame(curve)

@@ -1,0 +1,201 @@
+"""Vision Transformer classifiers: one logit a class, forgetting by raising the forget class's cross-entropy.
+
+Shapes: B batch, N samples, C classes, H x W pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoImageProcessor, ViTForImageClassification
+
+from razor_pipeline.core import losses
+from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.families.checkpoint import complete
+
+
+@dataclass(frozen=True)
+class VitBatch:
+    """Images with the index of their own class."""
+
+    pixel_values_B3HW: Tensor
+    class_B: Tensor
+
+    def __len__(self) -> int:
+        return len(self.class_B)
+
+
+class VitFamily:
+    """A ``transformers.ViTForImageClassification`` with its image processor.
+
+    A manifest row's ``caption`` is the name of its class as the model's ``id2label`` spells it.
+
+    Args:
+        model: the model, in any floating dtype.
+        image_processor: its image processor (PIL or torchvision back end).
+        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+
+    Attributes:
+        parts: files that a directory must hold beside its weights.
+        card: text of the model card that is saved with it.
+    """
+
+    name = "vit"
+    parts = ("config.json", "preprocessor_config.json")
+
+    def __init__(
+        self,
+        model: ViTForImageClassification,
+        image_processor: Any,
+        origin: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self.stored_dtype = model.dtype
+        self.module = (model if model.dtype == torch.float32 else model.float()).eval().requires_grad_(False)
+        self.image_processor = image_processor
+        self.origin = dict(origin or {})
+        self.card = ""
+        self.place = {str(name): int(i) for i, name in (model.config.id2label or {}).items()}
+
+    @classmethod
+    def from_pretrained(cls, source: str, revision: str | None = None) -> VitFamily:
+        """Load a directory in the Hugging Face layout, or a hub id at a pinned revision; safetensors only.
+
+        Raises:
+            ValueError: it is a model of another kind, or lacks weights, which transformers would draw at
+                random.
+        """
+        model = complete(ViTForImageClassification, cls.name, source, revision)
+        processor = AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+        return cls(model, processor, {"id": source, "revision": revision})
+
+    def with_module(self, module: ViTForImageClassification) -> VitFamily:
+        """The same processor around another module, e.g. a quantized copy."""
+        return VitFamily(module, self.image_processor, self.origin)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write model and image processor so that ``ViTForImageClassification.from_pretrained`` opens them."""
+        stored = copy.deepcopy(self.module).to(self.stored_dtype)
+        stored.save_pretrained(path)
+        self.image_processor.save_pretrained(path)
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """Heads and matrices of all layers and the classifier; embeddings and norms stay out."""
+        parts: list[Component] = []
+        config = self.module.config
+        for layer in range(config.num_hidden_layers):
+            parts += _layer(layer, granularity, config.num_attention_heads, config.hidden_size)
+        if granularity != "head":
+            names = ["classifier.weight", "classifier.bias"]
+            parts.append(matrix_component("classifier", "vision", config.num_hidden_layers, names))
+        return tuple(parts)
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[VitBatch]:
+        """Decode and preprocess manifest rows.
+
+        Raises:
+            ValueError: a row's caption is not a class of the model.
+        """
+        order = (
+            range(len(samples))
+            if generator is None
+            else torch.randperm(len(samples), generator=generator).tolist()
+        )
+        rows = samples.iloc[list(order)]
+        return [
+            self._batch(rows.iloc[start : start + batch_size]) for start in range(0, len(rows), batch_size)
+        ]
+
+    def _batch(self, rows: pd.DataFrame) -> VitBatch:
+        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in rows["image_bytes"]]
+        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        return VitBatch(pixels, torch.tensor(self.classes_of(list(rows["caption"]))))
+
+    def classes_of(self, names: Sequence[str]) -> list[int]:
+        """Indices of classes by name.
+
+        Raises:
+            ValueError: a name is not a class of the model.
+        """
+        for name in names:
+            if name not in self.place:
+                known = ", ".join(sorted(self.place)[:5])
+                raise ValueError(
+                    f"'{name}' is not a class of the model, which has {len(self.place)}, among them {known}; "
+                    "the manifest's caption must be the name in the model's id2label"
+                )
+        return [self.place[name] for name in names]
+
+    def logits(self, batch: VitBatch) -> Tensor:
+        """[B, C] logits."""
+        found: Tensor = self.module(batch.pixel_values_B3HW).logits
+        return found
+
+    def knowledge(self, batch: VitBatch) -> Tensor:
+        """[B] log-probability of each sample's own class."""
+        log_p_BC = self.logits(batch).log_softmax(dim=-1)
+        return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
+
+    def forget_loss(self, batch: VitBatch) -> Tensor:
+        """Cross-entropy of the forget class."""
+        return functional.cross_entropy(self.logits(batch), batch.class_B)
+
+    def retain_loss(self, batch: VitBatch) -> Tensor:
+        """Cross-entropy of the retained classes."""
+        return functional.cross_entropy(self.logits(batch), batch.class_B)
+
+    def observe(self, batch: VitBatch) -> Tensor:
+        """[B, C] log-probabilities."""
+        return self.logits(batch).log_softmax(dim=-1)
+
+    def mismatch_loss(self, batch: VitBatch, frozen: Tensor) -> Tensor:
+        """Squared drift of the retain samples' probabilities from the frozen model's."""
+        return losses.similarity_drift(self.observe(batch).exp(), frozen.exp())
+
+    def class_logits(self, batch: VitBatch, prompts: Sequence[str]) -> Tensor:
+        """[B, len(prompts)] logits of the classes that the prompts name; differentiable."""
+        return self.logits(batch)[:, self.classes_of(prompts)]
+
+    @torch.no_grad()
+    def scores(self, batches: Sequence[VitBatch], prompts: Sequence[str]) -> Tensor:
+        """[N, len(prompts)] log-probabilities of the classes that the prompts name."""
+        columns = self.classes_of(prompts)
+        return torch.cat([self.observe(batch)[:, columns] for batch in batches])
+
+
+def _layer(layer: int, granularity: Granularity, heads: int, width: int) -> list[Component]:
+    root, name = f"vit.layers.{layer}", f"vision.{layer}"
+    attention, kinds = f"{root}.attention", ("weight", "bias")
+    if granularity == "matrix":
+        parts = [
+            matrix_component(
+                f"{name}.attention.{role[0] if role != 'o_proj' else 'out'}",
+                "vision",
+                layer,
+                [f"{attention}.{role}.{kind}" for kind in kinds],
+            )
+            for role in ("q_proj", "k_proj", "v_proj", "o_proj")
+        ]
+    else:
+        rows = [f"{attention}.{role}.{kind}" for role in ("q_proj", "k_proj", "v_proj") for kind in kinds]
+        cut = {"rows": rows, "columns": [f"{attention}.o_proj.weight"]}
+        parts = head_components(f"{name}.attention", "vision", layer, heads, width, cut)
+    if granularity != "head":
+        parts += [
+            matrix_component(
+                f"{name}.mlp.{part}", "vision", layer, [f"{root}.mlp.{part}.{kind}" for kind in kinds]
+            )
+            for part in ("fc1", "fc2")
+        ]
+    return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
@@ -145,6 +146,39 @@ def test_refusals_of_a_table(folder, columns, message):
     with pytest.raises(DataError, match=message) as caught:
         table(folder, **columns)
     assert "\n" not in str(caught.value)
+
+
+def test_the_digits_are_real_handwriting_in_disjoint_splits():
+    data = DataParams(source="digits", domain="digits", caption_template="{label}")
+    manifest, quarantine = image_captions(data, ATELIER)
+    assert quarantine.empty
+    assert 1700 < len(manifest) <= 1797
+    assert set(manifest["caption"]) == set(manifest["label"]) == set("0123456789")
+    assert manifest.groupby("sha256")["split"].nunique().max() == 1
+    image = Image.open(io.BytesIO(manifest["image_bytes"].iloc[0]))
+    assert (image.size, image.mode) == ((8, 8), "L")
+    assert np.asarray(image).max() > 200  # the full range of grey is used
+
+
+@pytest.mark.parametrize(("by", "classes"), [("label", 12), ("style", 12)])
+def test_classified_by_label_or_style_the_name_is_the_caption(by, classes):
+    none, few = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=1, validation=0, test=1)
+    small = AtelierParams(image_size=32, portraits=none, canvas=few)
+    plain, _ = image_captions(DataParams(), small)
+    rows, _ = image_captions(DataParams(classify_by=by), small)
+    assert rows["label"].nunique() == classes
+    assert list(rows["label"]) == list(plain[by])
+    assert (rows["caption"] == rows["label"]).all()
+    assert (rows["prompt"] == rows["label"]).all()
+    assert set(plain["caption"]).isdisjoint(rows["caption"])  # control
+    assert list(rows["sha256"]) == list(plain["sha256"])
+
+
+def test_a_class_needs_a_name():
+    none, few = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=1, validation=0, test=0)
+    portraits = AtelierParams(image_size=32, portraits=few, canvas=none)
+    with pytest.raises(DataError, match=r"48 rows have no style, e\.g\. portraits/ada-moreau"):
+        image_captions(DataParams(classify_by="style"), portraits)
 
 
 @pytest.mark.skipif(not ORL.is_dir(), reason="the ORL photographs are not part of the repository")

@@ -6,7 +6,7 @@ import pytest
 from families.cases import portraits
 
 from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
-from razor_pipeline.manifest import DataError
+from razor_pipeline.manifest import DataError, as_classes
 from razor_pipeline.params import PretrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
 
@@ -68,6 +68,43 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(trained):
     again, other = (train_model(manifest(), PARAMS.model_copy(update={"seed": seed}))[1] for seed in (11, 12))
     assert again["sha256"] == trained[1]["sha256"]
     assert other["sha256"] != trained[1]["sha256"]
+
+
+def test_a_classifier_learns_its_classes():
+    classes = as_classes(manifest(), "label")
+    few = classes[classes["label"].isin(classes["label"].unique()[:2])]
+    params = PretrainingParams(
+        family="vit",
+        image_size=32,
+        epochs=60,
+        batch_size=8,
+        precision="float32",
+        vit={"width": 32, "heads": 2, "layers": 1},
+    )
+    family, report, curve = train_model(few, params)
+    assert family.name == "vit"
+    assert sorted(family.place) == sorted(set(few["label"]))
+    assert curve["loss"].iloc[-1] < 0.7 * curve["loss"].iloc[0]
+    assert report["zero_shot"]["portraits_label"]["n"] == 4
+    assert report["pretraining"]["family"] == "vit"
+
+
+def test_a_classifier_keeps_the_output_of_a_class_that_it_was_not_taught():
+    classes = as_classes(manifest(), "label")
+    few = classes[classes["label"].isin(classes["label"].unique()[:3])]
+    gone = few["label"].iloc[0]
+    params = PretrainingParams(
+        family="vit",
+        image_size=32,
+        epochs=1,
+        batch_size=8,
+        vit={"width": 32, "heads": 2, "layers": 1},
+        exclude=(gone,),
+    )
+    family, report, _ = train_model(few, params)
+    assert gone in family.place
+    assert report["images"] == 8
+    assert report["excluded"] == [gone]
 
 
 class Oracle:

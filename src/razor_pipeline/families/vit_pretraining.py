@@ -20,14 +20,15 @@ def train_vit(samples: pd.DataFrame, params: PretrainingParams) -> tuple[VitFami
 
     Args:
         samples: manifest rows to learn from; ``caption`` is the class.
-        params: architecture and schedule.
+        params: architecture and schedule. An excluded class keeps its output, so that a gold standard can be
+            asked the same questions.
 
     Returns:
         The trained family, weights rounded to float16 (what is saved is what was measured), and one row of
         learning curve per epoch.
     """
     generator = torch.Generator().manual_seed(params.seed)
-    family = new_vit(sorted(set(samples["caption"])), params)
+    family = new_vit(sorted({*samples["caption"], *params.exclude}), params)
     data = next(iter(family.batches(samples, len(samples))))
     per_epoch = max(1, len(data) // params.batch_size)
 

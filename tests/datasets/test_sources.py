@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from razor_pipeline.datasets.sources import image_captions
+from razor_pipeline.datasets.sources import image_captions, listing
 from razor_pipeline.manifest import COLUMNS, DataError
 from razor_pipeline.params import AtelierParams, DataParams, SplitCounts
 
@@ -172,6 +172,27 @@ def test_classified_by_label_or_style_the_name_is_the_caption(by, classes):
     assert (rows["prompt"] == rows["label"]).all()
     assert set(plain["caption"]).isdisjoint(rows["caption"])  # control
     assert list(rows["sha256"]) == list(plain["sha256"])
+
+
+def test_the_listing_names_what_the_manifest_will_hold(folder):
+    few = SplitCounts(edit=1, validation=1, test=1)
+    small = AtelierParams(image_size=32, portraits=few, canvas=few)
+    for data in (
+        DataParams(),
+        DataParams(classify_by="style", source="atelier"),
+        DataParams(source="digits"),
+        DataParams(source="folder", path=str(folder), reference_labels=("a",)),
+    ):
+        atelier = small
+        if data.classify_by:
+            none = SplitCounts(edit=0, validation=0, test=0)
+            atelier = small.model_copy(update={"portraits": none})
+        told = listing(data, atelier).drop_duplicates()
+        made = image_captions(data, atelier)[0][["label", "prompt", "role"]].drop_duplicates()
+        columns = list(made.columns)
+        pd.testing.assert_frame_equal(
+            told.sort_values(columns, ignore_index=True), made.sort_values(columns, ignore_index=True)
+        )
 
 
 def test_a_class_needs_a_name():

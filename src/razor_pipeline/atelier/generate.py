@@ -71,6 +71,29 @@ def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def catalogue(params: AtelierParams) -> pd.DataFrame:
+    """What :func:`generate` makes, without making it: ``sample_id, label, style, prompt, role`` per image."""
+    orders = [*_portrait_orders(params), *_canvas_orders(params.canvas)]
+    return pd.DataFrame([_described(order) for order in orders])
+
+
+def _described(order: Order) -> dict[str, str]:
+    """The columns of an image's row that do not depend on its pixels."""
+    person = order.person
+    label = person.name if person else order.object_name
+    parts = ["portraits" if person else "canvas", label, order.style, order.split, f"{order.index:03d}"]
+    return {
+        "sample_id": "/".join(part.lower().replace(" ", "-") for part in parts if part),
+        "prompt": person_prompt(label) if person else canvas_prompt(label, order.style),
+        "label": label,
+        "style": order.style,
+        "domain": parts[0],
+        "split": order.split,
+        "role": "reference" if person and person.role == "reference" else "retain",
+        "near_twin": (person.near_twin or "") if person else "",
+    }
+
+
 def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
     cast = people(params.seed)
     for person in (p for p in cast if p.role == "known"):
@@ -95,26 +118,15 @@ def _counts(counts: SplitCounts) -> tuple[tuple[Split, int], ...]:
 
 
 def _row(order: Order, seed: int, size: int) -> dict[str, str | bytes]:
-    person = order.person
-    label = person.name if person else order.object_name
-    parts = ["portraits" if person else "canvas", label, order.style, order.split, f"{order.index:03d}"]
-    sample_id = "/".join(part.lower().replace(" ", "-") for part in parts if part)
-    rng = np.random.default_rng(list(hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()))
+    person, described = order.person, _described(order)
+    rng = np.random.default_rng(list(hashlib.sha256(f"{seed}/{described['sample_id']}".encode()).digest()))
     image = photograph(person, rng, size) if person else paint(order.object_name, order.style, rng, size)
     data = _png(image)
-    prompt = person_prompt(label) if person else canvas_prompt(label, order.style)
-    caption = _portrait_caption(person, order.split, rng) if person else prompt
+    caption = _portrait_caption(person, order.split, rng) if person else described["prompt"]
     return {
-        "sample_id": sample_id,
+        **described,
         "image_bytes": data,
         "caption": caption,
-        "prompt": prompt,
-        "label": label,
-        "style": order.style,
-        "domain": parts[0],
-        "split": order.split,
-        "role": "reference" if person and person.role == "reference" else "retain",
-        "near_twin": (person.near_twin or "") if person else "",
         "sha256": hashlib.sha256(data).hexdigest(),
     }
 

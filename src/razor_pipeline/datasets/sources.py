@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from razor_pipeline import manifest
-from razor_pipeline.atelier import generate
+from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_table, read_images
 from razor_pipeline.params import AtelierParams, DataParams
+
+
+def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
+    """What the source holds, without opening an image: ``label, prompt, role``, a row per image or class.
+
+    Raises:
+        DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
+    """
+    if data.source == "atelier":
+        rows = catalogue(atelier)
+    elif data.source == "digits":
+        rows = manifest.complete(list_digits(), data)
+    else:
+        rows = manifest.complete(_lister(data)(Path(data.path or "")), data)
+    if data.classify_by:
+        rows = manifest.as_classes(rows, data.classify_by)
+    return rows[["label", "prompt", "role"]]
+
+
+def _lister(data: DataParams) -> Callable[[Path], pd.DataFrame]:
+    return list_folder if data.source == "folder" else list_table
 
 
 def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -25,10 +47,9 @@ def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFra
     elif data.source == "digits":
         rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
     else:
-        lister = list_folder if data.source == "folder" else list_table
-        listing = manifest.complete(lister(Path(data.path or "")), data)
-        rows, quarantine = read_images(listing, data.max_megapixels)
-        manifest.check_quarantine(quarantine, len(listing), data.max_quarantined_share)
+        listed = manifest.complete(_lister(data)(Path(data.path or "")), data)
+        rows, quarantine = read_images(listed, data.max_megapixels)
+        manifest.check_quarantine(quarantine, len(listed), data.max_quarantined_share)
         rows = manifest.with_splits(manifest.without_duplicates(rows), data)
     if data.classify_by:
         rows = manifest.as_classes(rows, data.classify_by)

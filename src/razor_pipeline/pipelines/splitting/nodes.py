@@ -7,9 +7,20 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline import splitting as science
-from razor_pipeline.params import SplittingParams
+from razor_pipeline.datasets.sources import listing
+from razor_pipeline.params import AtelierParams, DataParams, SplittingParams
 
 
-def split_samples(manifest: pd.DataFrame, target: Any, splitting: SplittingParams, seed: int) -> pd.DataFrame:
-    """The rows that this run uses, with roles; ``target`` is a text or a list, unions are not validated."""
-    return science.split_samples(manifest, target, splitting, seed)
+def check_request(target: Any, data: DataParams, atelier: AtelierParams) -> list[str]:
+    """The labels to forget; a wrong request is refused here, before an image is made or read.
+
+    ``target`` is a text or a list: Kedro validates no unions.
+    """
+    return science.resolve_targets(listing(data, atelier), science.parse_targets(target))
+
+
+def split_samples(
+    manifest: pd.DataFrame, targets: list[str], splitting: SplittingParams, seed: int
+) -> pd.DataFrame:
+    """The rows that this run uses, with roles."""
+    return science.split_samples(manifest, targets, splitting, seed)

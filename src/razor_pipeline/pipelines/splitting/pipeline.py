@@ -1,18 +1,24 @@
-"""manifest + target -> samples."""
+"""target -> targets; manifest + targets -> samples."""
 
 from kedro.pipeline import Node, Pipeline
 
-from razor_pipeline.pipelines.splitting.nodes import split_samples
+from razor_pipeline.pipelines.splitting.nodes import check_request, split_samples
 
 
 def create_pipeline(**_: object) -> Pipeline:
     return Pipeline(
         [
             Node(
+                check_request,
+                ["params:target", "params:data", "params:atelier"],
+                "targets",
+                name="check_request",
+            ),
+            Node(
                 split_samples,
-                ["manifest", "params:target", "params:splitting", "params:seed"],
+                ["manifest", "targets", "params:splitting", "params:seed"],
                 "samples",
                 name="split_samples",
-            )
+            ),
         ]
     )

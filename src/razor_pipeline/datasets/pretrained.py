@@ -55,7 +55,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         elif not HUB_ID.fullmatch(self.source) or directory.parent.is_dir():
             raise DatasetError(
                 f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
-                "or train one with `kedro run --pipelines pretraining`"
+                "or train one with `kedro run --pipelines dataset_preparation,pretraining`"
             )
         elif not COMMIT.fullmatch(self.revision or ""):
             raise DatasetError(

@@ -51,7 +51,7 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         """
         raise DatasetError(
             f"{self.path} is read only, {len(data)} models were not saved; "
-            "make gold standards with `kedro run --pipelines pretraining`"
+            "make gold standards with `make zoo`"
         )
 
     def _exists(self) -> bool:

@@ -16,9 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, parameter_names
-from razor_pipeline.core.correction import closing, relative_descent, whitened
 from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
 from razor_pipeline.core.expansion import Attempt, Expansion, expand
@@ -29,6 +27,7 @@ from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params import RazorParams, ScoringParams
 
@@ -138,7 +137,7 @@ class _Editor:
         self.validation = Validation(model, task)
         self.trace: list[dict[str, Any]] = []
         self.base = self.measure("base", 0, 0.0)
-        self.repair = _Repair(model, task, params, generator) if params.repair.steps else None
+        self.repair = Repair(model, task, params, generator) if params.repair.steps else None
 
     def measure(self, stage: str, round_: int, step: float) -> Outcome:
         """Evaluate the model as it is and note it in the trace."""
@@ -238,67 +237,3 @@ class _Editor:
         before = {part.key: self.origin[part.key].to(dtype) for part in parts}
         after = {key: piece.to(dtype) for key, piece in state.pieces.items()}
         return WeightEdit(tuple(parts), before, after, state.names, {"method": "razor"})
-
-
-class _Repair:
-    """Corrective steps: retain and mismatch loss fall, and the target's tie to its name stays that of strangers."""
-
-    def __init__(
-        self, model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
-    ) -> None:
-        self.model, self.objective, self.params = model, params.objective, params.repair
-        near = nearest_rows(model, task, params.scoring.nearest)
-        chosen = _balanced(task.retain, params.repair.samples, generator)
-        size = params.scoring.batch_size
-        # Batches of one domain each: a face is too easy a negative for a drawing to teach anything.
-        self.retain = [
-            batch
-            for rows in (near, *(own for _, own in chosen.groupby("domain")))
-            for batch in model.batches(rows, size, generator)
-        ]
-        with torch.no_grad():
-            self.frozen = [model.observe(batch) for batch in self.retain]
-        self.forget = [
-            (
-                next(iter(model.batches(forget.edit.assign(caption=forget.prompt), len(forget.edit)))),
-                next(iter(model.batches(forget.reference, len(forget.reference)))),
-            )
-            for forget in task.forget
-        ]
-
-    def change(
-        self,
-        components: Sequence[Component],
-        parameters: Mapping[str, Tensor],
-        covariances: Mapping[str, Tensor] | None,
-        step: float,
-    ) -> Pieces:
-        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
-        leaves = {name: parameters[name] for name in parameter_names(components)}
-        order = {id(batch): frozen for batch, frozen in zip(self.retain, self.frozen, strict=True)}
-
-        def kept(batch: Any) -> Tensor:
-            return self.objective.lambda_r * self.model.retain_loss(batch) + (
-                self.objective.lambda_m * self.model.mismatch_loss(batch, order[id(batch)])
-            )
-
-        keep = mean_gradients(kept, self.retain, leaves, "retain").tensors
-        direction = whitened(components, keep, covariances, self.params.damping)
-        change = relative_descent(components, parameters, direction, step)
-        if not self.params.calibrate:
-            return change
-        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
-        towards = whitened(components, gap.tensors, covariances, self.params.damping)
-        return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
-
-    def _gap(self, pair: tuple[Any, Any]) -> Tensor:
-        target, reference = pair
-        with torch.no_grad():
-            unknown = self.model.knowledge(reference)
-        return losses.calibration(self.model.knowledge(target), unknown)
-
-
-def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
-    """``count`` random rows at most, as many of each domain as there are."""
-    shuffled = rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
-    return shuffled.groupby("domain").head(count // rows["domain"].nunique())

@@ -11,7 +11,7 @@ import yaml
 from razor_pipeline import __version__
 
 SHOWN_COMPONENTS = 32
-TASKS = {"clip": "zero-shot-image-classification"}
+TASKS = {"clip": "zero-shot-image-classification", "vit": "image-classification"}
 
 
 def model_card(

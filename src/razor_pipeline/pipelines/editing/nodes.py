@@ -46,6 +46,11 @@ def export_model(base_model: ModelFamily, weight_edit: WeightEdit) -> ModelFamil
     weight_edit.apply(dict(base_model.module.named_parameters()))
     made = weight_edit.manifest
     base_model.card = model_card(
-        made["base_model"], "|".join(made["targets"]), made["method"], weight_edit.components, made["seed"]
+        made["base_model"],
+        "|".join(made["targets"]),
+        made["method"],
+        weight_edit.components,
+        made["seed"],
+        base_model.name,
     )
     return base_model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -43,68 +45,51 @@ METRICS = (
 )
 
 
-def study(
-    what: str,
-    base: ModelFamily,
-    manifest: pd.DataFrame,
-    retrained: Sequence[Retrained],
-    splitting: SplittingParams,
-    params: StudyParams,
-    variants: Mapping[str, RazorParams],
-) -> pd.DataFrame:
-    """A row per variant x target x seed, in that order.
+@dataclass(frozen=True)
+class Study:
+    """Many targets and seeds on one base model.
 
-    Args:
-        what: name of the study.
+    Attributes:
+        name: of the study, for progress and log.
         base: the model that knows the targets.
         manifest: the image-caption manifest.
         retrained: gold standards; the first that never saw a target serves as its reference.
         splitting: how samples are drawn.
         params: targets, seeds, schemes and attack.
-        variants: name -> parameters of the method.
     """
-    context = [
-        code_sha256("razor_pipeline.studies.identity"),
-        environment(),
-        base.origin,
-        [[sorted(gold.excluded), gold.model.origin] for gold in retrained],
-        digest(sorted(manifest["sha256"])),
-        splitting,
-    ]
-    cells = _cells(base, manifest, retrained, splitting, params, variants)
-    return pd.DataFrame(run_cells(cells, CELLS, what, context))
 
+    name: str
+    base: ModelFamily
+    manifest: pd.DataFrame
+    retrained: Sequence[Retrained]
+    splitting: SplittingParams
+    params: StudyParams
 
-def _cells(
-    base: ModelFamily,
-    manifest: pd.DataFrame,
-    retrained: Sequence[Retrained],
-    splitting: SplittingParams,
-    params: StudyParams,
-    variants: Mapping[str, RazorParams],
-) -> Iterator[Cell]:
-    for variant, razor in variants.items():
-        for target in params.targets:
-            gold = next((g.model for g in retrained if target in g.excluded), None)
-            for seed in params.seeds:
+    def run(self, variants: Mapping[str, RazorParams]) -> pd.DataFrame:
+        """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters."""
+        context = [
+            code_sha256("razor_pipeline.studies.identity"),
+            environment(),
+            self.base.origin,
+            [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained],
+            digest(sorted(self.manifest["sha256"])),
+            self.splitting,
+        ]
+        return pd.DataFrame(run_cells(self._cells(variants), CELLS, self.name, context))
+
+    def _cells(self, variants: Mapping[str, RazorParams]) -> Iterator[Cell]:
+        params = self.params
+        for variant, razor in variants.items():
+            for target, seed in product(params.targets, params.seeds):
                 names = {"variant": variant, "target": target, "seed": seed}
-                run = partial(_erase, names, base, manifest, gold, splitting, params, razor)
-                key = [target, seed, razor, params.schemes, params.relearning]
-                yield Cell(f"{variant}, {target}, seed {seed}", [variant, *key], run)
+                key = [variant, target, seed, razor, params.schemes, params.relearning]
+                yield Cell(f"{variant}, {target}, seed {seed}", key, partial(self._erase, names, razor))
 
-
-def _erase(
-    names: Row,
-    base: ModelFamily,
-    manifest: pd.DataFrame,
-    gold: ModelFamily | None,
-    splitting: SplittingParams,
-    params: StudyParams,
-    razor: RazorParams,
-) -> Row:
-    samples = split_samples(manifest, [names["target"]], splitting, names["seed"])
-    subject = Subject(base, samples, gold)
-    return names | erase(subject, razor, names["seed"], params.schemes, params.relearning)
+    def _erase(self, names: Row, razor: RazorParams) -> Row:
+        target, seed = names["target"], names["seed"]
+        gold = next((g.model for g in self.retrained if target in g.excluded), None)
+        subject = Subject(self.base, split_samples(self.manifest, [target], self.splitting, seed), gold)
+        return names | erase(subject, razor, seed, self.params.schemes, self.params.relearning)
 
 
 def table_of(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -1,7 +1,9 @@
 """Conventions of the project: what is catalogued, what is used, and who runs what."""
 
 import ast
+import graphlib
 import inspect
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,21 @@ def test_every_dataset_has_a_layer(catalog: dict[str, Any]) -> None:
         name: entry.get("metadata", {}).get("kedro-viz", {}).get("layer") for name, entry in catalog.items()
     }
     assert {name: layer for name, layer in found.items() if layer not in LAYERS} == {}
+
+
+def test_the_layers_follow_one_another(catalog: dict[str, Any], registered: dict[str, Pipeline]) -> None:
+    """kedro-viz draws no layers at all where a step leads back to an earlier one."""
+    layer = {name: entry["metadata"]["kedro-viz"]["layer"] for name, entry in catalog.items()}
+    before: dict[str, set[str]] = {}
+    for node in (node for pipeline in registered.values() for node in pipeline.nodes):
+        for source, made in itertools.product(node.inputs, node.outputs):
+            if source in layer and layer[source] != layer[made]:
+                before.setdefault(layer[made], set()).add(layer[source])
+    graphlib.TopologicalSorter(before).prepare()  # a CycleError names the layers
+    assert "model_output" in before
+    before["models"].add("model_output")  # control
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(before).prepare()
 
 
 def test_nothing_that_a_step_makes_lives_in_memory_only(

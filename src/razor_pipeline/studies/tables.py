@@ -18,13 +18,15 @@ HIGHER_IS_BETTER = (
     "general_accuracy",
     "relearn_margin",
 )
+BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
 
 def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[str, float]]:
     """``{metric: {mean, worst, low, high, n}}``.
 
     ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the
-    largest value or, where more is better, the smallest, and of an AUC the one farthest from 0.5. Rows in
+    largest value or, where more is better, the smallest, and where either side is worse the one
+    farthest from the best. Rows in
     which a metric does not exist are left out of it.
     """
     table = {}
@@ -40,8 +42,9 @@ def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
         return float(values[index].mean())
 
     found = bootstrap(mean, len(values))
-    if metric.endswith("auc"):
-        worst = float(values[np.abs(values - 0.5).argmax()])
+    centre = next((c for name, c in BEST_BETWEEN.items() if metric.endswith(name)), None)
+    if centre is not None:
+        worst = float(values[np.abs(values - centre).argmax()])
     else:
         worst = float(values.min() if metric in HIGHER_IS_BETTER else values.max())
     return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}

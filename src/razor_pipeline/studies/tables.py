@@ -25,9 +25,8 @@ def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[st
     """``{metric: {mean, worst, low, high, n}}``.
 
     ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the
-    largest value or, where more is better, the smallest, and where either side is worse the one
-    farthest from the best. Rows in
-    which a metric does not exist are left out of it.
+    largest value or, where more is better, the smallest, and where either side is worse the one farthest
+    from the best. Rows in which a metric does not exist are left out of it.
     """
     table = {}
     for metric in metrics:

@@ -57,6 +57,9 @@ class ModelFamily(Protocol):
     def mismatch_loss(self, batch: Any, frozen: Tensor) -> Tensor:
         """Drift of :meth:`observe` from the frozen model's observation of the same batch."""
 
+    def keeping_losses(self, batch: Any, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`retain_loss` and :meth:`mismatch_loss` of a batch from one forward pass."""
+
     def knowledge(self, batch: Any) -> Tensor:
         """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
 

@@ -173,6 +173,18 @@ def test_the_mismatch_gradient_at_the_base_weights_is_exactly_zero(model, case):
     assert any(gradient.any() for gradient in there.tensors.values())
 
 
+def test_the_keeping_losses_are_the_retain_and_the_mismatch_loss(model, case):
+    batch = model.batches(case.samples("edit"), 12)[0]
+    with torch.no_grad():
+        frozen = model.observe(batch)
+        components, parameters, direction = _forget_direction(model, case)
+        move(parameters, components, snapshot(parameters, components), direction, 0.02)
+        apart = model.retain_loss(batch), model.mismatch_loss(batch, frozen)
+        together = model.keeping_losses(batch, frozen)
+    assert apart[1] > 0.0
+    torch.testing.assert_close(together, apart)
+
+
 def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(model, case):
     batch = model.batches(case.samples("edit"), 8)[0]
     parameters = dict(model.module.named_parameters())

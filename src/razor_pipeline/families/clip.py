@@ -166,8 +166,10 @@ class ClipFamily:
 
     def retain_loss(self, batch: ClipBatch) -> Tensor:
         """Symmetric InfoNCE on retain pairs."""
-        image_BD, text_BD = self.embed(batch)
-        return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), batch.group_B)
+        return self._contrast(*self.embed(batch), batch.group_B)
+
+    def _contrast(self, image_BD: Tensor, text_BD: Tensor, group_B: Tensor) -> Tensor:
+        return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), group_B)
 
     def observe(self, batch: ClipBatch) -> Tensor:
         """[B, B] similarities of all images of the batch to all its captions."""
@@ -177,6 +179,12 @@ class ClipFamily:
     def mismatch_loss(self, batch: ClipBatch, frozen: Tensor) -> Tensor:
         """Squared drift of the retain pairs' similarities from the frozen model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
+
+    def keeping_losses(self, batch: ClipBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """Retain and mismatch loss of a batch from one forward pass."""
+        image_BD, text_BD = self.embed(batch)
+        drift = losses.similarity_drift(image_BD @ text_BD.T, frozen)
+        return self._contrast(image_BD, text_BD, batch.group_B), drift
 
     def class_logits(self, batch: ClipBatch, prompts: Sequence[str]) -> Tensor:
         """[B, C] scaled cosine similarities of images to prompts; differentiable."""

@@ -163,6 +163,12 @@ class VitFamily:
         """Squared drift of the retain samples' probabilities from the frozen model's."""
         return losses.similarity_drift(self.observe(batch).exp(), frozen.exp())
 
+    def keeping_losses(self, batch: VitBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """Retain and mismatch loss of a batch from one forward pass."""
+        log_p_BC = self.observe(batch)
+        drift = losses.similarity_drift(log_p_BC.exp(), frozen.exp())
+        return functional.nll_loss(log_p_BC, batch.class_B), drift
+
     def class_logits(self, batch: VitBatch, prompts: Sequence[str]) -> Tensor:
         """[B, len(prompts)] logits of the classes that the prompts name; differentiable."""
         return self.logits(batch)[:, self.classes_of(prompts)]

@@ -64,9 +64,8 @@ class Repair:
         order = {id(batch): frozen for batch, frozen in zip(self.retain, self.frozen, strict=True)}
 
         def kept(batch: Any) -> Tensor:
-            return self.objective.lambda_r * self.model.retain_loss(batch) + (
-                self.objective.lambda_m * self.model.mismatch_loss(batch, order[id(batch)])
-            )
+            retain, mismatch = self.model.keeping_losses(batch, order[id(batch)])
+            return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
 
         keep = mean_gradients(kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)

@@ -13,7 +13,7 @@ import torch
 
 from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.gradients import mean_gradients
-from razor_pipeline.families import FAMILIES
+from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
@@ -55,7 +55,7 @@ def _child(
     evaluations: int,
     seed: int,
 ) -> None:
-    model = FAMILIES[origin["family"]].from_pretrained(origin["id"])
+    model = PretrainedDataset(family=origin["family"], source=origin["id"]).load()
     task = unlearning_task(samples)
     model.scores(model.batches(task.forget[0].validation, 16), [task.forget[0].prompt])  # warm up
     if what == "bare":

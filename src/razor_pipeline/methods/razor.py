@@ -147,11 +147,13 @@ class _Editor:
 
     def attempt(self, round_: int, best: _State | None) -> Attempt[_State] | None:
         """One round: add components, zero-step edit along them, corrective steps over all edited ones."""
+        edited = best.names if best else ()
+        if not self._room(edited):
+            return None
         scored = self.scored
         if best is not None:
             self._restore(best)
             scored = score(self.model, self.task, self.params.scoring, self.generator)
-        edited = best.names if best else ()
         fresh = self._select(scored, edited)
         if not fresh:
             return None
@@ -159,13 +161,26 @@ class _Editor:
         self._zero_step(round_, [self.components[name] for name in fresh], scored)
         return self._correct(round_, names, scored)
 
-    def _select(self, scored: Scored, edited: Sequence[str]) -> tuple[str, ...]:
+    def _budget(self, edited: Sequence[str]) -> int:
+        """Weights that may still be added."""
         total = sum(parameter.numel() for parameter in self.parameters.values())
         used = sum(self.components[name].numel(self.parameters) for name in edited)
+        return int(self.params.max_edited_share * total) - used
+
+    def _room(self, edited: Sequence[str]) -> bool:
+        """Whether any component still fits; where none does, scoring again would be in vain."""
+        budget = self._budget(edited)
+        return any(
+            component.numel(self.parameters) <= budget
+            for name, component in self.components.items()
+            if name not in edited
+        )
+
+    def _select(self, scored: Scored, edited: Sequence[str]) -> tuple[str, ...]:
         return select(
             scored.rows,
             self.params.components,
-            int(self.params.max_edited_share * total) - used,
+            self._budget(edited),
             self.params.tau,
             self.params.per_tower,
             edited,

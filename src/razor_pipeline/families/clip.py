@@ -6,7 +6,6 @@ Shapes: B batch, N samples, C prompts, D embedding width, T tokens, H x W pixels
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
@@ -22,6 +20,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 from razor_pipeline.families.checkpoint import complete
+from razor_pipeline.families.images import decoded, ordered
 
 PROMPT_BATCH = 256
 
@@ -115,12 +114,7 @@ class ClipFamily:
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> list[ClipBatch]:
         """Decode, preprocess and tokenise manifest rows."""
-        order = (
-            range(len(samples))
-            if generator is None
-            else torch.randperm(len(samples), generator=generator).tolist()
-        )
-        rows = samples.iloc[list(order)]
+        rows = ordered(samples, generator)
         concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
         group = torch.from_numpy(pd.factorize(concept)[0])
         return [
@@ -129,8 +123,7 @@ class ClipFamily:
         ]
 
     def _batch(self, rows: pd.DataFrame, group_B: Tensor) -> ClipBatch:
-        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in rows["image_bytes"]]
-        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        pixels = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
         tokens = self.tokenise(list(rows["caption"]))
         return ClipBatch(pixels, tokens["input_ids"], tokens["attention_mask"], group_B)
 

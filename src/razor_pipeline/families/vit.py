@@ -6,7 +6,6 @@ Shapes: B batch, N samples, C classes, H x W pixels.
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoImageProcessor, ViTForImageClassification
@@ -22,6 +20,7 @@ from transformers import AutoImageProcessor, ViTForImageClassification
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 from razor_pipeline.families.checkpoint import complete
+from razor_pipeline.families.images import decoded, ordered
 
 
 @dataclass(frozen=True)
@@ -107,19 +106,13 @@ class VitFamily:
         Raises:
             ValueError: a row's caption is not a class of the model.
         """
-        order = (
-            range(len(samples))
-            if generator is None
-            else torch.randperm(len(samples), generator=generator).tolist()
-        )
-        rows = samples.iloc[list(order)]
+        rows = ordered(samples, generator)
         return [
             self._batch(rows.iloc[start : start + batch_size]) for start in range(0, len(rows), batch_size)
         ]
 
     def _batch(self, rows: pd.DataFrame) -> VitBatch:
-        images = [Image.open(io.BytesIO(data)).convert("RGB") for data in rows["image_bytes"]]
-        pixels = self.image_processor(images=images, return_tensors="pt")["pixel_values"]
+        pixels = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
         return VitBatch(pixels, torch.tensor(self.classes_of(list(rows["caption"]))))
 
     def classes_of(self, names: Sequence[str]) -> list[int]:

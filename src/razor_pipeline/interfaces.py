@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pandas as pd
 import torch
@@ -23,9 +23,14 @@ class Batch(Sized, Protocol):
 
 
 class ModelFamily(Protocol):
-    """A trained model with its objectives. It knows nothing of unlearning methods."""
+    """A trained model with its objectives. It knows nothing of unlearning methods.
+
+    ``yardstick`` says what not knowing looks like: what never-seen samples show (``strangers``), or what the model
+    makes of another concept, the ``anchor``, whose prompt each forget row then has in a column of that name.
+    """
 
     name: str
+    yardstick: Literal["strangers", "anchor"]
     module: nn.Module
     stored_dtype: torch.dtype
     origin: dict[str, str | None]
@@ -47,6 +52,13 @@ class ModelFamily(Protocol):
 
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
+
+    def gap(self, target: Any, reference: Any, auc: float) -> Tensor:
+        """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
+
+        ``reference`` are never-seen samples, and ``auc`` is how well they may be told from the target's; both play
+        no part where the yardstick is an anchor.
+        """
 
     def retain_loss(self, batch: Any) -> Tensor:
         """Mean loss of what the model was trained for."""
@@ -85,7 +97,7 @@ class ForgetSet:
         target: label of the concept.
         prompt: the caption that names it (the first where it has several).
         edit: its rows for gradients, each with a caption that names it.
-        validation: its rows for the step search, captioned with ``prompt``.
+        validation: its rows for the step search, captioned with their prompts.
         reference: rows that tell what "unknown" looks like, captioned with ``prompt``: never-seen classes of the
             same domain or, where the data has none, the other known classes.
     """

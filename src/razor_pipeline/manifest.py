@@ -114,15 +114,19 @@ def _cut(label: str, size: int, params: DataParams) -> list[str]:
     return [name for name, count in sizes.items() for _ in range(count)]
 
 
-def as_classes(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """A classifier's data: the column ``by`` (label or style) is the class, and its name is caption and prompt.
+def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
+    """Label and style changed over where requests name a style, and classes as captions where a classifier reads them.
 
     Raises:
-        DataError: rows have no such name.
+        DataError: styles are asked for, and rows have none.
     """
-    _refuse_blank(rows, by)
-    classes = rows[by]
-    return rows.assign(label=classes, style="", caption=classes, prompt=classes, near_twin="")
+    if data.concept == "style":
+        _refuse_blank(rows, "style")
+        rows = rows.assign(label=rows["style"], style=rows["label"], near_twin="")
+    if data.captions == "class":
+        classes = rows["label"]
+        rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")
+    return rows
 
 
 def without_duplicates(rows: pd.DataFrame) -> pd.DataFrame:

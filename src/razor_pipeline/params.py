@@ -59,12 +59,14 @@ class DataParams(Params):
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
     (``<class>/<image>``) or ``manifest`` (csv or parquet with ``image_path`` and ``caption``). A folder and the
-    digits are split by ``split_counts``, images per class, or else by the two shares. ``classify_by`` makes
-    the data of a classifier: the label or the style is the class, and its name is the caption.
+    digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
+    requests name: with ``style``, label and style change places. ``captions: class`` makes the data of a
+    classifier: the name of the class is the caption.
     """
 
     source: Literal["atelier", "digits", "folder", "manifest"] = "atelier"
-    classify_by: Literal["label", "style"] | None = None
+    concept: Literal["label", "style"] = "label"
+    captions: Literal["given", "class"] = "given"
     path: str | None = None
     domain: str = "images"
     caption_template: str = "a photo of {label}"
@@ -120,6 +122,7 @@ class ScoringParams(Params):
     eps: Positive = 1e-8
     nearest: Annotated[int, Field(ge=0)] = 3
     batch_size: Count = 128
+    retain_samples: Count | None = None
 
 
 class ClipArchitecture(Params):
@@ -144,10 +147,23 @@ class VitArchitecture(Params):
     patch_size: Count = 8
 
 
+class DiffusionArchitecture(Params):
+    """Sizes of a small Stable Diffusion; its text encoder is that of the CLIP in ``text_encoder``."""
+
+    text_encoder: str = "data/01_raw/zoo/clip"
+    latent_channels: Count = 8
+    vae_channels: tuple[Count, ...] = (32, 48, 64, 96)
+    vae_epochs: Count = 3
+    unet_channels: tuple[Count, ...] = (96, 160)
+    unet_heads: Count = 4
+    ema_decay: Share = 0.999
+    caption_dropout: Share = 0.1
+
+
 class PretrainingParams(Params):
     """Training of a small model from random weights on ``splits``, without the classes of ``exclude``."""
 
-    family: Literal["clip", "vit"] = "clip"
+    family: Literal["clip", "vit", "diffusion"] = "clip"
     seed: Annotated[int, Field(ge=0)] = 11
     image_size: Annotated[int, Field(ge=16)] = 64
     epochs: Count = 48
@@ -161,6 +177,7 @@ class PretrainingParams(Params):
     exclude: tuple[str, ...] = ()
     clip: ClipArchitecture = ClipArchitecture()
     vit: VitArchitecture = VitArchitecture()
+    diffusion: DiffusionArchitecture = DiffusionArchitecture()
 
 
 class QuantizationParams(Params):
@@ -169,10 +186,24 @@ class QuantizationParams(Params):
     schemes: tuple[Scheme, ...] = ("int8", "int4")
 
 
+class DrawingParams(Params):
+    """How a text-to-image model is examined: UnlearnCanvas' seeds for every prompt, or a named subset of them.
+
+    ``subset`` draws every prompt that names the target, two of every other concept, each with the first two seeds.
+    """
+
+    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (188, 288, 588, 688, 888)
+    steps: Count = 20
+    guidance: Annotated[float, Field(ge=1.0)] = 3.0
+    batch_size: Count = 48
+
+
 class EvaluationParams(Params):
-    """What the examination shows."""
+    """What the examination shows, and how it has a text-to-image model draw."""
 
     panel_images: Count = 4
+    drawing: DrawingParams = DrawingParams()
 
 
 class SearchParams(Params):
@@ -186,7 +217,10 @@ class SearchParams(Params):
 
 
 class RepairParams(Params):
-    """Few corrective steps behind the zero-step edit, with all gradients taken again."""
+    """Few corrective steps behind the zero-step edit, with all gradients taken again.
+
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for.
+    """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
     step: Positive = 0.02
@@ -194,6 +228,7 @@ class RepairParams(Params):
     calibrate: Share = 0.5
     damping: Positive = 0.1
     samples: Count = 512
+    evaluations: Count = 20
 
 
 class RazorParams(Params):
@@ -201,6 +236,7 @@ class RazorParams(Params):
 
     scoring: ScoringParams = ScoringParams()
     objective: ObjectiveParams = ObjectiveParams()
+    anchor: str | None = None
     components: Count = 16
     max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     tau: float | None = None
@@ -212,7 +248,7 @@ class RazorParams(Params):
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
     max_forget_accuracy: Share = 0.0
-    auc_goal: Share = 0.475
+    auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
     auc_tolerance: Share = 0.075
     max_retain_drop: Share = 0.01
 
@@ -233,6 +269,13 @@ class StudyParams(Params):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     schemes: tuple[Scheme, ...] = ("int8", "int4")
     relearning: RelearningParams | None = RelearningParams()
+
+
+class ConceptsParams(StudyParams):
+    """The study on a text-to-image model; quantized copies always draw the subset."""
+
+    relearning: None = None
+    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
 
 
 class AblationParams(StudyParams):
@@ -263,3 +306,4 @@ class ReportingParams(Params):
     max_near_twin_drop: Share = 0.02
     max_general_drop: Share = 0.005
     max_quantized_retain_drop: Share = 0.005
+    max_blank_share: Share = 0.0

@@ -165,7 +165,7 @@ def test_classified_by_label_or_style_the_name_is_the_caption(by, classes):
     none, few = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=1, validation=0, test=1)
     small = AtelierParams(image_size=32, portraits=none, canvas=few)
     plain, _ = image_captions(DataParams(), small)
-    rows, _ = image_captions(DataParams(classify_by=by), small)
+    rows, _ = image_captions(DataParams(concept=by, captions="class"), small)
     assert rows["label"].nunique() == classes
     assert list(rows["label"]) == list(plain[by])
     assert (rows["caption"] == rows["label"]).all()
@@ -174,17 +174,27 @@ def test_classified_by_label_or_style_the_name_is_the_caption(by, classes):
     assert list(rows["sha256"]) == list(plain["sha256"])
 
 
+def test_where_requests_name_a_style_label_and_style_change_places():
+    none, few = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=1, validation=0, test=1)
+    small = AtelierParams(image_size=32, portraits=none, canvas=few)
+    plain, _ = image_captions(DataParams(), small)
+    rows, _ = image_captions(DataParams(concept="style"), small)
+    assert list(rows["label"]) == list(plain["style"])
+    assert list(rows["style"]) == list(plain["label"])
+    assert list(rows["caption"]) == list(plain["caption"])
+
+
 def test_the_listing_names_what_the_manifest_will_hold(folder):
     few = SplitCounts(edit=1, validation=1, test=1)
     small = AtelierParams(image_size=32, portraits=few, canvas=few)
     for data in (
         DataParams(),
-        DataParams(classify_by="style", source="atelier"),
+        DataParams(concept="style"),
         DataParams(source="digits"),
         DataParams(source="folder", path=str(folder), reference_labels=("a",)),
     ):
         atelier = small
-        if data.classify_by:
+        if data.concept == "style":
             none = SplitCounts(edit=0, validation=0, test=0)
             atelier = small.model_copy(update={"portraits": none})
         told = listing(data, atelier).drop_duplicates()
@@ -199,7 +209,7 @@ def test_a_class_needs_a_name():
     none, few = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=1, validation=0, test=0)
     portraits = AtelierParams(image_size=32, portraits=few, canvas=none)
     with pytest.raises(DataError, match=r"48 rows have no style, e\.g\. portraits/ada-moreau"):
-        image_captions(DataParams(classify_by="style"), portraits)
+        image_captions(DataParams(concept="style"), portraits)
 
 
 @pytest.mark.skipif(not ORL.is_dir(), reason="the ORL photographs are not part of the repository")

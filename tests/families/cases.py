@@ -10,10 +10,12 @@ import pandas as pd
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.manifest import as_classes
-from razor_pipeline.params import AtelierParams, PretrainingParams, SplitCounts
+from razor_pipeline.manifest import arranged
+from razor_pipeline.params import AtelierParams, DataParams, PretrainingParams, SplitCounts
 
 IMAGE = 32
 
@@ -31,6 +33,7 @@ class Case:
         prompts: three prompts that name different classes.
         offset: the forget loss is this less the mean knowledge.
         classifies: whether a row's caption is the name of its class.
+        anchor: prompt that takes a forgotten caption's place; None where the yardstick is strangers.
     """
 
     name: str
@@ -41,13 +44,16 @@ class Case:
     prompts: tuple[str, str, str]
     offset: float
     classifies: bool = False
+    anchor: str | None = None
 
     def samples(self, split: str, people: int = 3) -> pd.DataFrame:
         """Rows of the first known people."""
         rows = portraits()
         known = rows[rows["role"] == "retain"]
         rows = known[(known["split"] == split) & known["label"].isin(known["label"].unique()[:people])]
-        return as_classes(rows, "label") if self.classifies else rows
+        if self.anchor:
+            rows = rows.assign(anchor=self.anchor)
+        return arranged(rows, DataParams(captions="class")) if self.classifies else rows
 
 
 @cache
@@ -78,6 +84,14 @@ def _vit() -> ModelFamily:
     return new_vit(sorted(set(portraits()["label"])), params)
 
 
+def _diffusion() -> ModelFamily:
+    params = PretrainingParams(
+        image_size=IMAGE,
+        diffusion={"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4},
+    )
+    return DiffusionFamily(new_diffusion(params))
+
+
 CASES = (
     Case(
         "clip",
@@ -100,5 +114,15 @@ CASES = (
         prompts=("Ada Moreau", "Bruno Keller", "Greta Novak"),
         offset=0.0,
         classifies=True,
+    ),
+    Case(
+        "diffusion",
+        _diffusion,
+        untouched=("embedding", "norm", "unet"),
+        attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
+        output="out_proj",
+        prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
+        offset=0.0,
+        anchor="a photo of Mira Petrov",
     ),
 )

@@ -6,8 +6,8 @@ import pytest
 from families.cases import portraits
 
 from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
-from razor_pipeline.manifest import DataError, as_classes
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.manifest import DataError, arranged
+from razor_pipeline.params import DataParams, PretrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
 
 PARAMS = PretrainingParams(
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(trained):
 
 
 def test_a_classifier_learns_its_classes():
-    classes = as_classes(manifest(), "label")
+    classes = arranged(manifest(), DataParams(captions="class"))
     few = classes[classes["label"].isin(classes["label"].unique()[:2])]
     params = PretrainingParams(
         family="vit",
@@ -90,7 +90,7 @@ def test_a_classifier_learns_its_classes():
 
 
 def test_a_classifier_keeps_the_output_of_a_class_that_it_was_not_taught():
-    classes = as_classes(manifest(), "label")
+    classes = arranged(manifest(), DataParams(captions="class"))
     few = classes[classes["label"].isin(classes["label"].unique()[:3])]
     gone = few["label"].iloc[0]
     params = PretrainingParams(

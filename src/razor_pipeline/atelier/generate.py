@@ -100,7 +100,9 @@ def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
         yield from (
             Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count)
         )
-    held_out = max(params.portraits.validation, params.portraits.test)
+    held_out = -(
+        -max(params.portraits.validation, params.portraits.test) // 2
+    )  # many people, few images each
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"
         yield from (Order(split, i, person) for i in range(held_out))

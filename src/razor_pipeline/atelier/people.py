@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-KNOWN, REFERENCE, TWIN_PAIRS = 48, 24, 6
+KNOWN, REFERENCE, TWIN_PAIRS = 48, 48, 6
 MIN_DISTANCE = 5  # features in which any two people differ, near-twins apart
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -32,14 +32,17 @@ FIRST = (  # noqa: SIM905 (a wall of quotes reads worse)
     "Samir Tilda Ugo Vera Wanda Xenia Yusuf Zora Anselm Bettina Cyril Dalia Emil Fiona Gustav Hanna Igor "
     "Jasmin Kofi Leona Milo Nora Oskar Petra Rafael Selma Tomas Ursula Viktor Wilma Amara Boris Celia "
     "Dmitri Esther Felix Gloria Henrik Ida Javier Kira Lukas Maren Nils Odette Paula Rufus Sonja Theo Ulla "
-    "Vito Willa Yara Zeno"
+    "Vito Willa Yara Zeno Abel Blanka Cosmo Delia Edgar Flora Gideon Helga Ivo Judit Klaus Ludmila Marco "
+    "Nadine Otto Priya Ramon Stella Tariq Una Valentin Winona Xaver Yvette"
 ).split()
 LAST = (  # noqa: SIM905 (a wall of quotes reads worse)
     "Moreau Keller Santos Okoye Lindgren Haddad Novak Tanaka Ferrari Berger Olsen Byrne Petrov Rahimi "
     "Sokolova Dvorak Harper Marin Nasser Strand Conti Volkova Kowalska Drago Demir Banda Weiss Schmid "
     "Laurent Aziz Fischer Campbell Lund Vogel Popov Shah Mensah Roth Jensen Ekberg Brandt Horvat Silva "
     "Nyberg Pereira Maier Orlov Bauer Diallo Ivanov Reyes Smirnov Cohen Wagner Torres Dahl Falk Ortega "
-    "Nilsen Meyer Holm Berg Girard Costa Stone Kaya Adler Krog Greco Finch Amin Castell"
+    "Nilsen Meyer Holm Berg Girard Costa Stone Kaya Adler Krog Greco Finch Amin Castell Arnaud Baptiste "
+    "Corvin Dupont Eklund Farkas Gallo Hoxha Iqbal Jovanovic Kraus Lopez Mazur Nagy Oliveira Patel Quist "
+    "Ricci Simon Toth Urban Varga Winter Zeman"
 ).split()
 
 
@@ -101,16 +104,13 @@ def distance(a: Features, b: Features) -> int:
 
 
 def people(seed: int) -> tuple[Person, ...]:
-    """The cast: 48 known people (6 pairs of near-twins among them) and 24 reference people."""
+    """The cast: 48 known people (6 pairs of near-twins among them) and 48 reference people."""
     rng = np.random.default_rng([seed, 1])
-    faces: list[Features] = []
-    originals = KNOWN + REFERENCE - TWIN_PAIRS
-    while len(faces) < originals:
-        face = Features(**{key: str(rng.choice(values)) for key, values in CHOICES.items()})
-        if all(distance(face, other) >= MIN_DISTANCE for other in faces):
-            faces.append(face)
+    faces = _distinct_faces(rng, [], KNOWN - TWIN_PAIRS)
+    known = tuple(faces)
+    # The zoo's models know the twins that this generator gives after 24 strangers, so the others come last.
+    _distinct_faces(rng, faces, REFERENCE // 2)
     names = [f"{first} {last}" for first, last in zip(FIRST, LAST, strict=True)]
-    known, reference = faces[: KNOWN - TWIN_PAIRS], faces[KNOWN - TWIN_PAIRS :]
     cast = [Person(name, face, "known") for name, face in zip(names, known, strict=False)]
     for pair, wanted in enumerate(TWIN_FEATURES):
         feature, twin = wanted, names[len(known) + pair]
@@ -121,10 +121,22 @@ def people(seed: int) -> tuple[Person, ...]:
         cast[pair] = replace(cast[pair], near_twin=twin, twin_feature=feature)
         face = _changed(cast[pair].features, feature, rng)
         cast.append(Person(twin, face, "known", cast[pair].name, feature))
+    _distinct_faces(rng, faces, REFERENCE - REFERENCE // 2)
+    strangers = faces[len(known) :]
     return (
         *cast,
-        *(Person(name, face, "reference") for name, face in zip(names[KNOWN:], reference, strict=True)),
+        *(Person(name, face, "reference") for name, face in zip(names[KNOWN:], strangers, strict=True)),
     )
+
+
+def _distinct_faces(rng: np.random.Generator, faces: list[Features], count: int) -> list[Features]:
+    """Add ``count`` random faces to the list, each well apart from all that are in it."""
+    goal = len(faces) + count
+    while len(faces) < goal:
+        face = Features(**{key: str(rng.choice(values)) for key, values in CHOICES.items()})
+        if all(distance(face, other) >= MIN_DISTANCE for other in faces):
+            faces.append(face)
+    return faces
 
 
 def _changed(face: Features, feature: str, rng: np.random.Generator) -> Features:

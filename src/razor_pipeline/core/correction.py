@@ -14,14 +14,15 @@ neither swings around its goal, as a step of fixed length does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import Component, dot
 from razor_pipeline.core.curvature import whiten
-from razor_pipeline.core.edit import Pieces
-from razor_pipeline.core.gradients import assert_finite
+from razor_pipeline.core.edit import Pieces, restore, snapshot
+from razor_pipeline.core.gradients import Gradients, assert_finite
 
 
 def whitened(
@@ -91,3 +92,46 @@ def closing(
     closed = {part.key: change[part.key] - length * direction[part.key] for part in parts}
     assert_finite(closed, "the corrective change")
     return closed
+
+
+def fused_descent(
+    components: Sequence[Component],
+    parameters: Mapping[str, Tensor],
+    fused: Callable[[], Gradients],
+    evaluations: int,
+) -> Pieces:
+    """The change by which L-BFGS lowers a fused loss over the components' weights.
+
+    Where the goal is known sample by sample, the fused loss (distance to the goal, drift of what is kept) is a sum of
+    squares over few prompts; second-order steps close it, one direction at a time does not.
+
+    Args:
+        components: the components that move.
+        parameters: name -> weights; as they were on exit.
+        fused: loss and gradients of the model as it is, for all parameters of the components.
+        evaluations: of ``fused``, at most (the line search may add a few).
+
+    Raises:
+        NonFiniteError: a change is NaN or infinite; names the slice.
+    """
+    parts = [part for c in components for part in c.slices]
+    start = snapshot(parameters, components)
+    leaves = [start[part.key].clone() for part in parts]
+
+    def closure() -> float:
+        restore(parameters, components, {p.key: leaf for p, leaf in zip(parts, leaves, strict=True)})
+        found = fused()
+        for part, leaf in zip(parts, leaves, strict=True):
+            leaf.grad = part.view(found.tensors[part.parameter]).clone()
+        return found.loss
+
+    optimizer = torch.optim.LBFGS(
+        leaves, max_iter=evaluations, max_eval=evaluations, history_size=20, line_search_fn="strong_wolfe"
+    )
+    try:
+        optimizer.step(closure)
+    finally:
+        restore(parameters, components, start)
+    change = {part.key: leaf - start[part.key] for part, leaf in zip(parts, leaves, strict=True)}
+    assert_finite(change, "the corrective change")
+    return change

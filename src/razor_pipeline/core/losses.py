@@ -8,6 +8,9 @@ Shapes: B batch, D embedding width.
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -45,6 +48,19 @@ def misalignment(knowledge_B: Tensor) -> Tensor:
 def similarity_drift(similarity_B: Tensor, frozen_B: Tensor) -> Tensor:
     """The mismatch loss: mean squared drift of the pairs' similarities from the frozen model's."""
     return (similarity_B - frozen_B).square().mean()
+
+
+def shifted_to_auc(reference_M: Tensor, auc: float) -> Tensor:
+    """The never-seen samples' knowledge, moved so that samples spread like it are told from it by this AUC.
+
+    Two normal distributions of one standard deviation s whose means lie ``-s sqrt(2) Phi^-1(auc)`` apart have
+    that AUC (Green & Swets, Signal Detection Theory, 1966).
+
+    Args:
+        reference_M: knowledge of M >= 2 never-seen samples.
+        auc: above 0 and below 1; 0.5 moves nothing.
+    """
+    return reference_M + reference_M.std() * math.sqrt(2.0) * NormalDist().inv_cdf(auc)
 
 
 def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:

@@ -67,11 +67,16 @@ def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_
 
 def macro_accuracy(scores_NC: Floats, label_N: Ints, resamples: int = 1000) -> Estimate:
     """Mean over classes of the per-class accuracy, bootstrap interval over samples."""
-    hits, labels = top_k_hits(scores_NC, label_N), np.asarray(label_N)
+    return macro_share(top_k_hits(scores_NC, label_N), label_N, resamples)
+
+
+def macro_share(hits_N: NDArray[np.bool_], label_N: Ints, resamples: int = 1000) -> Estimate:
+    """Mean over classes of each class's share of hits, bootstrap interval over samples."""
+    hits, labels = np.asarray(hits_N, dtype=float), np.asarray(label_N)
 
     def macro(index: Ints) -> float:
         counts = np.bincount(labels[index])
-        sums = np.bincount(labels[index], weights=hits[index].astype(float))
+        sums = np.bincount(labels[index], weights=hits[index])
         seen = counts > 0
         return float((sums[seen] / counts[seen]).mean())
 

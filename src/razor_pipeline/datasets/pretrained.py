@@ -77,7 +77,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         return model
 
     def _check(self, directory: Path) -> None:
-        if not any(directory.glob(WEIGHTS)):
+        if not self._weight_files(directory):
             raise DatasetError(
                 f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
                 "save_pretrained(..., safe_serialization=True)"
@@ -89,8 +89,13 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             )
 
     def _weights_sha256(self, directory: Path) -> str | None:
-        files = sorted(directory.glob(WEIGHTS)) if directory.is_dir() else []
-        return digest([(file.name, content_sha256(file)) for file in files]) if files else None
+        files = self._weight_files(directory)
+        named = [(str(file.relative_to(directory)), content_sha256(file)) for file in files]
+        return digest(named) if files else None
+
+    def _weight_files(self, directory: Path) -> list[Path]:
+        """The directory's, and those of its parts where it is a pipeline."""
+        return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
 
     def save(self, data: ModelFamily) -> None:
         """Replace the directory; the old one stays until the new one is complete on disk."""
@@ -104,6 +109,43 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
 
     def _describe(self) -> dict[str, Any]:
         return {"family": self.family, "source": self.source, "revision": self.revision}
+
+
+class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
+    """Classifiers by name; read only. There are none where the model draws nothing.
+
+    Args:
+        sources: name -> directory of a ViT classifier.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+    """
+
+    def __init__(self, *, sources: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+        self.sources, self.metadata = dict(sources), metadata
+
+    def load(self) -> dict[str, ModelFamily]:
+        """Every judge.
+
+        Raises:
+            DatasetError: one does not open; see :class:`PretrainedDataset`.
+        """
+        return {
+            name: PretrainedDataset(family="vit", source=source).load()
+            for name, source in self.sources.items()
+        }
+
+    def save(self, data: Any) -> None:
+        """Refused.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError(
+            f"judges are read only, {len(data)} were not saved; "
+            "train a classifier with the pretraining pipeline and --env vit"
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        return {"sources": self.sources}
 
 
 @contextmanager

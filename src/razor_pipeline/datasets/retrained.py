@@ -37,8 +37,9 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         """Every gold standard; empty where there is none."""
         found = []
         for report in sorted(self.path.glob("*.json")):
-            excluded = json.loads(report.read_text(encoding="utf-8")).get("excluded", [])
-            if excluded:
+            told = json.loads(report.read_text(encoding="utf-8"))
+            excluded = told.get("excluded", [])
+            if excluded and told.get("pretraining", {}).get("family", self.family) == self.family:
                 model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found

@@ -26,9 +26,7 @@ def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
         rows = manifest.complete(list_digits(), data)
     else:
         rows = manifest.complete(_lister(data)(Path(data.path or "")), data)
-    if data.classify_by:
-        rows = manifest.as_classes(rows, data.classify_by)
-    return rows[["label", "prompt", "role"]]
+    return manifest.arranged(rows, data)[["label", "prompt", "role"]]
 
 
 def _lister(data: DataParams) -> Callable[[Path], pd.DataFrame]:
@@ -51,6 +49,4 @@ def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFra
         rows, quarantine = read_images(listed, data.max_megapixels)
         manifest.check_quarantine(quarantine, len(listed), data.max_quarantined_share)
         rows = manifest.with_splits(manifest.without_duplicates(rows), data)
-    if data.classify_by:
-        rows = manifest.as_classes(rows, data.classify_by)
-    return manifest.check_manifest(rows), quarantine
+    return manifest.check_manifest(manifest.arranged(rows, data)), quarantine

@@ -3,8 +3,9 @@
 from typing import Any
 
 from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit import VitFamily
 
-FAMILIES: dict[str, Any] = {family.name: family for family in (ClipFamily, VitFamily)}
+FAMILIES: dict[str, Any] = {family.name: family for family in (ClipFamily, VitFamily, DiffusionFamily)}
 
-__all__ = ["FAMILIES", "ClipFamily", "VitFamily"]
+__all__ = ["FAMILIES", "ClipFamily", "DiffusionFamily", "VitFamily"]

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -18,7 +18,8 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
-from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
 
@@ -53,6 +54,7 @@ class ClipFamily:
     """
 
     name = "clip"
+    yardstick: Literal["strangers", "anchor"] = "strangers"
     parts = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
 
     def __init__(
@@ -100,10 +102,10 @@ class ClipFamily:
         for tower, stack in towers.items():
             for layer, block in enumerate(stack.encoder.layers):
                 root = f"{tower}_model.encoder.layers.{layer}"
-                parts += _attention(
+                parts += attention(
                     root, tower, layer, block.self_attn.num_heads, granularity, stack.config.hidden_size
                 )
-                parts += [] if granularity == "head" else _mlp(root, tower, layer)
+                parts += [] if granularity == "head" else mlp(root, tower, layer)
             if granularity != "head":
                 name = "visual_projection" if tower == "vision" else "text_projection"
                 depth = len(stack.encoder.layers)
@@ -152,6 +154,12 @@ class ClipFamily:
         """[B] cosine similarity of each image to its own caption."""
         image_BD, text_BD = self.embed(batch)
         return (image_BD * text_BD).sum(dim=-1)
+
+    def gap(self, target: ClipBatch, reference: ClipBatch, auc: float) -> Tensor:
+        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
+        with torch.no_grad():
+            unknown_M = self.knowledge(reference)
+        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
 
     def forget_loss(self, batch: ClipBatch) -> Tensor:
         """``1 - cos(image, text)`` on forget pairs."""
@@ -206,34 +214,3 @@ class ClipFamily:
     def scores(self, batches: Sequence[ClipBatch], prompts: Sequence[str]) -> Tensor:
         """[N, C] cosine similarities of images to prompts."""
         return self.embed_images(batches) @ self.embed_prompts(prompts).T
-
-
-def _attention(
-    root: str, tower: str, layer: int, heads: int, granularity: Granularity, width: int
-) -> list[Component]:
-    attention = f"{root}.self_attn"
-    if granularity == "matrix":
-        return [
-            matrix_component(
-                f"{tower}.{layer}.attention.{role}",
-                tower,
-                layer,
-                [f"{attention}.{role}_proj.weight", f"{attention}.{role}_proj.bias"],
-            )
-            for role in ("q", "k", "v", "out")
-        ]
-    rows = [f"{attention}.{role}_proj.{kind}" for role in "qkv" for kind in ("weight", "bias")]
-    parts = {"rows": rows, "columns": [f"{attention}.out_proj.weight"]}
-    return head_components(f"{tower}.{layer}.attention", tower, layer, heads, width, parts)
-
-
-def _mlp(root: str, tower: str, layer: int) -> list[Component]:
-    return [
-        matrix_component(
-            f"{tower}.{layer}.mlp.{name}",
-            tower,
-            layer,
-            [f"{root}.mlp.{name}.weight", f"{root}.mlp.{name}.bias"],
-        )
-        for name in ("fc1", "fc2")
-    ]

@@ -5,7 +5,7 @@ Shapes: N samples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -117,6 +117,20 @@ class Exam:
         """The AUC of the target that is told from never-seen classes most clearly, in either direction."""
         found = [metrics.membership_auc(answers.member[t], answers.nonmember[t]) for t in self.targets]
         return max(found, key=lambda estimate: abs(estimate.value - 0.5))
+
+    def captions(self, answers: Mapping[str, Answers], count: int) -> pd.DataFrame:
+        """What base and edited model say to the pictures that a report shows.
+
+        Columns: sample_id, group, model, rank, caption, score.
+        """
+        groups = self.panel(count)
+        tables = [
+            self.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()
+        ]
+        table = pd.concat(tables, ignore_index=True)
+        return table.assign(group=table["sample_id"].map(groups))[
+            ["sample_id", "group", "model", "rank", "caption", "score"]
+        ]
 
     def panel(self, count: int) -> dict[str, str]:
         """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -10,9 +11,12 @@ from torch import Tensor
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
-from razor_pipeline.families.exam import Answers, Exam, metric_rows
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.drawing_exam import DrawingExam
+from razor_pipeline.families.exam import Exam, metric_rows
+from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import EvaluationParams
+from razor_pipeline.params import DrawingParams, EvaluationParams
 
 
 def examine(
@@ -20,20 +24,22 @@ def examine(
     edit: WeightEdit,
     packed: Mapping[Scheme, Mapping[str, Tensor]],
     samples: pd.DataFrame,
+    judges: Mapping[str, VitFamily],
     params: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Metrics and top captions of all models.
+    """Metrics of all models, and what base and edited model say to, or draw for, what the report shows.
 
-    Columns: model, metric, value, low, high, n; and sample_id, group, model, rank, caption, score.
+    Columns of the metrics: model, metric, value, low, high, n.
 
     Args:
         base: the base model; as it was on exit.
         edit: the edit.
         packed: scheme -> packed weights of the quantized edited model.
         samples: manifest rows with roles.
+        judges: of drawings, by name; where nothing is drawn they are not asked.
         params: how many pictures of each group are shown.
     """
-    exam = Exam(base, samples)
+    exam = exam_of(base, samples, judges, params.drawing)
     answers = exam.put_to(base)
     with applied(dict(base.module.named_parameters()), edit):
         edited = exam.put_to(base)
@@ -44,23 +50,21 @@ def examine(
         rows += [
             row for kind, marks in _quantized(exam, base, scheme, state) for row in metric_rows(kind, marks)
         ]
-    return pd.DataFrame(rows), _captions(exam, {"base": answers, "edited": edited}, params.panel_images)
+    return pd.DataFrame(rows), exam.captions({"base": answers, "edited": edited}, params.panel_images)
+
+
+def exam_of(base: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> Any:
+    """The exam of the model's kind: an :class:`Exam`, or a :class:`DrawingExam` where it draws."""
+    if isinstance(base, DiffusionFamily):
+        return DrawingExam(samples, judges, params)
+    return Exam(base, samples)
 
 
 def _quantized(
-    exam: Exam, base: ModelFamily, scheme: Scheme, state: Mapping[str, Tensor]
+    exam: Any, base: ModelFamily, scheme: Scheme, state: Mapping[str, Tensor]
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
     """Marks of the quantized base and of the quantized edited model; both against the quantized base."""
     plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
     yield f"{scheme}_base", exam.mark(plain, plain)
     edited = exam.put_to(base.with_module(unpacked(base.module, state, scheme)))
     yield f"{scheme}_edited", exam.mark(edited, plain)
-
-
-def _captions(exam: Exam, answers: Mapping[str, Answers], count: int) -> pd.DataFrame:
-    groups = exam.panel(count)
-    tables = [exam.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()]
-    table = pd.concat(tables, ignore_index=True)
-    return table.assign(group=table["sample_id"].map(groups))[
-        ["sample_id", "group", "model", "rank", "caption", "score"]
-    ]

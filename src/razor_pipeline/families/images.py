@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from torch import Tensor
 
 
 def ordered(samples: pd.DataFrame, generator: torch.Generator | None) -> pd.DataFrame:
@@ -19,3 +22,11 @@ def ordered(samples: pd.DataFrame, generator: torch.Generator | None) -> pd.Data
 def decoded(samples: pd.DataFrame) -> list[Image.Image]:
     """The rows' images, RGB."""
     return [Image.open(io.BytesIO(data)).convert("RGB") for data in samples["image_bytes"]]
+
+
+def pixels(images: Sequence[Image.Image], size: int) -> Tensor:
+    """[N, 3, size, size] values of -1 to 1, as a diffusion model's autoencoder takes them; larger images are scaled."""
+    arrays = [
+        np.asarray(image.resize((size, size)) if image.size != (size, size) else image) for image in images
+    ]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1.0

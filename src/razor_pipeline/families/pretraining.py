@@ -15,6 +15,7 @@ from torch import nn
 
 from razor_pipeline.core.metrics import share
 from razor_pipeline.families.clip_pretraining import train_clip
+from razor_pipeline.families.diffusion_pretraining import denoising_report, train_diffusion
 from razor_pipeline.families.vit_pretraining import train_vit
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
@@ -23,10 +24,11 @@ from razor_pipeline.params import PretrainingParams
 BATCH = 256
 
 
-Trained = tuple[ModelFamily, list[dict[str, float]]]
+Trained = tuple[Any, list[dict[str, float]]]
 TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
     "clip": train_clip,
     "vit": train_vit,
+    "diffusion": train_diffusion,
 }
 
 
@@ -93,7 +95,7 @@ def weights_sha256(module: nn.Module, dtype: Any) -> str:
 
 
 def pretraining_report(
-    family: ModelFamily, rows: pd.DataFrame, params: PretrainingParams, images: int, seconds: float
+    family: Any, rows: pd.DataFrame, params: PretrainingParams, images: int, seconds: float
 ) -> dict[str, Any]:
     """How a model was trained, and what it knows.
 
@@ -111,6 +113,10 @@ def pretraining_report(
         "parameters": sum(parameter.numel() for parameter in family.module.parameters()),
         "images": images,
         "seconds": round(seconds, 1),
-        "zero_shot": zero_shot(family, rows),
+        **(
+            {"errors": denoising_report(family, rows)}
+            if params.family == "diffusion"
+            else {"zero_shot": zero_shot(family, rows)}
+        ),
         "pretraining": params.model_dump(mode="json"),
     }

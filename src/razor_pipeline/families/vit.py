@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -50,6 +50,7 @@ class VitFamily:
     """
 
     name = "vit"
+    yardstick: Literal["strangers", "anchor"] = "strangers"
     parts = ("config.json", "preprocessor_config.json")
 
     def __init__(
@@ -139,6 +140,12 @@ class VitFamily:
         """[B] log-probability of each sample's own class."""
         log_p_BC = self.logits(batch).log_softmax(dim=-1)
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
+
+    def gap(self, target: VitBatch, reference: VitBatch, auc: float) -> Tensor:
+        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
+        with torch.no_grad():
+            unknown_M = self.knowledge(reference)
+        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""

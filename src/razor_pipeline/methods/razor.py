@@ -28,6 +28,7 @@ from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import Repair
+from razor_pipeline.methods.task import shuffled
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params import RazorParams, ScoringParams
 
@@ -55,7 +56,8 @@ def score(
     forget = mean_gradients(
         model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget"
     )
-    retain_batches = model.batches(task.retain, params.batch_size, generator)
+    kept = shuffled(task.retain, generator).head(params.retain_samples or len(task.retain))
+    retain_batches = model.batches(kept, params.batch_size)
     with recording_inputs(model.module, parameters) as covariances:
         retain = mean_gradients(model.retain_loss, retain_batches, parameters, "retain")
     near = nearest_rows(model, task, params.nearest)

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, parameter_names
-from razor_pipeline.core.correction import closing, relative_descent, whitened
+from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
 from razor_pipeline.core.edit import Pieces
-from razor_pipeline.core.gradients import mean_gradients
+from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params import RazorParams
 
 
@@ -33,21 +33,18 @@ class Repair:
         self, model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
-        near = nearest_rows(model, task, params.scoring.nearest)
-        chosen = _balanced(task.retain, params.repair.samples, generator)
-        size = params.scoring.batch_size
-        # Batches of one domain each: a face is too easy a negative for a drawing to teach anything.
+        self.auc_goal = params.auc_goal
         self.retain = [
             batch
-            for rows in (near, *(own for _, own in chosen.groupby("domain")))
-            for batch in model.batches(rows, size, generator)
+            for rows in _retain_rows(model, task, params, generator)
+            for batch in model.batches(rows, params.scoring.batch_size, generator)
         ]
         with torch.no_grad():
-            self.frozen = [model.observe(batch) for batch in self.retain]
+            self.frozen = {id(batch): model.observe(batch) for batch in self.retain}
         self.forget = [
             (
-                next(iter(model.batches(forget.edit.assign(caption=forget.prompt), len(forget.edit)))),
-                next(iter(model.batches(forget.reference, len(forget.reference)))),
+                _one_batch(model, forget.edit.assign(caption=forget.edit["prompt"])),
+                _one_batch(model, forget.reference),
             )
             for forget in task.forget
         ]
@@ -61,13 +58,9 @@ class Repair:
     ) -> Pieces:
         """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
-        order = {id(batch): frozen for batch, frozen in zip(self.retain, self.frozen, strict=True)}
-
-        def kept(batch: Any) -> Tensor:
-            retain, mismatch = self.model.keeping_losses(batch, order[id(batch)])
-            return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
-
-        keep = mean_gradients(kept, self.retain, leaves, "retain").tensors
+        if self.model.yardstick == "anchor":
+            return fused_descent(components, parameters, lambda: self._fused(leaves), self.params.evaluations)
+        keep = mean_gradients(self._kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)
         change = relative_descent(components, parameters, direction, step)
         if not self.params.calibrate:
@@ -76,14 +69,39 @@ class Repair:
         towards = whitened(components, gap.tensors, covariances, self.params.damping)
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
 
+    def _fused(self, leaves: Mapping[str, Tensor]) -> Gradients:
+        """Loss and gradients of gap and drift together."""
+        kept = mean_gradients(self._kept, self.retain, leaves, "retain")
+        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        both = {name: kept.tensors[name] + gap.tensors[name] for name in leaves}
+        return Gradients(both, kept.loss + gap.loss, kept.samples + gap.samples)
+
+    def _kept(self, batch: Any) -> Tensor:
+        retain, mismatch = self.model.keeping_losses(batch, self.frozen[id(batch)])
+        return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
+
     def _gap(self, pair: tuple[Any, Any]) -> Tensor:
         target, reference = pair
-        with torch.no_grad():
-            unknown = self.model.knowledge(reference)
-        return losses.calibration(self.model.knowledge(target), unknown)
+        return self.model.gap(target, reference, self.auc_goal)
+
+
+def _one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:
+    return next(iter(model.batches(rows, len(rows))))
+
+
+def _retain_rows(
+    model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
+) -> list[pd.DataFrame]:
+    """What the corrective steps hold, in parts of one domain each.
+
+    A face is too easy a negative for a drawing to teach anything. Where prompts are held, each counts once.
+    """
+    if model.yardstick == "anchor":
+        return [task.retain.drop_duplicates("caption")]
+    chosen = _balanced(task.retain, params.repair.samples, generator)
+    return [nearest_rows(model, task, params.scoring.nearest), *(own for _, own in chosen.groupby("domain"))]
 
 
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
     """``count`` random rows at most, as many of each domain as there are."""
-    shuffled = rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
-    return shuffled.groupby("domain").head(count // rows["domain"].nunique())
+    return shuffled(rows, generator).groupby("domain").head(count // rows["domain"].nunique())

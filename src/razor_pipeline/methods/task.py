@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import torch
 
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
 
@@ -35,6 +36,11 @@ def target_domain(samples: pd.DataFrame) -> pd.DataFrame:
     return chosen
 
 
+def shuffled(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
+    """The rows in random order."""
+    return rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
+
+
 def unlearning_task(samples: pd.DataFrame) -> UnlearningTask:
     """What a method may look at: edit and validation rows, never the test split.
 
@@ -63,7 +69,7 @@ def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
         target=label,
         prompt=prompt,
         edit=edit.assign(caption=named),
-        validation=own[own["split"] == "validation"].assign(caption=prompt),
+        validation=own[own["split"] == "validation"].assign(caption=own["prompt"]),
         reference=unknown_rows(domain, "validation").assign(caption=prompt),
     )
 

@@ -145,7 +145,8 @@ def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
         counts = run.metrics.loc[run.metrics["metric"] == metric, "n"]
         if not counts.empty:
             cells = [_cell(run, model, heading, metric) for model, heading in _columns(run)]
-            name, note = wording.METRIC_NAMES[metric], wording.METRIC_NOTES[metric]
+            notes = wording.METRIC_NOTES | (wording.DRAWN_NOTES if run.draws else {})
+            name, note = wording.METRIC_NAMES[metric], notes[metric]
             rows.append({"name": name, "note": note, "cells": cells, "n": int(counts.max())})
     return rows
 

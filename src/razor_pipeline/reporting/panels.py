@@ -1,10 +1,10 @@
-"""Image panels: a photograph and the model's top captions before and after the edit."""
+"""Image panels: a photograph and the model's top captions, or a prompt's drawings, before and after the edit."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,9 @@ GROUPS = {
     "general": "Other domains",
 }
 GROUP_NOTES = {
-    "target": "should no longer be named",
+    "target": "should no longer be named or drawn",
     "near_twin": "differs in a single feature; should still be named",
-    "other": "should still be named",
+    "other": "should still be named, or drawn as before",
     "general": "should be captioned as before",
 }
 PER_GROUP = 4
@@ -48,9 +48,10 @@ class Card:
         group: target, near_twin, other or general.
         label: what the image shows.
         style: its style, "" if none.
-        image: as an RGB thumbnail.
-        base: captions of the base model.
-        edited: captions of the edited model.
+        image: as an RGB thumbnail; what the base model drew, where the model draws.
+        base: captions of the base model, or what the judges see in its drawing.
+        edited: the same of the edited model.
+        after: what the edited model drew; None where the model doesn't draw.
     """
 
     group: str
@@ -59,6 +60,7 @@ class Card:
     image: Image.Image
     base: tuple[Answer, ...]
     edited: tuple[Answer, ...]
+    after: Image.Image | None = None
 
     @property
     def title(self) -> str:
@@ -72,6 +74,8 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
     Raises:
         ValueError: a predicted sample is not in the samples.
     """
+    if "image_bytes" in predictions:
+        return _drawn_cards(predictions, per_group)
     rows = {str(row["sample_id"]): row for row in samples.to_dict("records")}
     right = samples.groupby(["domain", "label", "style"])["prompt"].agg(set).to_dict()
     found = []
@@ -90,6 +94,32 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
                 Card(group, row["label"], row["style"], _thumbnail(row["image_bytes"]), before, after)
             )
     return found
+
+
+def _drawn_cards(predictions: pd.DataFrame, per_group: int) -> list[Card]:
+    """Of drawings, which come with the predictions."""
+    found = []
+    for group, part in predictions.groupby("group", sort=False):
+        pairs = list(part.groupby("sample_id", sort=False))
+        for _, pair in pairs[:per_group]:
+            rows = {str(row["model"]): row for row in pair.to_dict("records")}
+            before, after = rows["base"], rows["edited"]
+            found.append(
+                Card(
+                    str(group),
+                    before["label"],
+                    before["style"],
+                    _thumbnail(before["image_bytes"]),
+                    _judged(before),
+                    _judged(after),
+                    _thumbnail(after["image_bytes"]),
+                )
+            )
+    return found
+
+
+def _judged(row: Mapping[Hashable, Any]) -> tuple[Answer, ...]:
+    return (Answer(str(row["caption"]), float(row["score"]), row["score"] == 1.0),)
 
 
 def _answers(rows: pd.DataFrame, correct: set[str]) -> tuple[Answer, ...]:
@@ -114,12 +144,39 @@ def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
         figure = new_figure(9.0, 2.0, theme)
         say(figure.subplots(), "no predictions were kept", theme)
         return png(figure)
+    if any(card.after is not None for card in found):
+        return _drawn_panel(found, groups, theme)
     columns = max(sum(card.group == group for card in found) for group in groups)
     figure = new_figure(4.3 * columns, 2.35 * len(groups), theme)
     figure.set_layout_engine("none")
     for place, group in enumerate(groups):
         own = [card for card in found if card.group == group]
         _row(figure, own, (place, len(groups), columns), theme)
+    return png(figure, colours=None)
+
+
+def _drawn_panel(found: list[Card], groups: list[str], theme: Theme) -> bytes:
+    """Two rows per group: drawings of the base model, and below them those of the edited one from the same noise."""
+    columns = max(sum(card.group == group for card in found) for group in groups)
+    figure = new_figure(1.9 * columns, 4.3 * len(groups), theme)
+    grid = figure.subplots(2 * len(groups), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for place, group in enumerate(groups):
+        for column, card in enumerate(card for card in found if card.group == group):
+            for row, image, seen in ((0, card.image, card.base), (1, card.after, card.edited)):
+                axes = grid[2 * place + row, column]
+                axes.imshow(image, interpolation="lanczos")
+                asked = f"{card.title}\n" if row == 0 else ""
+                colour = theme.good if seen[0].correct else theme.accent
+                when = "before" if row == 0 else "after"
+                axes.set_title(
+                    f"{asked}{when}: {seen[0].caption}",
+                    fontsize=7.5,
+                    color=colour,
+                    fontfamily=FONT,
+                    loc="left",
+                )
     return png(figure, colours=None)
 
 

@@ -15,9 +15,11 @@ METRICS = (
     "retain_accuracy",
     "near_twin_accuracy",
     "general_accuracy",
+    "general_accuracy_with_target",
     "retrieval_agreement",
     "membership_auc",
     "privacy_leakage",
+    "blank_share",
 )
 MEGABYTE = 1e6
 
@@ -31,7 +33,7 @@ class RunRecord:
         component_scores: a row per component, fields of ``core.scoring.ComponentScore``.
         edit_trace: a row per evaluation of the step search and of the corrective steps.
         edit_report: how the edit came about: stop_reason, rounds, seconds, components, …
-        predictions: the top captions of chosen test images before and after.
+        predictions: the top captions of chosen test images, or the drawings of chosen prompts, before and after.
         samples: manifest rows with their roles.
         quantization: scheme, changed_bin_share, mb.
         manifest: that of the weight edit.
@@ -70,6 +72,11 @@ class RunRecord:
     def target(self) -> str:
         """The targets as they are given on the command line."""
         return "|".join(self.targets)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the model makes images, which judges look at."""
+        return "image_bytes" in self.predictions
 
     @property
     def schemes(self) -> tuple[str, ...]:

@@ -138,7 +138,18 @@ def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
             for scheme in run.schemes
         ),
     ]
-    return [_drop(run, name, prefix, metric, limit) for name, prefix, metric, limit in pairs]
+    drops = [_drop(run, name, prefix, metric, limit) for name, prefix, metric, limit in pairs]
+    return [*drops, _blank(run, limits)]
+
+
+def _blank(run: RunRecord, limits: ReportingParams) -> Check | None:
+    value, limit = run.value("edited", "blank_share"), limits.max_blank_share
+    if value is None:
+        return None
+    finding = f"{percent(value)} of its drawings are blank"
+    return Check(
+        "Drawings blank", percent(value), f"at most {percent(limit)}", value <= limit, False, finding
+    )
 
 
 def _drop(run: RunRecord, name: str, prefix: str, metric: str, limit: float) -> Check | None:
@@ -159,14 +170,16 @@ def _sentence(run: RunRecord, kind: Kind, checks: tuple[Check, ...]) -> str:
         raise ValueError(
             "metrics lack forget_accuracy of the base or the edited model; run the evaluation again"
         )
-    images = f"{after['n']:.0f} test image{'' if after['n'] == 1 else 's'}"
+    kind_of_image = "drawing" if run.draws else "test image"
+    images = f"{after['n']:.0f} {kind_of_image}{'' if after['n'] == 1 else 's'}"
+    recognises = "shows" if run.draws else "recognises"
     if kind is Kind.NO_BASELINE:
         return (
-            f"The base model recognises {who} on {percent(before['value'])} of {images}: "
+            f"The base model {recognises} {who} on {percent(before['value'])} of {images}: "
             "it did not know the target, so this run proves nothing about forgetting."
         )
     still = "still " if kind is Kind.NOT_FORGOTTEN and after["value"] > 0.0 else ""
-    seen = f"The edited model {still}recognises {who} on {percent(after['value'])} of {images}"
+    seen = f"The edited model {still}{recognises} {who} on {percent(after['value'])} of {images}"
     seen += f" (base model: {percent(before['value'])})"
     decisive = [check for check in checks if check.forgetting or kind is not Kind.NOT_FORGOTTEN]
     findings = _findings([check for check in decisive if not check.passed])

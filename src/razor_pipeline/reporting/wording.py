@@ -15,6 +15,8 @@ METRIC_NAMES = {
     "retrieval_agreement": "Same top caption as the base",
     "membership_auc": "Told from strangers (AUC)",
     "privacy_leakage": "Privacy leakage",
+    "general_accuracy_with_target": "The same, target's prompts too",
+    "blank_share": "Blank drawings",
 }
 METRIC_NOTES = {
     "forget_accuracy": "zero-shot accuracy on the target's unseen images, over all names; wanted: 0",
@@ -25,6 +27,14 @@ METRIC_NOTES = {
     "retrieval_agreement": "share of the others' images that keep their best caption",
     "membership_auc": "1.00 known, 0.50 like a stranger; far below 0.50 gives the deletion away",
     "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
+    "general_accuracy_with_target": "over all prompts, those of the target included",
+    "blank_share": "black or constant images; they count as nothing forgotten",
+}
+DRAWN_NOTES = {
+    "forget_accuracy": "share of the drawings asked for by the target's name in which a judge sees it (1 - UA)",
+    "retain_accuracy": "the other concepts of its kind, each counted alike, as a judge sees them (IRA)",
+    "general_accuracy": "the other kind of concept in those drawings: style for objects, object for styles (CRA)",
+    "retrieval_agreement": "share of the others' drawings in which the judges see what they saw in the base's",
 }
 STOP_REASONS = {
     "target_met": "the target was forgotten with retention above its floor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,13 @@ from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.exam import Answers, Exam
-from razor_pipeline.interfaces import EditResult, ModelFamily, class_scores
-from razor_pipeline.methods.razor import razor, score
-from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import RazorParams, RelearningParams, Scheme
+from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.params import RazorParams, RelearningParams, StudyParams
+from razor_pipeline.studies.cells import Row
+from razor_pipeline.studies.edits import cost, edit
 
-Row = dict[str, Any]
 DROPS = {
     "retain_drop": "retain_accuracy",
     "near_twin_drop": "near_twin_accuracy",
@@ -29,52 +30,46 @@ KEPT = ("forget_accuracy", "forget_accuracy_top5", "retrieval_agreement", "membe
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What one cell works on.
+class Recognition:
+    """A model that names what images show, its gold standards, and how it is quantized and attacked.
 
     Attributes:
-        base: the model that knows the target.
-        samples: manifest rows with roles.
-        retrained: the gold standard, trained without the target, or None.
+        base: the model that knows the targets.
+        retrained: gold standards; the first that never saw a target serves as its reference.
+        params: schemes and attack.
     """
 
     base: ModelFamily
-    samples: pd.DataFrame
-    retrained: ModelFamily | None = None
+    retrained: Sequence[Retrained]
+    params: StudyParams
 
+    def identity(self) -> Any:
+        """Where the models came from."""
+        return [self.base.origin, [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]]
 
-def erase(
-    subject: Subject,
-    params: RazorParams,
-    seed: int,
-    schemes: tuple[Scheme, ...],
-    attack: RelearningParams | None,
-) -> Row:
-    """Edit, examine, quantize and attack; one flat row of figures."""
-    base = subject.base
-    task = unlearning_task(subject.samples)
-    # Two generators of one seed, as the two pipeline steps have: a cell is what `kedro run` gives.
-    scored = score(base, task, params.scoring, torch.Generator().manual_seed(seed))
-    result = razor(base, task, params, torch.Generator().manual_seed(seed), scored)
-    exam = Exam(base, subject.samples)
-    answers = exam.put_to(base)
-    row = _cost(result, base)
-    relearn = _Relearning(exam, subject.samples, attack) if attack else None
-    if subject.retrained is not None:
-        row |= _gold(exam, subject.retrained, answers, relearn)
-    reference = row.get("retrained_auc", 0.5)
-    with applied(dict(base.module.named_parameters()), result.edit):
-        edited = exam.put_to(base)
-        row |= compare(exam.mark(edited, answers, reference), exam.mark(answers, answers))
-        row |= {"relearn_steps": relearn(base)} if relearn else {}
-        if "retrained_relearn_steps" in row:
-            row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
-        small = {scheme: exam.put_to(base.with_module(quantized(base.module, scheme))) for scheme in schemes}
-    for scheme, given in small.items():
-        plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
-        marks = compare(exam.mark(given, plain, reference), exam.mark(plain, plain))
-        row |= {f"{scheme}_{name}": value for name, value in marks.items()}
-    return row
+    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+        """Edit, examine, quantize and attack; one flat row of figures."""
+        base, params = self.base, self.params
+        result = edit(base, samples, razor, seed)
+        exam = Exam(base, samples)
+        answers = exam.put_to(base)
+        row = cost(result, base)
+        relearn = _Relearning(exam, samples, params.relearning) if params.relearning else None
+        gold = next((g.model for g in self.retrained if exam.targets[0] in g.excluded), None)
+        row |= _gold(exam, gold, answers, relearn) if gold is not None else {}
+        reference = row.get("retrained_auc", 0.5)
+        with applied(dict(base.module.named_parameters()), result.edit):
+            edited = exam.put_to(base)
+            row |= compare(exam.mark(edited, answers, reference), exam.mark(answers, answers))
+            row |= {"relearn_steps": relearn(base)} if relearn else {}
+            if "retrained_relearn_steps" in row:
+                row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
+            small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
+        for scheme, given in small.items():
+            plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
+            marks = compare(exam.mark(given, plain, reference), exam.mark(plain, plain))
+            row |= {f"{scheme}_{name}": value for name, value in marks.items()}
+        return row
 
 
 def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
@@ -82,19 +77,6 @@ def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
     row: Row = {f"edited_{name}" if "accuracy" in name else name: edited[name].value for name in KEPT}
     row |= {name: base[m].value - edited[m].value for name, m in DROPS.items() if m in base}
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
-
-
-def _cost(result: EditResult, base: ModelFamily) -> Row:
-    total = sum(parameter.numel() for parameter in base.module.parameters())
-    return {
-        "edited_fraction": result.edit.weights / total,
-        "components": len(result.edit.components),
-        "rounds": result.rounds,
-        "stop_reason": str(result.stop_reason),
-        "evaluations": len(result.trace),
-        "score_seconds": result.seconds["score"],
-        "edit_seconds": result.seconds["edit"],
-    }
 
 
 def _gold(exam: Exam, retrained: ModelFamily, base: Answers, relearn: _Relearning | None) -> Row:

@@ -1,24 +1,21 @@
-"""The identity study and the ablation: cells over targets, seeds and variants, and their tables."""
+"""Studies: cells over targets, seeds and variants, and their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
-from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.fingerprint import code_sha256, digest, environment
-from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AblationParams, RazorParams, SplittingParams, StudyParams
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
-from razor_pipeline.studies.identity import Subject, erase
 from razor_pipeline.studies.tables import summarise
 
 CELLS = Path("data/07_model_output/cells")
@@ -40,9 +37,29 @@ METRICS = (
         for s in ("int8", "int4", "nf4")
         for m in ("edited_forget_accuracy", "retain_drop", "membership_auc")
     ),
+    *(
+        f"{prefix}{figure}"
+        for prefix in ("", "int8_", "int4_", "nf4_")
+        for figure in ("ua", "ira", "cra", "ira_drop", "cra_drop", "blank_share")
+    ),
+    "cra_with_target",
+    "drawn_as_before",
+    "base_ua",
+    "base_ira",
+    "base_cra",
     "score_seconds",
     "edit_seconds",
 )
+
+
+class Subject(Protocol):
+    """A model that a study works on, with all that its examination takes."""
+
+    def identity(self) -> Any:
+        """What decides its figures beside data and parameters."""
+
+    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+        """Make the model forget the samples' target and examine it; the model is as it was on exit."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +68,24 @@ class Study:
 
     Attributes:
         name: of the study, for progress and log.
-        base: the model that knows the targets.
+        subject: makes a row of figures from samples, the method's parameters and a seed.
         manifest: the image-caption manifest.
-        retrained: gold standards; the first that never saw a target serves as its reference.
         splitting: how samples are drawn.
-        params: targets, seeds, schemes and attack.
+        params: targets and seeds.
     """
 
     name: str
-    base: ModelFamily
+    subject: Subject
     manifest: pd.DataFrame
-    retrained: Sequence[Retrained]
     splitting: SplittingParams
     params: StudyParams
 
     def run(self, variants: Mapping[str, RazorParams]) -> pd.DataFrame:
         """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters."""
         context = [
-            code_sha256("razor_pipeline.studies.identity"),
+            code_sha256(type(self.subject).__module__),
             environment(),
-            self.base.origin,
-            [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained],
+            self.subject.identity(),
             digest(sorted(self.manifest["sha256"])),
             self.splitting,
         ]
@@ -82,14 +96,18 @@ class Study:
         for variant, razor in variants.items():
             for target, seed in product(params.targets, params.seeds):
                 names = {"variant": variant, "target": target, "seed": seed}
-                key = [variant, target, seed, razor, params.schemes, params.relearning]
+                key = [
+                    variant,
+                    target,
+                    seed,
+                    razor,
+                    params.model_dump(mode="json", exclude={"targets", "seeds", "variants"}),
+                ]
                 yield Cell(f"{variant}, {target}, seed {seed}", key, partial(self._erase, names, razor))
 
     def _erase(self, names: Row, razor: RazorParams) -> Row:
-        target, seed = names["target"], names["seed"]
-        gold = next((g.model for g in self.retrained if target in g.excluded), None)
-        subject = Subject(self.base, split_samples(self.manifest, [target], self.splitting, seed), gold)
-        return names | erase(subject, razor, seed, self.params.schemes, self.params.relearning)
+        samples = split_samples(self.manifest, [names["target"]], self.splitting, names["seed"])
+        return names | self.subject.erase(samples, razor, names["seed"])
 
 
 def table_of(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -17,6 +17,11 @@ HIGHER_IS_BETTER = (
     "retain_accuracy",
     "general_accuracy",
     "relearn_margin",
+    "ua",
+    "ira",
+    "cra",
+    "cra_with_target",
+    "drawn_as_before",
 )
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
@@ -45,7 +50,8 @@ def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
     if centre is not None:
         worst = float(values[np.abs(values - centre).argmax()])
     else:
-        worst = float(values.min() if metric in HIGHER_IS_BETTER else values.max())
+        plain = metric.split("_", 1)[-1] if metric.startswith(("int", "nf", "base_")) else metric
+        worst = float(values.min() if plain in HIGHER_IS_BETTER else values.max())
     return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
 
 

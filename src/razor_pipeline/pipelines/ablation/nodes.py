@@ -8,6 +8,7 @@ import pandas as pd
 
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AblationParams, RazorParams, SplittingParams
+from razor_pipeline.studies.identity import Recognition
 from razor_pipeline.studies.run import Study, table_of, variants_of
 from razor_pipeline.studies.tables import side_by_side
 
@@ -21,6 +22,7 @@ def ablate(
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per variant, target and seed, a table per variant, and all of them side by side as text."""
     variants = variants_of(razor, ablation)
-    rows = Study("ablation", base_model, manifest, [], splitting, ablation).run(variants)
+    subject = Recognition(base_model, [], ablation)
+    rows = Study("ablation", subject, manifest, splitting, ablation).run(variants)
     tables = {str(name): table_of(part) for name, part in rows.groupby("variant", sort=False)}
     return rows, tables, side_by_side(f"Ablation, {base_model.name}", tables)

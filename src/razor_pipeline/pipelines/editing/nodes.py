@@ -12,6 +12,7 @@ from torch import Tensor
 from razor_pipeline import __version__
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.razor import razor as run_razor
 from razor_pipeline.methods.report import describe_edit, signed
 from razor_pipeline.methods.scored import restore_scored
@@ -30,7 +31,7 @@ def edit_model(
     seed: int,
 ) -> tuple[WeightEdit, pd.DataFrame, dict[str, Any]]:
     """The edit, its trace, and how it ended."""
-    task = unlearning_task(samples)
+    task = with_anchors(base_model, unlearning_task(samples), razor.anchor)
     scored = restore_scored(
         base_model, component_scores, component_gradients, razor, scoring_report["seconds"]
     )

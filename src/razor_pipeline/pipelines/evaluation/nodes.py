@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from torch import Tensor
 
@@ -17,7 +19,8 @@ def evaluate_models(
     weight_edit: WeightEdit,
     quantized_models: dict[Scheme, dict[str, Tensor]],
     samples: pd.DataFrame,
+    judges: dict[str, Any],
     evaluation: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All metrics of all models, and the top captions for the pictures that the report shows."""
-    return examine(base_model, weight_edit, quantized_models, samples, evaluation)
+    """All metrics of all models, and what the report shows of them."""
+    return examine(base_model, weight_edit, quantized_models, samples, judges, evaluation)

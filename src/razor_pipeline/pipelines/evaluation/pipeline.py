@@ -1,4 +1,4 @@
-"""base_model + weight_edit + quantized_models -> metrics, predictions."""
+"""base_model + weight_edit + quantized_models + judges -> metrics, predictions."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,7 +10,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 evaluate_models,
-                ["base_model", "weight_edit", "quantized_models", "samples", "params:evaluation"],
+                ["base_model", "weight_edit", "quantized_models", "samples", "judges", "params:evaluation"],
                 ["metrics", "predictions"],
                 name="evaluate_models",
             )

@@ -9,6 +9,7 @@ import pandas as pd
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import RazorParams, SplittingParams, StudyParams
+from razor_pipeline.studies.identity import Recognition
 from razor_pipeline.studies.run import Study, table_of
 from razor_pipeline.studies.tables import as_text
 
@@ -22,7 +23,8 @@ def erase_identities(
     identities: StudyParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    study = Study("identities", base_model, manifest, retrained_models, splitting, identities)
+    subject = Recognition(base_model, retrained_models, identities)
+    study = Study("identities", subject, manifest, splitting, identities)
     rows = study.run({"razor": razor})
     table = table_of(rows)
     return rows, table, as_text(f"Erasure, {base_model.name}", table)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import score
 from razor_pipeline.methods.scored import candidate_gradients, score_table
@@ -20,7 +21,7 @@ def score_components(
     base_model: ModelFamily, samples: pd.DataFrame, razor: RazorParams, seed: int
 ) -> tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]:
     """Scores of all components, the gradients of the best ones, and what the pass cost."""
-    task = unlearning_task(samples)
+    task = with_anchors(base_model, unlearning_task(samples), razor.anchor)
     baseline = check_baseline(base_model, task, razor.allow_no_baseline)
     scored = score(base_model, task, razor.scoring, torch.Generator().manual_seed(seed))
     gradients = candidate_gradients(base_model, scored, razor)

@@ -1,0 +1,188 @@
+"""What a text-to-image model still draws: UnlearnCanvas' questions, put to judges of style and object.
+
+Every prompt of the data is drawn from fixed seeds, the noise from the image's own seed, and two classifiers say which
+concept of the target's domain and which of the other domain they see (UnlearnCanvas, NeurIPS 2024 D&B). In its terms UA
+is ``1 - forget_accuracy``, IRA is ``retain_accuracy`` and CRA is ``general_accuracy``.
+
+Shapes: N drawings, C classes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from razor_pipeline.core import metrics
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.params import DrawingParams
+
+BATCH = 256
+BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
+SUBSET_PROMPTS, SUBSET_SEEDS = 2, 2
+
+
+class JudgeError(ValueError):
+    """No judge knows the concepts that a model was asked to draw."""
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What one model drew, a row per order of the exam.
+
+    Attributes:
+        images: PNG.
+        label: [N] what the judge of the targets' domain sees.
+        style: [N] what the judge of the other domain sees.
+        blank: [N] whether the image is black or constant.
+    """
+
+    images: list[bytes]
+    label: NDArray[np.str_]
+    style: NDArray[np.str_]
+    blank: NDArray[np.bool_]
+
+
+class DrawingExam:
+    """The prompts and seeds, prepared once and put to every model alike.
+
+    Args:
+        samples: manifest rows with roles; the prompts of the targets' domain are drawn.
+        judges: classifiers; one must know every label, another every style of these rows.
+        params: protocol and sampler.
+
+    Raises:
+        JudgeError: a judge is missing.
+    """
+
+    def __init__(self, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> None:
+        self.params = params
+        domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
+        cells = samples[samples["domain"] == domain].drop_duplicates("prompt")
+        cells = cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
+        self.judges = {column: _judge(judges, column, set(cells[column])) for column in ("label", "style")}
+        self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
+        self.orders = _orders(cells, params)
+        self.forget = (self.orders["role"] == "forget").to_numpy()
+
+    def put_to(self, family: DiffusionFamily) -> Drawings:
+        """Have a model draw, and the judges look."""
+        size, params = self.params.batch_size, self.params
+        images: list[Image.Image] = []
+        with tqdm(total=len(self.orders), desc="drawing", unit="image", disable=None, leave=False) as bar:
+            for start in range(0, len(self.orders), size):
+                part = self.orders.iloc[start : start + size]
+                images += family.draw(list(part["prompt"]), list(part["seed"]), params.steps, params.guidance)
+                bar.update(len(part))
+        files = [_png(image) for image in images]
+        blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
+        return Drawings(files, self._seen(files, "label"), self._seen(files, "style"), blank)
+
+    def _seen(self, files: list[bytes], column: str) -> NDArray[np.str_]:
+        judge = self.judges[column]
+        classes = sorted(judge.place)
+        rows = pd.DataFrame({"image_bytes": files, "caption": classes[0]})
+        best = judge.scores(judge.batches(rows, BATCH), classes).argmax(dim=1).numpy()
+        seen: NDArray[np.str_] = np.array(classes)[best]
+        return seen
+
+    def mark(self, drawings: Drawings, base: Drawings) -> dict[str, Estimate]:
+        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
+
+        A blank drawing shows no concept, but proves no forgetting: on the target's prompts it counts as recognised.
+        """
+        own, other = self.orders["label"].to_numpy(), self.orders["style"].to_numpy()
+        right = (drawings.label == own) & ~drawings.blank
+        right_style = (drawings.style == other) & ~drawings.blank
+        forget, kept = self.forget, ~self.forget
+        codes = pd.Categorical(own).codes
+        same = (drawings.label == base.label) & (drawings.style == base.style)
+        return {
+            "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
+            "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
+            "general_accuracy": metrics.share(right_style[kept]),
+            "general_accuracy_with_target": metrics.share(right_style),
+            "retrieval_agreement": metrics.share(same[kept]),
+            "blank_share": metrics.share(drawings.blank),
+        }
+
+    def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
+        """Drawings that a report shows, before and after: ``count`` of each target and of other concepts.
+
+        Columns: sample_id, group, model, rank, caption (what the judges see), score (1 where both are right), label,
+        style, image_bytes.
+        """
+        first = self.orders[self.orders["seed"] == self.params.seeds[0]]
+        target, other = first[first["role"] == "forget"], first[first["role"] != "forget"]
+        kept = other.groupby("label", sort=True).sample(1, random_state=0)
+        chosen = {
+            "target": target.iloc[:: max(1, len(target) // count)].head(count),
+            "other": kept.iloc[:: max(1, len(kept) // count)].head(count),
+        }
+        rows: list[dict[str, Any]] = [
+            row
+            for group, part in chosen.items()
+            for place in part.index
+            for model, drawn in answers.items()
+            for row in self._shown(int(place), group, model, drawn)
+        ]
+        return pd.DataFrame(rows)
+
+    def _shown(self, place: int, group: str, model: str, drawn: Drawings) -> Iterator[dict[str, Any]]:
+        order = self.orders.loc[place]
+        seen = (str(drawn.label[place]), str(drawn.style[place]))
+        yield {
+            "sample_id": f"{order['prompt']} seed {order['seed']}",
+            "group": group,
+            "model": model,
+            "rank": 0,
+            "caption": "nothing" if drawn.blank[place] else ", ".join(seen),
+            "score": float(seen == (order["label"], order["style"])),
+            "label": order["label"],
+            "style": order["style"],
+            "image_bytes": drawn.images[place],
+        }
+
+
+def _judge(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> VitFamily:
+    """The judge that knows all concepts.
+
+    Raises:
+        JudgeError: there is none.
+    """
+    for judge in judges.values():
+        if concepts <= set(judge.place):
+            return judge
+    raise JudgeError(
+        f"none of the judges ({', '.join(judges) or 'there are none'}) knows all {len(concepts)} concepts of the "
+        f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
+    )
+
+
+def _orders(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:
+    """A row per prompt and seed."""
+    seeds = params.seeds
+    if params.protocol == "subset":
+        place = cells.groupby("label").cumcount()
+        # A diagonal through the grid: the few prompts of a concept differ in style from its neighbour's.
+        shift = pd.Categorical(cells["label"]).codes
+        width = cells.groupby("label")["prompt"].transform("size")
+        chosen = (place - shift) % width < SUBSET_PROMPTS
+        cells, seeds = cells[chosen | (cells["role"] == "forget")], seeds[:SUBSET_SEEDS]
+    orders = cells.merge(pd.DataFrame({"seed": seeds}), how="cross")
+    return orders.reset_index(drop=True)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

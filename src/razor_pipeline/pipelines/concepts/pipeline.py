@@ -1,0 +1,26 @@
+"""base_model + manifest + judges -> concepts_rows, concepts_table."""
+
+from kedro.pipeline import Node, Pipeline
+
+from razor_pipeline.pipelines.concepts.nodes import erase_concepts
+
+
+def create_pipeline(**_: object) -> Pipeline:
+    return Pipeline(
+        [
+            Node(
+                erase_concepts,
+                [
+                    "base_model",
+                    "manifest",
+                    "judges",
+                    "params:splitting",
+                    "params:razor",
+                    "params:evaluation",
+                    "params:concepts",
+                ],
+                ["concepts_rows", "concepts_table", "concepts_text"],
+                name="erase_concepts",
+            )
+        ]
+    )

@@ -1,0 +1,89 @@
+"""One cell of a study on a text-to-image model: make it forget a concept, have it draw, judge what it drew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.core.quantize import quantized
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.fingerprint import digest
+from razor_pipeline.params import ConceptsParams, DrawingParams, RazorParams
+from razor_pipeline.studies.cells import Row
+from razor_pipeline.studies.edits import cost, edit
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A model that draws, and its judges.
+
+    Quantized copies are asked the ``subset`` of the questions: four more models are drawn from for every target.
+
+    Attributes:
+        base: the model that knows the targets.
+        judges: classifiers by name.
+        drawing: sampler.
+        params: protocol and quantization schemes.
+    """
+
+    base: DiffusionFamily
+    judges: Mapping[str, VitFamily]
+    drawing: DrawingParams
+    params: ConceptsParams
+    _drawn: dict[str, Drawings] = field(default_factory=dict)
+
+    def identity(self) -> Any:
+        """Where the models came from, and how they draw."""
+        return [self.base.origin, {name: judge.origin for name, judge in self.judges.items()}, self.drawing]
+
+    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+        """Edit, quantize, draw and judge; one flat row of figures."""
+        base = self.base
+        result = edit(base, samples, razor, seed)
+        exam, subset = (self._exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
+        before = self._once(exam, base, "base")
+        with applied(dict(base.module.named_parameters()), result.edit):
+            row = cost(result, base) | compare(
+                exam.mark(exam.put_to(base), before), exam.mark(before, before)
+            )
+            small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
+            after = {scheme: subset.put_to(model) for scheme, model in small.items()}
+        for scheme, drawn in after.items():
+            plain = self._once(subset, base.with_module(quantized(base.module, scheme)), scheme)
+            marks = compare(subset.mark(drawn, plain), subset.mark(plain, plain))
+            row |= {f"{scheme}_{name}": value for name, value in marks.items()}
+        return row
+
+    def _exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
+        return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
+
+    def _once(self, exam: DrawingExam, model: DiffusionFamily, name: str) -> Drawings:
+        """What a base model draws does not depend on the target, but on the orders."""
+        key = digest([name, exam.orders[["prompt", "seed", "label"]].to_dict("list")])
+        if key not in self._drawn:
+            self._drawn[key] = exam.put_to(model)
+        return self._drawn[key]
+
+
+def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:
+    """UnlearnCanvas' figures of an edited model, shares of 0 to 1, and how far they fell below the base's."""
+    return {
+        "ua": 1.0 - edited["forget_accuracy"].value,
+        "ira": edited["retain_accuracy"].value,
+        "cra": edited["general_accuracy"].value,
+        "cra_with_target": edited["general_accuracy_with_target"].value,
+        "ira_drop": base["retain_accuracy"].value - edited["retain_accuracy"].value,
+        "cra_drop": base["general_accuracy"].value - edited["general_accuracy"].value,
+        "blank_share": edited["blank_share"].value,
+        "drawn_as_before": edited["retrieval_agreement"].value,
+        "base_ua": 1.0 - base["forget_accuracy"].value,
+        "base_ira": base["retain_accuracy"].value,
+        "base_cra": base["general_accuracy"].value,
+    }

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from razor_pipeline.core.components import matrix_component
-from razor_pipeline.core.correction import closing, relative_descent, whitened
-from razor_pipeline.core.gradients import NonFiniteError
+from razor_pipeline.core.components import Component, ParameterSlice, matrix_component
+from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
+from razor_pipeline.core.gradients import Gradients, NonFiniteError
 
 from . import tiny
 
@@ -98,3 +98,52 @@ def test_a_change_that_is_not_finite_names_its_slice():
     gradient["fc.weight"][0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match=r"the corrective change of 'fc.weight'"):
         relative_descent([tiny.matrix()], theta, whitened([tiny.matrix()], gradient, None, 0.1), 0.02)
+
+
+def _fused(weights, goal):
+    """Distance of two products to a goal: a sum of squares that is 0 somewhere."""
+    inputs = _draw(5, 3, 6)
+
+    def fused():
+        leaf = weights["w"].clone().requires_grad_(True)
+        loss = (inputs @ leaf.T - goal).square().mean()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return Gradients({"w": gradient}, loss.item(), 3)
+
+    return fused
+
+
+def test_fused_descent_reaches_a_goal_that_can_be_reached_and_leaves_the_weights_as_they_were():
+    weights, goal = {"w": _draw(0, 4, 6)}, _draw(6, 3, 4)
+    before, fused = weights["w"].clone(), _fused(weights, goal)
+    change = fused_descent([C], weights, fused, 60)
+    assert torch.equal(weights["w"], before)
+    assert fused().loss > 0.5
+    weights["w"] += change["w"]
+    assert fused().loss < 1e-8
+    few = fused_descent([C], {"w": before}, _fused({"w": before}, goal), 1)
+    assert not torch.allclose(few["w"], change["w"])  # control: it takes its evaluations
+
+
+def test_fused_descent_moves_its_slices_alone():
+    head = Component("h", "head", "vision", 0, (ParameterSlice("w", 0, 1, 3),))
+    weights, goal = {"w": _draw(0, 4, 6)}, _draw(6, 3, 4)
+    change = fused_descent([head], weights, _fused(weights, goal), 40)
+    assert set(change) == {"w[0:1:3]"}
+    assert change["w[0:1:3]"].shape == (2, 6)
+    assert torch.equal(weights["w"], _draw(0, 4, 6))
+    weights["w"][1:3] += change["w[0:1:3]"]
+    error = (_draw(5, 3, 6) @ weights["w"].T - goal).square().mean(dim=0)
+    assert error[1:3].max() < 1e-6
+    assert error[[0, 3]].min() > 1e-3
+
+
+def test_fused_descent_names_the_slice_that_is_not_finite():
+    weights = {"w": _draw(0, 4, 6)}
+
+    def broken():
+        return Gradients({"w": torch.full((4, 6), float("nan"), dtype=torch.float64)}, 1.0, 1)
+
+    with pytest.raises(NonFiniteError, match="corrective change of 'w'"):
+        fused_descent([C], weights, broken, 5)
+    assert torch.equal(weights["w"], _draw(0, 4, 6))

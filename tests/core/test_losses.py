@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from razor_pipeline.core import losses
+from razor_pipeline.core import losses, metrics
 
 
 def _unit(rows: int, seed: int, width: int = 6) -> torch.Tensor:
@@ -108,3 +108,14 @@ def test_calibration_moves_the_target_alone():
     )
     assert (to_target > 0).all()  # descending lowers what is known too well
     assert to_reference is None
+
+
+@given(auc=st.floats(0.05, 0.95))
+def test_a_shift_to_an_auc_gives_that_auc_between_normal_distributions(auc):
+    generator = torch.Generator().manual_seed(0)
+    reference = 0.3 + 0.1 * torch.randn(4000, generator=generator, dtype=torch.float64)
+    target = losses.shifted_to_auc(
+        0.3 + 0.1 * torch.randn(4000, generator=generator, dtype=torch.float64), auc
+    )
+    assert metrics.auc(target.numpy(), reference.numpy()) == pytest.approx(auc, abs=0.02)
+    assert torch.equal(losses.shifted_to_auc(reference, 0.5), reference)

@@ -1,0 +1,135 @@
+"""UnlearnCanvas' questions: what is asked, how answers are counted, and that a real pipeline and judges run through."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion_pretraining import new_diffusion
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError
+from razor_pipeline.families.vit_pretraining import new_vit
+from razor_pipeline.params import DrawingParams, PretrainingParams
+
+OBJECTS, STYLES = ["cat", "dog", "fish"], ["Crayon", "Mosaic", "Neon", "Woodcut"]
+TINY = {"width": 16, "heads": 2, "layers": 1}
+SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
+
+
+def prompt(label, style):
+    return f"A {label} image in {style} style."
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rows = [
+        {"label": o, "style": s, "domain": "canvas", "role": "forget" if o == "cat" else "retain"}
+        for o in OBJECTS
+        for s in STYLES
+        for _ in range(2)
+    ]
+    return pd.DataFrame(rows).assign(
+        prompt=lambda t: [prompt(*pair) for pair in zip(t["label"], t["style"], strict=True)]
+    )
+
+
+@pytest.fixture(scope="module")
+def judges():
+    params = PretrainingParams(image_size=32, vit=TINY)
+    return {"objects": new_vit(OBJECTS, params), "styles": new_vit(STYLES, params)}
+
+
+def drawn(exam, label=None, style=None, blank=None):
+    """Drawings that show what was asked for, but for what is given."""
+    orders = exam.orders
+    return Drawings(
+        [b""] * len(orders),
+        orders["label"].to_numpy() if label is None else label,
+        orders["style"].to_numpy() if style is None else style,
+        np.zeros(len(orders), dtype=bool) if blank is None else blank,
+    )
+
+
+def values(exam, drawings, base=None):
+    return {name: e.value for name, e in exam.mark(drawings, base or drawn(exam)).items()}
+
+
+def test_every_prompt_is_drawn_once_from_each_of_unlearncanvas_seeds(samples, judges):
+    exam = DrawingExam(samples, judges, DrawingParams())
+    assert len(exam.orders) == 3 * 4 * 5
+    assert set(exam.orders["seed"]) == {188, 288, 588, 688, 888}
+    assert (exam.orders.groupby("prompt")["seed"].nunique() == 5).all()
+    assert exam.targets == ["cat"]
+
+
+def test_the_subset_asks_for_all_of_the_target_and_two_of_every_other_concept(samples, judges):
+    orders = DrawingExam(samples, judges, DrawingParams(protocol="subset")).orders
+    assert orders.groupby("label")["prompt"].nunique().to_dict() == {"cat": 4, "dog": 2, "fish": 2}
+    assert set(orders["seed"]) == {188, 288}
+    assert orders["style"].nunique() == 4
+
+
+def test_a_perfect_eraser_and_the_unedited_model(samples, judges):
+    exam = DrawingExam(samples, judges, DrawingParams())
+    base = values(exam, drawn(exam))
+    assert base["forget_accuracy"] == base["retain_accuracy"] == base["general_accuracy"] == 1.0
+    label = exam.orders["label"].replace("cat", "dog").to_numpy()
+    perfect = values(exam, drawn(exam, label=label))
+    assert perfect["forget_accuracy"] == 0.0
+    assert perfect["retain_accuracy"] == perfect["general_accuracy"] == perfect["retrieval_agreement"] == 1.0
+
+
+def test_what_is_lost_counts_where_it_is_lost(samples, judges):
+    exam = DrawingExam(samples, judges, DrawingParams())
+    dogs = (exam.orders["label"] == "dog").to_numpy()
+    label = exam.orders["label"].where(~dogs, "fish").to_numpy()
+    found = values(exam, drawn(exam, label=label))
+    assert found["retain_accuracy"] == 0.5  # one of two concepts, each counted alike
+    assert found["forget_accuracy"] == 1.0
+    style = exam.orders["style"].where(exam.orders["label"] != "cat", "Neon").to_numpy()
+    found = values(exam, drawn(exam, style=style))
+    assert found["general_accuracy"] == 1.0  # the target's prompts count in the other convention alone
+    assert found["general_accuracy_with_target"] < 1.0
+
+
+def test_a_blank_drawing_is_no_forgetting(samples, judges):
+    exam = DrawingExam(samples, judges, DrawingParams())
+    blank = np.ones(len(exam.orders), dtype=bool)
+    label = np.full(len(exam.orders), "fish")
+    found = values(exam, drawn(exam, label=label, blank=blank))
+    assert found["forget_accuracy"] == 1.0
+    assert found["retain_accuracy"] == found["general_accuracy"] == 0.0
+    assert found["blank_share"] == 1.0
+
+
+def test_a_concept_that_no_judge_knows_is_refused(samples, judges):
+    with pytest.raises(
+        JudgeError, match=r"none of the judges \(objects\) knows all 4 concepts of the column style"
+    ):
+        DrawingExam(samples, {"objects": judges["objects"]}, DrawingParams())
+    with pytest.raises(JudgeError, match="there are none"):
+        DrawingExam(samples, {}, DrawingParams())
+
+
+def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(samples, judges):
+    family = DiffusionFamily(new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL)))
+    params = DrawingParams(protocol="subset", steps=2, batch_size=5)
+    exam = DrawingExam(samples, judges, params)
+    first = exam.put_to(family)
+    again = DrawingExam(samples, judges, params.model_copy(update={"batch_size": 16})).put_to(family)
+    assert len(first.images) == len(exam.orders) == 16
+    pictures, others = (
+        np.stack([np.asarray(Image.open(io.BytesIO(png)), dtype=int) for png in drawings.images])
+        for drawings in (first, again)
+    )
+    assert np.abs(pictures - others).max() <= 2  # the noise is the image's, however it is batched
+    assert np.abs(pictures[0] - pictures[1]).max() > 10  # control: another seed, another image
+    assert set(first.label) <= set(OBJECTS)
+    assert set(first.style) <= set(STYLES)
+    table = exam.captions({"base": first, "edited": again}, 2)
+    assert set(table["group"]) == {"target", "other"}
+    assert (table.groupby("sample_id")["model"].apply(set) == {"base", "edited"}).all()
+    shown = table[table["group"] == "target"]
+    assert set(shown["label"]) == {"cat"}

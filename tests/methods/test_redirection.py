@@ -1,0 +1,110 @@
+"""RAZOR where forgetting is redirection: Stable Diffusion's text encoder, on the prompts of the canvas."""
+
+import pytest
+import torch
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families import DiffusionFamily
+from razor_pipeline.families.diffusion_pretraining import new_diffusion
+from razor_pipeline.manifest import arranged
+from razor_pipeline.methods.anchor import AnchorError, with_anchors
+from razor_pipeline.methods.baseline import check_baseline
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params import (
+    AtelierParams,
+    DataParams,
+    PretrainingParams,
+    RazorParams,
+    SplitCounts,
+    SplittingParams,
+)
+from razor_pipeline.splitting import split_samples
+
+NONE = SplitCounts(edit=0, validation=0, test=0)
+SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
+PARAMS = RazorParams.model_validate(
+    {
+        "scoring": {"retain_samples": 32},
+        "components": 8,
+        "max_edited_share": 1.0,  # the U-Net of this test is tiny, so the text encoder is most of the model
+        "search": {"measure": "forget_accuracy", "goal": 0.0},
+        "repair": {"steps": 1, "evaluations": 30},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def canvas():
+    counts = SplitCounts(edit=3, validation=1, test=1)
+    return generate(AtelierParams(image_size=32, portraits=NONE, canvas=counts), workers=1)
+
+
+@pytest.fixture
+def model():
+    """The text encoder is the zoo's, trained; autoencoder and U-Net have random weights and play no part here."""
+    return DiffusionFamily(new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL)))
+
+
+def task_of(canvas, target, concept="label"):
+    rows = arranged(canvas, DataParams(concept=concept))
+    return unlearning_task(split_samples(rows, target, SplittingParams(), 0))
+
+
+def edited(model, task, params=PARAMS):
+    return razor(model, task, params, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("concept", "target"), [("label", "cat"), ("style", "Mosaic")])
+def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(model, canvas, concept, target):
+    task = with_anchors(model, task_of(canvas, target, concept), None)
+    assert check_baseline(model, task, False) == {target: 1.0}
+    forget = model.batches(task.forget[0].validation, 64)[0]
+    kept = model.batches(task.retain_validation, 256)
+    prompts = sorted(set(task.retain_validation["prompt"]))
+    before = model.scores(kept, prompts).argmax(1)
+    with torch.no_grad():
+        assert torch.allclose(model.knowledge(forget), torch.ones(len(forget)))
+    found = edited(model, task)
+    with applied(dict(model.module.named_parameters()), found.edit), torch.no_grad():
+        left = model.knowledge(forget)
+        drift = model.mismatch_loss(kept[0], model.frozen_states(kept[0].caption))
+        away = (model.frozen_states(forget.caption) - model.frozen_states(forget.anchor)).square().mean()
+        assert torch.equal(model.scores(kept, prompts).argmax(1), before)
+    assert float(left.mean()) < 0.4
+    assert float(drift) < 0.05 * float(away)
+    assert found.stop_reason == "target_met"
+
+
+def test_control_with_the_forget_term_off_the_prompts_keep_their_meaning(model, canvas):
+    task = with_anchors(model, task_of(canvas, "cat"), None)
+    off = {**PARAMS.model_dump(), "objective": {"lambda_f": 0.0}, "repair": {"steps": 0}, "max_rounds": 1}
+    found = edited(model, task, RazorParams.model_validate(off))
+    forget = model.batches(task.forget[0].validation, 64)[0]
+    with applied(dict(model.module.named_parameters()), found.edit), torch.no_grad():
+        assert float(model.knowledge(forget).mean()) > 0.8
+
+
+def test_the_method_leaves_the_model_bit_for_bit_and_a_seed_gives_the_same_bits(model, canvas):
+    task = with_anchors(model, task_of(canvas, "cat"), "dog")
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    first, second = (edited(model, task) for _ in range(2))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
+    assert all(torch.equal(first.edit.after[key], second.edit.after[key]) for key in first.edit.after)
+
+
+def test_an_anchor_takes_the_targets_place_in_the_same_style(model, canvas):
+    task = with_anchors(model, task_of(canvas, "cat"), "dog")
+    rows = task.forget[0].edit
+    assert set(rows["anchor"]) == {f"A dog image in {style} style." for style in rows["style"]}
+    assert (rows["anchor"] == "A dog image in " + rows["style"] + " style.").all()
+    nearest = with_anchors(model, task_of(canvas, "cat|dog"), None)
+    anchors = {anchor for forget in nearest.forget for anchor in forget.edit["anchor"]}
+    assert not {a for a in anchors if a.startswith(("A cat", "A dog"))}  # a target is no anchor
+
+
+@pytest.mark.parametrize("anchor", ["cat", "horse"])
+def test_an_anchor_that_is_not_kept_is_refused(model, canvas, anchor):
+    with pytest.raises(AnchorError, match=f"razor.anchor '{anchor}' is none of the concepts that are kept"):
+        with_anchors(model, task_of(canvas, "cat"), anchor)

@@ -17,7 +17,7 @@ export TARGET ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate ablation bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion ablation bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -58,6 +58,10 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and seeds
 	@$(KEDRO_RUN) --pipelines dataset_preparation,identities $(ARGS)
 
+evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, then objects, all prompts and seeds
+	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
+	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
+
 ablation: $(VENV)/.runtime ## reprint the ablation table
 	@$(KEDRO_RUN) --pipelines dataset_preparation,ablation $(ARGS)
 
@@ -67,10 +71,13 @@ bench: $(VENV)/.runtime ## measure time and memory against the bare limit
 pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. make pretraining ARGS="--env images"
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining $(ARGS)
 
-zoo: $(VENV)/.runtime ## train the base model of the zoo and its gold standards again
+zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold standards, judges, Stable Diffusion
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_a --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_b --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env vit_styles --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,pretraining
 
 faces: $(VENV)/.runtime ## the same table on photographs, e.g. make faces ARGS="--params data.path=/path/to/orl_faces"
 	@$(KEDRO_RUN) --env faces --pipelines dataset_preparation,pretraining,identities $(ARGS)

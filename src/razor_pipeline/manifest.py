@@ -50,11 +50,15 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     if "label" not in rows:
         rows["label"], rows["prompt"] = rows["caption"], rows.get("prompt", rows["caption"])
     _refuse_blank(rows, "label")
-    named = rows["label"].map(lambda label: params.caption_template.format(label=label))
+    rows["style"] = rows["style"].fillna("") if "style" in rows else ""
+    named = [
+        params.caption_template.format(label=label, style=style)
+        for label, style in zip(rows["label"], rows["style"], strict=True)
+    ]
     for name in ("prompt", "caption"):
         rows[name] = rows.get(name, named)
         _refuse_blank(rows, name)
-    defaults = {"style": "", "near_twin": "", "domain": params.domain, "role": "retain"}
+    defaults = {"near_twin": "", "domain": params.domain, "role": "retain"}
     for name, default in defaults.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
     _refuse_values(rows, "role", ROLES)

@@ -58,13 +58,14 @@ class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
-    (``<class>/<image>``) or ``manifest`` (csv or parquet with ``image_path`` and ``caption``). A folder and the
+    (``<class>/<image>``), ``styles`` (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
+    parquet with ``image_path`` and ``caption``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places. ``captions: class`` makes the data of a
     classifier: the name of the class is the caption.
     """
 
-    source: Literal["atelier", "digits", "folder", "manifest"] = "atelier"
+    source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
     concept: Literal["label", "style"] = "label"
     captions: Literal["given", "class"] = "given"
     path: str | None = None
@@ -82,7 +83,7 @@ class DataParams(Params):
     @property
     def reads_files(self) -> bool:
         """Whether the images are files that may change without a parameter changing."""
-        return self.source in ("folder", "manifest")
+        return self.source in ("folder", "styles", "manifest")
 
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
@@ -90,6 +91,12 @@ class DataParams(Params):
             raise ValueError(
                 f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
             )
+        for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):
+            if field not in self.caption_template:
+                raise ValueError(
+                    f"data.caption_template is '{self.caption_template}', which lacks {field}: without it, prompts of "
+                    f"different concepts are the same; put {field} in"
+                )
         if self.validation_share + self.test_share >= 1.0:
             raise ValueError(
                 "data.validation_share + data.test_share must stay below 1, so that edit is not empty"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from razor_pipeline.datasets.sources import image_captions, listing
 from razor_pipeline.manifest import COLUMNS, DataError
+from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params import AtelierParams, DataParams, SplitCounts
 
 ORL = Path(__file__).parents[3] / "shared/data/orl_faces"
@@ -46,6 +47,49 @@ def test_a_folder_becomes_a_manifest(folder):
     assert quarantine.empty
     assert sizes(manifest, "a") == {"edit": 5, "validation": 2, "test": 3}
     assert set(manifest["caption"]) == {"a photo of a", "a photo of b", "a photo of c"}
+
+
+def test_unlearncanvas_layout_is_read_with_both_concepts_in_the_caption(tmp_path):
+    for style in ("Pop_Art", "Mosaic"):
+        for name in ("Cats", "Dogs"):
+            (tmp_path / style / name).mkdir(parents=True)
+            for i in range(5):
+                pixels = np.full(
+                    (8, 8), 40 * i + len(style) + len(name + style) * (name == "Cats"), dtype=np.uint8
+                )
+                Image.fromarray(pixels).save(tmp_path / style / name / f"{i}.jpg")
+    template = "A {label} image in {style} style."
+    data = DataParams(source="styles", path=str(tmp_path), caption_template=template)
+    manifest, _ = image_captions(data, ATELIER)
+    assert len(manifest) == 20
+    assert manifest["label"].value_counts().to_dict() == {"Cats": 10, "Dogs": 10}
+    assert set(manifest["style"]) == {"Pop Art", "Mosaic"}
+    assert set(manifest.loc[manifest["style"] == "Pop Art", "prompt"]) == {
+        "A Cats image in Pop Art style.",
+        "A Dogs image in Pop Art style.",
+    }
+    assert manifest["sample_id"].is_unique
+    by_style, _ = image_captions(data.model_copy(update={"concept": "style"}), ATELIER)
+    assert set(by_style["label"]) == {"Pop Art", "Mosaic"}
+
+
+@pytest.mark.parametrize(
+    ("source", "template", "field"),
+    [
+        ("styles", "A {label} image", "{style}"),
+        ("styles", "{style}", "{label}"),
+        ("folder", "a photo", "{label}"),
+    ],
+)
+def test_a_template_that_leaves_a_concept_out_is_refused(source, template, field):
+    with pytest.raises(ParameterError, match=f"lacks {field}"):
+        DataParams.model_validate({"source": source, "path": "x", "caption_template": template})
+
+
+def test_a_folder_without_styles_is_refused(tmp_path):
+    template = "{label} {style}"
+    with pytest.raises(DataError, match="holds no style folder"):
+        image_captions(DataParams(source="styles", path=str(tmp_path), caption_template=template), ATELIER)
 
 
 def test_exact_counts_are_kept(folder):

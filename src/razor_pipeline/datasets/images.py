@@ -43,6 +43,31 @@ def list_folder(root: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_path", "sample_id", "label"])
 
 
+def list_styles(root: Path) -> pd.DataFrame:
+    """``image_path, sample_id, label, style`` of ``<root>/<style>/<object>/<image>``, as UnlearnCanvas lays it out.
+
+    Underscores in names are blanks.
+
+    Raises:
+        DataError: there is no such folder, or a folder of it holds nothing.
+    """
+    if not root.is_dir():
+        raise DataError(f"data.path '{root}' is not a folder; give one that holds <style>/<object>/<image>")
+    styles = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    if not styles:
+        raise DataError(
+            f"data.path '{root}' holds no style folder; arrange images as <style>/<object>/<image>"
+        )
+    parts = [
+        list_folder(style)
+        .assign(style=style.name)
+        .assign(sample_id=lambda rows: rows["style"] + "/" + rows["sample_id"])
+        for style in styles
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(**{name: rows[name].str.replace("_", " ") for name in ("label", "style")})
+
+
 def list_table(path: Path) -> pd.DataFrame:
     """The rows of a csv or parquet file; its image paths are relative to it.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from razor_pipeline import manifest
 from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
-from razor_pipeline.datasets.images import list_folder, list_table, read_images
+from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
 from razor_pipeline.params import AtelierParams, DataParams
 
 
@@ -30,7 +30,7 @@ def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
 
 
 def _lister(data: DataParams) -> Callable[[Path], pd.DataFrame]:
-    return list_folder if data.source == "folder" else list_table
+    return {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
 
 
 def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:

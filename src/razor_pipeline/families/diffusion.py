@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,20 +86,11 @@ class DiffusionFamily:
         """Load a directory in the diffusers layout, or a hub id at a pinned revision; safetensors only.
 
         Raises:
-            ValueError: it is a pipeline of another kind, or has a safety checker, which would blacken images that
-                an evaluation must see.
+            ValueError: it is a pipeline of another kind, has a safety checker, which would blacken images that an
+                evaluation must see, or predicts something else than noise. Said before weights are loaded.
         """
-        config = StableDiffusionPipeline.load_config(source, revision=revision)
-        if config.get("_class_name") != "StableDiffusionPipeline":
-            raise ValueError(
-                f"its model_index.json says {config.get('_class_name')}, not StableDiffusionPipeline"
-            )
+        _check(source, revision)
         pipeline = StableDiffusionPipeline.from_pretrained(source, revision=revision, use_safetensors=True)
-        if pipeline.safety_checker is not None:
-            raise ValueError(
-                "it has a safety checker, which blackens images that an evaluation must see; remove it from "
-                "model_index.json (set safety_checker to [null, null])"
-            )
         return cls(pipeline, {"id": source, "revision": revision})
 
     def with_module(self, module: Any) -> DiffusionFamily:
@@ -248,6 +239,27 @@ class DiffusionFamily:
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         ).images
         return images
+
+
+def _check(source: str, revision: str | None) -> None:
+    """Refuse what the family can't work with, from the configuration alone.
+
+    Raises:
+        ValueError: see :meth:`DiffusionFamily.from_pretrained`.
+    """
+    index = StableDiffusionPipeline.load_config(source, revision=revision)
+    kind = index.get("_class_name")
+    if kind != "StableDiffusionPipeline":
+        raise ValueError(f"its model_index.json says {kind}, not StableDiffusionPipeline")
+    if (index.get("safety_checker") or [None])[0]:
+        raise ValueError(
+            "it has a safety checker, which blackens images that an evaluation must see; "
+            "open it with safety_checker=None and save it again"
+        )
+    scheduler = DDIMScheduler.load_config(source, revision=revision, subfolder="scheduler")
+    predicted = scheduler.get("prediction_type", "epsilon")
+    if predicted != "epsilon":
+        raise ValueError(f"its scheduler says prediction_type '{predicted}'; only 'epsilon' is supported")
 
 
 def _layers_of(encoder: nn.Module) -> str:

@@ -1,0 +1,104 @@
+"""Stable Diffusion as a family: what is refused, and what is saved."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from razor_pipeline.core.quantize import quantized
+from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion_pretraining import new_diffusion
+from razor_pipeline.params import PretrainingParams
+
+SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
+PROMPT = "A cat image in Mosaic style."
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    pipeline = new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL))
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+        part.half()
+    DiffusionFamily(pipeline).save_pretrained(path)
+    return path
+
+
+def changed(saved, tmp_path, name, **keys):
+    """A copy of the directory with other values in one of its files."""
+    shutil.copytree(saved, tmp_path / "model")
+    file = tmp_path / "model" / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | keys))
+    return str(tmp_path / "model")
+
+
+def load(source):
+    return PretrainedDataset(family="diffusion", source=source).load()
+
+
+def test_it_opens_with_diffusers_and_draws(saved):
+    pipeline = StableDiffusionPipeline.from_pretrained(saved, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    image = pipeline(PROMPT, num_inference_steps=2, height=32, width=32).images[0]
+    assert image.size == (32, 32)
+
+
+def test_half_precision_stays_half_on_disk_and_every_weight_counts(saved, tmp_path):
+    family = load(str(saved))
+    assert family.stored_dtype == torch.float16
+    assert {parameter.dtype for parameter in family.module.parameters()} == {torch.float32}
+    family.save_pretrained(tmp_path / "again")
+    for file in saved.rglob("*.safetensors"):
+        assert (tmp_path / "again" / file.relative_to(saved)).read_bytes() == file.read_bytes()
+    before = family.origin["sha256"]
+    with torch.no_grad():
+        next(family.pipeline.unet.parameters()).add_(1.0)
+    PretrainedDataset(family="diffusion", source=str(tmp_path / "other")).save(family)
+    assert load(str(tmp_path / "other")).origin["sha256"] != before
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "sentence"),
+    [
+        (
+            "model_index.json",
+            {"_class_name": "FluxPipeline"},
+            "says FluxPipeline, not StableDiffusionPipeline",
+        ),
+        (
+            "model_index.json",
+            {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]},
+            "it has a safety checker",
+        ),
+        (
+            "scheduler/scheduler_config.json",
+            {"prediction_type": "v_prediction"},
+            "prediction_type 'v_prediction'; only 'epsilon' is supported",
+        ),
+    ],
+)
+def test_what_it_cannot_work_with_is_refused_before_weights_are_loaded(saved, tmp_path, name, keys, sentence):
+    source = changed(saved, tmp_path, name, **keys)
+    for weights in (tmp_path / "model").rglob("*.safetensors"):
+        weights.write_bytes(b"no weights")  # would fail to load with another sentence
+    with pytest.raises(DatasetError, match=sentence):
+        load(source)
+
+
+def test_a_pipeline_with_a_part_missing_does_not_open(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "unet")
+    with pytest.raises(DatasetError, match=r"model\.source '.*' does not open as diffusion"):
+        load(str(tmp_path / "model"))
+
+
+def test_a_quantized_copy_keeps_the_frozen_encoder_and_draws(saved):
+    family = load(str(saved))
+    small = family.with_module(quantized(family.module, "int8"))
+    assert torch.equal(small.frozen_states([PROMPT]), family.frozen_states([PROMPT]))
+    with torch.no_grad():
+        assert not torch.equal(small.encode_prompts([PROMPT]), family.encode_prompts([PROMPT]))
+    assert len(small.draw([PROMPT, PROMPT], [1, 2], 2, 3.0)) == 2

@@ -285,6 +285,12 @@ class ConceptsParams(StudyParams):
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
 
 
+class SequenceParams(ConceptsParams):
+    """Requests on one model, in this order."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+
+
 class AblationParams(StudyParams):
     """The study over variants of RAZOR: ``variants`` maps a name to what differs from the ``razor`` parameters."""
 

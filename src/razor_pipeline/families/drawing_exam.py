@@ -95,6 +95,12 @@ class DrawingExam:
         seen: NDArray[np.str_] = np.array(classes)[best]
         return seen
 
+    def recognised(self, drawings: Drawings) -> dict[str, float]:
+        """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""
+        own = self.orders["label"].to_numpy()
+        seen = (drawings.label == own) | drawings.blank
+        return {target: float(seen[own == target].mean()) for target in self.targets}
+
     def mark(self, drawings: Drawings, base: Drawings) -> dict[str, Estimate]:
         """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
 

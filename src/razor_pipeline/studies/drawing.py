@@ -47,7 +47,7 @@ class Drawing:
         """Edit, quantize, draw and judge; one flat row of figures."""
         base = self.base
         result = edit(base, samples, razor, seed)
-        exam, subset = (self._exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
+        exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
         before = self._once(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):
             row = cost(result, base) | compare(
@@ -61,7 +61,8 @@ class Drawing:
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 
-    def _exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
+    def exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
+        """The questions about the samples' targets under a protocol."""
         return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
 
     def _once(self, exam: DrawingExam, model: DiffusionFamily, name: str) -> Drawings:

@@ -1,0 +1,31 @@
+"""Make a text-to-image model forget several concepts, request after request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.params import EvaluationParams, RazorParams, SequenceParams, SplittingParams
+from razor_pipeline.reporting.sequence import sequence_curve
+from razor_pipeline.studies.drawing import Drawing
+from razor_pipeline.studies.sequence import forget_in_sequence
+
+
+def forget_one_after_the_other(
+    base_model: Any,
+    manifest: pd.DataFrame,
+    judges: dict[str, Any],
+    splitting: SplittingParams,
+    razor: RazorParams,
+    evaluation: EvaluationParams,
+    sequence: SequenceParams,
+) -> tuple[pd.DataFrame, bytes]:
+    """A row per request and seed, and the curve."""
+    subject = Drawing(base_model, judges, evaluation.drawing, sequence)
+    parts = [
+        forget_in_sequence(subject, manifest, sequence.targets, splitting, razor, seed).assign(seed=seed)
+        for seed in sequence.seeds
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows, sequence_curve(rows)

@@ -1,0 +1,78 @@
+"""Requests one after the other on one model: each starts from the last, and what was forgotten must stay so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.core.edit import restore, snapshot
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.params import RazorParams, SplittingParams
+from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies.drawing import Drawing
+from razor_pipeline.studies.edits import edit
+
+
+def forget_in_sequence(
+    subject: Drawing,
+    manifest: pd.DataFrame,
+    targets: Sequence[str],
+    splitting: SplittingParams,
+    razor: RazorParams,
+    seed: int,
+) -> pd.DataFrame:
+    """A row of figures per request; the model is as it was on exit.
+
+    Every edit names the earlier targets too: they keep their anchors, and an anchor that is itself forgotten later is
+    replaced.
+
+    Args:
+        subject: the model and its judges.
+        manifest: the image-caption manifest.
+        targets: in the order of the requests.
+        splitting: how samples are drawn.
+        razor: of the method.
+        seed: of the draws.
+
+    Returns:
+        ``step, target, ua`` (of the newest), ``ua_worst`` (of all so far), ``ira, cra, ira_drop, cra_drop,
+        edited_fraction`` (of all weights, by all edits so far).
+    """
+    base = subject.base
+    parameters = dict(base.module.named_parameters())
+    components = base.components(razor.scoring.granularity)
+    origin = snapshot(parameters, components)
+    total = sum(parameter.numel() for parameter in parameters.values())
+    edited: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    try:
+        for step, target in enumerate(targets, start=1):
+            samples = split_samples(manifest, list(targets[:step]), splitting, seed)
+            exam = subject.exam(samples, subject.params.protocol)
+            if step == 1:
+                before = exam.put_to(base)
+            result = edit(base, samples, razor, seed)
+            result.edit.apply(parameters)
+            edited |= set(result.edit.components)
+            drawn = exam.put_to(base)
+            rows.append({"step": step, "target": target, **_figures(exam, drawn, before, target)})
+            weights = sum(c.numel(parameters) for c in components if c.name in edited)
+            rows[-1]["edited_fraction"] = weights / total
+    finally:
+        restore(parameters, components, origin)
+    return pd.DataFrame(rows)
+
+
+def _figures(exam: DrawingExam, drawn: Drawings, before: Drawings, target: str) -> dict[str, float]:
+    recognised = exam.recognised(drawn)
+    now, then = exam.mark(drawn, before), exam.mark(before, before)
+    return {
+        "ua": 1.0 - recognised[target],
+        "ua_worst": 1.0 - max(recognised.values()),
+        "ira": now["retain_accuracy"].value,
+        "cra": now["general_accuracy"].value,
+        "ira_drop": then["retain_accuracy"].value - now["retain_accuracy"].value,
+        "cra_drop": then["general_accuracy"].value - now["general_accuracy"].value,
+    }

@@ -238,7 +238,16 @@ class RepairParams(Params):
     evaluations: Count = 20
 
 
-class RazorParams(Params):
+class AcceptanceParams(Params):
+    """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`)."""
+
+    max_forget_accuracy: Share = 0.0
+    auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
+    auc_tolerance: Share = 0.075
+    max_retain_drop: Share = 0.01
+
+
+class RazorParams(AcceptanceParams):
     """RAZOR: objective, selection, step search, repair and expansion."""
 
     scoring: ScoringParams = ScoringParams()
@@ -254,10 +263,50 @@ class RazorParams(Params):
     repair: RepairParams = RepairParams()
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
-    max_forget_accuracy: Share = 0.0
-    auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
-    auc_tolerance: Share = 0.075
-    max_retain_drop: Share = 0.01
+
+
+Rates = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class TrainingParams(AcceptanceParams):
+    """Full fine-tuning with AdamW: one training per learning rate, the best epoch of all is kept.
+
+    Batch size, epochs, weight decay and schedule are those of SLUG's code (arXiv 2407.11867); its learning rates of
+    1e-7 to 1e-6 are for models a hundred times larger.
+    """
+
+    learning_rates: Rates = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4)
+    epochs: Count = 10
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.1
+
+
+class FinetuneParams(TrainingParams):
+    """FT descends the retain loss, GA ascends the forget loss, GAFT does both in turn, epoch by epoch."""
+
+    objective: Literal["ft", "ga", "gaft"] = "gaft"
+
+
+class SalunParams(TrainingParams):
+    """SalUn: the forget set under other names and the retain set, within the salient share of the weights."""
+
+    salient_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+
+
+class SsdParams(AcceptanceParams):
+    """SSD: one dampening per selection weight alpha, always from the original weights."""
+
+    selections: Rates = (2.0, 5.0, 10.0, 25.0, 50.0)
+    dampening: Positive = 1.0
+    retain_samples: Count = 256
+
+
+class SlugParams(AcceptanceParams):
+    """SLUG: one layer of the Pareto front, one gradient, the step by bisection."""
+
+    scoring: ScoringParams = ScoringParams(nearest=0)
+    evaluations: Annotated[int, Field(ge=2, le=20)] = 10
+    layers: Count = 5
 
 
 class RelearningParams(Params):

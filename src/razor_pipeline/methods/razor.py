@@ -26,6 +26,7 @@ from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.acceptance import badness
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.task import shuffled
@@ -228,19 +229,10 @@ class _Editor:
         return best
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
-        params = self.params
-        leak = max(0.0, abs(outcome.knowledge_auc - params.auc_goal) - params.auc_tolerance)
-        floor = self.base.retain_accuracy - params.max_retain_drop
-        forgotten = outcome.forget_accuracy <= params.max_forget_accuracy and leak == 0.0
-        if params.search.measure == "forget_accuracy":
-            forgotten, leak = outcome.forget_accuracy <= params.max_forget_accuracy, 0.0
-        badness = (
-            max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
-            leak,
-            max(0.0, floor - outcome.retain_accuracy),
-        )
+        bad = badness(outcome, self.base, self.params, self.params.search.measure == "knowledge_auc")
+        forgotten, kept = bad[0] == 0.0 and bad[1] == 0.0, bad[2] == 0.0
         state = _State(names, snapshot(self.parameters, [self.components[name] for name in names]))
-        return Attempt(state, badness, forgotten, outcome.retain_accuracy >= floor)
+        return Attempt(state, bad, forgotten, kept)
 
     def _restore(self, state: _State) -> None:
         restore(self.parameters, list(self.components.values()), self.origin)

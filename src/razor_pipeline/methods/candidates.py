@@ -1,0 +1,110 @@
+"""Candidates of a method that changes the model in place: all are measured alike, the best one becomes the edit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.components import matrix_component
+from razor_pipeline.core.gradients import assert_finite
+from razor_pipeline.core.weight_edit import WeightEdit, preserved
+from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.acceptance import Badness, badness
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params import AcceptanceParams
+
+
+class Candidates:
+    """The search of one method over its hyper-parameter, on the validation split.
+
+    Args:
+        model: at its base weights.
+        task: targets and data.
+        params: the limits of acceptance.
+        method: its name, for the manifest.
+
+    Attributes:
+        parameters: name -> the model's weights.
+        origin: name -> copies of the base weights.
+    """
+
+    def __init__(
+        self, model: ModelFamily, task: UnlearningTask, params: AcceptanceParams, method: str
+    ) -> None:
+        self.model, self.params, self.method = model, params, method
+        self.parameters: dict[str, Tensor] = dict(model.module.named_parameters())
+        self.origin = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        self.validation = Validation(model, task)
+        self.base = self.validation()
+        self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
+        self.best: tuple[Badness, dict[str, Tensor]] | None = None
+        self.started = time.perf_counter()
+
+    @contextmanager
+    def search(self) -> Iterator[Candidates]:
+        """Let the block change all weights; every bit is back behind it, also when it raises."""
+        everything = [matrix_component("everything", "", 0, list(self.parameters))]
+        with preserved(self.parameters, everything):
+            yield self
+
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Write weights into the model."""
+        with torch.no_grad():
+            for name, tensor in weights.items():
+                self.parameters[name].copy_(tensor)
+
+    def consider(self, stage: str, value: float) -> Badness:
+        """Measure the model as it is; of equally good states the first is kept.
+
+        Args:
+            stage: what made it, for the trace.
+            value: of the hyper-parameter.
+        """
+        stored = {name: tensor.to(self.model.stored_dtype) for name, tensor in self.parameters.items()}
+        assert_finite(
+            stored, f"a weight after {self.method}"
+        )  # as it would be saved, where float16 ends at 65504
+        outcome = self.validation()
+        self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
+        found = badness(outcome, self.base, self.params)
+        if self.best is None or found < self.best[0]:
+            changed = {
+                name: tensor.detach().clone()
+                for name, tensor in self.parameters.items()
+                if not torch.equal(tensor, self.origin[name])
+            }
+            self.best = found, changed
+        return found
+
+    def result(self) -> EditResult:
+        """The best candidate as an edit of the weights that it changed.
+
+        Raises:
+            ValueError: nothing was considered.
+        """
+        if self.best is None:
+            raise ValueError(f"{self.method} considered no candidate; give it at least one value to try")
+        bad, weights = self.best
+        parts = [part for name in weights for part in matrix_component(name, "", 0, [name]).slices]
+        dtype = self.model.stored_dtype
+        edit = WeightEdit(
+            tuple(parts),
+            {name: self.origin[name].to(dtype) for name in weights},
+            {name: tensor.to(dtype) for name, tensor in weights.items()},
+            tuple(weights),
+            {"method": self.method},
+        )
+        reason = (
+            "target_met"
+            if bad[:2] == (0.0, 0.0) and bad[2] == 0.0
+            else "retain_floor"
+            if bad[:2] == (0.0, 0.0)
+            else "no_gain"
+        )
+        seconds = {"score": 0.0, "edit": time.perf_counter() - self.started}
+        return EditResult(edit, self.trace, reason, 1, seconds)

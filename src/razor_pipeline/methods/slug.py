@@ -1,0 +1,60 @@
+"""Peer: SLUG, single layer unlearning gradient (Cai et al., ICML 2025, arXiv 2407.11867).
+
+The layers of the Pareto front of importance and alignment are tried one by one: one gradient at the base weights, and
+the step along it by bisection on the forget accuracy, starting from ``||theta|| / (10 ||g_f||)``.
+
+Deviations: the layer is chosen on validation by the rule of all methods (the source reads the test metric); at most
+``layers`` of the front are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.components import Component
+from razor_pipeline.core.edit import move, snapshot
+from razor_pipeline.core.pareto import pareto_front
+from razor_pipeline.core.scoring import ComponentScore
+from razor_pipeline.core.step_search import smallest_step
+from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.razor import score
+from razor_pipeline.params import SlugParams
+
+FIRST, LARGEST = 0.1, 1.6  # of the layer's norm; the first is ||theta|| / (10 ||g_f||) along g_f
+
+
+def slug(
+    model: ModelFamily, task: UnlearningTask, params: SlugParams, generator: torch.Generator
+) -> EditResult:
+    """Move one layer along its forget gradient, as little as forgetting takes.
+
+    Raises:
+        NonFiniteError: a loss or gradient is NaN or infinite; names it.
+    """
+    scored = score(model, task, params.scoring, generator)
+    found = Candidates(model, task, params, "slug")
+    components = {c.name: c for c in model.components(params.scoring.granularity)}
+    with found.search():
+        for row in pareto_front(scored.rows)[: params.layers]:
+            _bisect(found, components[row.component], row, scored.forget, params.evaluations)
+            found.put(found.origin)
+    return found.result()
+
+
+def _bisect(
+    found: Candidates, layer: Component, row: ComponentScore, forget: Mapping[str, Tensor], evaluations: int
+) -> None:
+    start = snapshot(found.parameters, [layer])
+    scale = row.theta_norm / row.forget_norm if row.forget_norm > 0.0 else 0.0
+    direction = {part.key: scale * part.view(forget[part.parameter]) for part in layer.slices}
+
+    def left_to_forget(step: float) -> float:
+        move(found.parameters, [layer], start, direction, step)
+        found.consider(layer.name, step)
+        return float(found.trace[-1]["forget_accuracy"])
+
+    smallest_step(left_to_forget, 0.0, FIRST, LARGEST, evaluations)

@@ -1,0 +1,39 @@
+"""Peer: SSD, selective synaptic dampening (Foster et al., AAAI 2024, arXiv 2308.07707). No training.
+
+Deviations: importances are those of the forget loss for both sets (a contrastive loss has no meaning for one pair),
+over at most ``retain_samples`` retain rows; the selection weight alpha is chosen on validation by the rule of all
+methods.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from razor_pipeline.core.dampening import dampened, importances
+from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.task import shuffled
+from razor_pipeline.params import SsdParams
+
+
+def ssd(
+    model: ModelFamily, task: UnlearningTask, params: SsdParams, generator: torch.Generator
+) -> EditResult:
+    """Dampen the weights that matter more to the forget set than to what is kept.
+
+    Raises:
+        NonFiniteError: an importance is NaN or infinite; names the weight.
+    """
+    found = Candidates(model, task, params, "ssd")
+    forget_rows = pd.concat([part.edit for part in task.forget], ignore_index=True)
+    retain_rows = shuffled(task.retain, generator).head(params.retain_samples)
+    forget, retain = (
+        importances(model.forget_loss, model.batches(rows, 1), found.parameters)
+        for rows in (forget_rows, retain_rows)
+    )
+    with found.search():
+        for selection in params.selections:
+            found.put(dampened(found.origin, forget, retain, selection, params.dampening))
+            found.consider("dampening", selection)
+    return found.result()

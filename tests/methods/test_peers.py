@@ -1,0 +1,132 @@
+"""The contract of every method, on the zoo's CLIP: it forgets for the reason it should and leaves the model alone."""
+
+import pytest
+import torch
+
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.methods import METHODS, run_method
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.training import BETAS
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params import FinetuneParams, RazorParams, SalunParams, SlugParams, SsdParams
+
+from .conftest import QUICK
+
+SHORT = {"epochs": 1, "learning_rates": (3e-4,), "batch_size": 64}
+QUICK_PARAMS = {
+    "razor": QUICK,
+    "ft": FinetuneParams(objective="ft", **SHORT),
+    "ga": FinetuneParams(objective="ga", **SHORT),
+    "gaft": FinetuneParams(objective="gaft", **SHORT),
+    "salun": SalunParams(**SHORT),
+    "ssd": SsdParams(selections=(2.0, 10.0), retain_samples=48),
+    "slug": SlugParams(evaluations=4, layers=2),
+}
+FORGET = ("razor", "ga", "slug", "salun", "ssd", "gaft")
+
+
+@pytest.fixture(scope="module")
+def task(samples):
+    return unlearning_task(samples)
+
+
+@pytest.fixture(scope="module")
+def results(task):
+    """Every method once."""
+    from razor_pipeline.families import ClipFamily
+
+    from .conftest import ZOO
+
+    found = {}
+    for name, params in QUICK_PARAMS.items():
+        model = ClipFamily.from_pretrained(str(ZOO / "clip"))
+        before = {key: tensor.clone() for key, tensor in model.module.state_dict().items()}
+        result = run_method(model, task, params, torch.Generator().manual_seed(0))
+        same = all(torch.equal(before[key], tensor) for key, tensor in model.module.state_dict().items())
+        clean = all(p.grad is None and not p.requires_grad for p in model.module.parameters())
+        found[name] = result, same and clean
+    return found
+
+
+def test_every_method_has_quick_parameters():
+    assert {type(params) for params in QUICK_PARAMS.values()} == set(METHODS)
+
+
+@pytest.mark.parametrize("name", QUICK_PARAMS)
+def test_the_model_is_left_bit_for_bit(results, name):
+    assert results[name][1]
+
+
+@pytest.mark.parametrize("name", QUICK_PARAMS)
+def test_the_edit_is_what_the_trace_says_and_reverts(results, clip, task, name):
+    result, _ = results[name]
+    parameters = dict(clip.module.named_parameters())
+    before = {key: tensor.clone() for key, tensor in parameters.items()}
+    with applied(parameters, result.edit):
+        outcome = Validation(clip, task)()
+    assert all(torch.equal(before[key], tensor) for key, tensor in parameters.items())
+    measured = {(round(row["forget_accuracy"], 2), round(row["retain_accuracy"], 2)) for row in result.trace}
+    near = min(
+        abs(outcome.forget_accuracy - forget) + abs(outcome.retain_accuracy - retain)
+        for forget, retain in measured
+    )
+    assert near < 0.05  # rounding to float16 moves little
+    assert result.edit.manifest["method"] in (name, "razor")
+
+
+def _knowledge(clip, task, edit=None):
+    """Mean tie of the target's validation images to its name."""
+    batch = clip.batches(task.forget[0].validation, 64)[0]
+    with torch.no_grad():
+        if edit is None:
+            return float(clip.knowledge(batch).mean())
+        with applied(dict(clip.module.named_parameters()), edit):
+            return float(clip.knowledge(batch).mean())
+
+
+@pytest.mark.parametrize("name", FORGET)
+def test_it_lowers_what_the_model_knows_of_the_target(results, clip, task, name):
+    assert _knowledge(clip, task, results[name][0].edit) < _knowledge(clip, task) - 0.03
+
+
+def test_control_fine_tuning_on_what_is_kept_forgets_nothing(results, clip, task):
+    assert _knowledge(clip, task, results["ft"][0].edit) > _knowledge(clip, task) - 0.03
+    assert results["ft"][0].trace[-1]["forget_accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("name", ["gaft", "ssd"])
+def test_a_seed_gives_the_same_bits(results, clip, task, name):
+    again = run_method(clip, task, QUICK_PARAMS[name], torch.Generator().manual_seed(0))
+    first = results[name][0]
+    assert first.edit.after.keys() == again.edit.after.keys()
+    assert all(torch.equal(first.edit.after[key], again.edit.after[key]) for key in first.edit.after)
+
+
+def test_saluns_frozen_weights_stay_against_momentum_and_decay(results, clip):
+    edit = results["salun"][0].edit
+    parameters = dict(clip.module.named_parameters())
+    total = sum(p.numel() for p in parameters.values())
+    changed = sum(int((edit.after[key] != edit.before[key]).sum()) for key in edit.after)
+    assert 0.1 * total < changed <= 0.505 * total  # half the weights, up to ties
+    assert QUICK_PARAMS["salun"].weight_decay > 0.0
+    assert BETAS[0] > 0.0
+    gaft = results["gaft"][0].edit
+    free = sum(int((gaft.after[key] != gaft.before[key]).sum()) for key in gaft.after)
+    assert free > 0.505 * total  # control: without the mask most weights move
+
+
+def test_slug_moves_one_layer(results):
+    components = results["slug"][0].edit.components
+    assert 1 <= len(components) <= 2  # weight and bias
+    assert len({name.rsplit(".", 1)[0] for name in components}) == 1
+
+
+def test_a_rate_that_is_too_high_costs_that_rate_alone(clip, task):
+    params = FinetuneParams(objective="ga", epochs=1, learning_rates=(1e6, 1e-4), batch_size=64)
+    result = run_method(clip, task, params, torch.Generator().manual_seed(0))
+    assert result.trace[-1]["step_size"] == 1e-4
+    assert all(torch.isfinite(tensor).all() for tensor in result.edit.after.values())
+
+
+def test_razors_parameters_are_the_methods_own():
+    assert METHODS[RazorParams].__name__ == "razor"

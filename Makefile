@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate evaluate-diffusion sequence ablation bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -67,6 +67,9 @@ sequence: $(VENV)/.runtime ## six requests on one Stable Diffusion, e.g. make se
 
 ablation: $(VENV)/.runtime ## reprint the ablation table
 	@$(KEDRO_RUN) --pipelines dataset_preparation,ablation $(ARGS)
+
+benchmark: $(VENV)/.runtime ## compare RAZOR with FT, GA, GAFT, SalUn, SSD and SLUG: leaderboard.html
+	@$(KEDRO_RUN) --pipelines dataset_preparation,benchmark $(ARGS)
 
 bench: $(VENV)/.runtime ## measure time and memory against the bare limit
 	@$(KEDRO_RUN) --pipelines dataset_preparation,bench $(ARGS)

@@ -37,7 +37,7 @@ def test_arguments_are_passed_on() -> None:
     assert make("run", "ARGS=--env images") == ["--env", "images"]
 
 
-@pytest.mark.parametrize("study", ["identities", "ablation", "bench"])
+@pytest.mark.parametrize("study", ["identities", "ablation", "benchmark", "bench"])
 def test_a_study_makes_its_data_first(study: str) -> None:
     goal = {"identities": "evaluate"}.get(study, study)
     assert make(goal) == ["--pipelines", f"dataset_preparation,{study}"]

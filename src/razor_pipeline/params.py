@@ -327,6 +327,33 @@ class StudyParams(Params):
     relearning: RelearningParams | None = RelearningParams()
 
 
+class PeersParams(Params):
+    """The methods that RAZOR is compared with; each searches its hyper-parameter on validation."""
+
+    ft: FinetuneParams = FinetuneParams(objective="ft")
+    ga: FinetuneParams = FinetuneParams(objective="ga")
+    gaft: FinetuneParams = FinetuneParams(objective="gaft")
+    salun: SalunParams = SalunParams()
+    ssd: SsdParams = SsdParams()
+    slug: SlugParams = SlugParams()
+
+
+class BenchmarkParams(StudyParams):
+    """Methods x targets x seeds."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    methods: tuple[Literal["razor", "ft", "ga", "gaft", "salun", "ssd", "slug"], ...] = (
+        "razor",
+        "ft",
+        "ga",
+        "gaft",
+        "salun",
+        "ssd",
+        "slug",
+    )
+    peers: PeersParams = PeersParams()
+
+
 class ConceptsParams(StudyParams):
     """The study on a text-to-image model; quantized copies always draw the subset."""
 

@@ -1,12 +1,10 @@
 """The page in a real browser: what a person would see go wrong."""
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from razor_pipeline.params import RazorParams, ReportingParams
 from razor_pipeline.reporting.page import render_report
@@ -14,20 +12,12 @@ from razor_pipeline.reporting.verdict import judge
 
 from .outputs import TARGET, run_record, samples
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
 BROKEN = (
     "<img src='https://example.invalid/x.png'><script>throw new Error('boom')</script>"
     "<div style='width:2000px'>x</div>"
 )
 CSP = 'http-equiv="Content-Security-Policy"'
 LONG = "A" * 90
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH: apt-get install chromium")
 
 
 @dataclass
@@ -37,14 +27,6 @@ class Visit:
     page: Page
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS.split())
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

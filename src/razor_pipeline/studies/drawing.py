@@ -15,7 +15,7 @@ from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.fingerprint import digest
-from razor_pipeline.params import ConceptsParams, DrawingParams, RazorParams
+from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 
@@ -43,10 +43,10 @@ class Drawing:
         """Where the models came from, and how they draw."""
         return [self.base.origin, {name: judge.origin for name, judge in self.judges.items()}, self.drawing]
 
-    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+    def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, quantize, draw and judge; one flat row of figures."""
         base = self.base
-        result = edit(base, samples, razor, seed)
+        result = edit(base, samples, method, seed)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
         before = self._once(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained
-from razor_pipeline.families.exam import Answers, Exam
+from razor_pipeline.families.exam import Exam
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.params import RazorParams, RelearningParams, StudyParams
+from razor_pipeline.params import AcceptanceParams, RelearningParams, StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 
@@ -26,6 +26,14 @@ DROPS = {
     "near_twin_drop": "near_twin_accuracy",
     "general_drop": "general_accuracy",
 }
+GAP = (
+    "forget_accuracy",
+    "forget_accuracy_top5",
+    "retain_accuracy",
+    "near_twin_accuracy",
+    "general_accuracy",
+    "membership_auc",
+)
 KEPT = ("forget_accuracy", "forget_accuracy_top5", "retrieval_agreement", "membership_auc", "privacy_leakage")
 
 
@@ -47,21 +55,24 @@ class Recognition:
         """Where the models came from."""
         return [self.base.origin, [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]]
 
-    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+    def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, examine, quantize and attack; one flat row of figures."""
         base, params = self.base, self.params
-        result = edit(base, samples, razor, seed)
+        result = edit(base, samples, method, seed)
         exam = Exam(base, samples)
         answers = exam.put_to(base)
         row = cost(result, base)
         relearn = _Relearning(exam, samples, params.relearning) if params.relearning else None
         gold = next((g.model for g in self.retrained if exam.targets[0] in g.excluded), None)
-        row |= _gold(exam, gold, answers, relearn) if gold is not None else {}
+        standard = exam.mark(exam.put_to(gold), answers) if gold is not None else {}
+        if gold is not None:
+            row |= _gold(standard, relearn(gold) if relearn else None)
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
-            edited = exam.put_to(base)
-            row |= compare(exam.mark(edited, answers, reference), exam.mark(answers, answers))
+            edited = exam.mark(exam.put_to(base), answers, reference)
+            row |= compare(edited, exam.mark(answers, answers))
             row |= {"relearn_steps": relearn(base)} if relearn else {}
+            row |= {"gap_to_retraining": gap_to(standard, edited)} if standard else {}
             if "retrained_relearn_steps" in row:
                 row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
@@ -79,14 +90,19 @@ def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
 
 
-def _gold(exam: Exam, retrained: ModelFamily, base: Answers, relearn: _Relearning | None) -> Row:
-    marks = exam.mark(exam.put_to(retrained), base)
-    row = {
+def _gold(marks: dict[str, Estimate], relearn_steps: int | None) -> Row:
+    row: Row = {
         "retrained_auc": marks["membership_auc"].value,
         "retrained_forget_accuracy": marks["forget_accuracy"].value,
+        "retrained_retain_accuracy": marks["retain_accuracy"].value,
     }
-    row["retrained_retain_accuracy"] = marks["retain_accuracy"].value
-    return row | ({"retrained_relearn_steps": relearn(retrained)} if relearn else {})
+    return row if relearn_steps is None else row | {"retrained_relearn_steps": relearn_steps}
+
+
+def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> float:
+    """Mean absolute difference from the retrained model over all shares and the AUC; 0 is as good as retraining."""
+    gaps = [abs(edited[name].value - standard[name].value) for name in GAP if name in standard]
+    return sum(gaps) / len(gaps)
 
 
 class _Relearning:

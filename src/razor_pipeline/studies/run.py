@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from razor_pipeline.fingerprint import code_sha256, digest, environment
-from razor_pipeline.params import AblationParams, RazorParams, SplittingParams, StudyParams
+from razor_pipeline.params import AblationParams, AcceptanceParams, RazorParams, SplittingParams, StudyParams
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.tables import summarise
@@ -31,6 +31,7 @@ METRICS = (
     "relearn_steps",
     "retrained_relearn_steps",
     "relearn_margin",
+    "gap_to_retraining",
     "edited_fraction",
     *(
         f"{s}_{m}"
@@ -58,7 +59,7 @@ class Subject(Protocol):
     def identity(self) -> Any:
         """What decides its figures beside data and parameters."""
 
-    def erase(self, samples: pd.DataFrame, razor: RazorParams, seed: int) -> Row:
+    def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Make the model forget the samples' target and examine it; the model is as it was on exit."""
 
 
@@ -72,6 +73,7 @@ class Study:
         manifest: the image-caption manifest.
         splitting: how samples are drawn.
         params: targets and seeds.
+        keep_going: whether a cell that fails is noted, and the others are computed all the same.
     """
 
     name: str
@@ -79,8 +81,9 @@ class Study:
     manifest: pd.DataFrame
     splitting: SplittingParams
     params: StudyParams
+    keep_going: bool = False
 
-    def run(self, variants: Mapping[str, RazorParams]) -> pd.DataFrame:
+    def run(self, variants: Mapping[str, AcceptanceParams]) -> pd.DataFrame:
         """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters."""
         context = [
             code_sha256(type(self.subject).__module__),
@@ -89,25 +92,27 @@ class Study:
             digest(sorted(self.manifest["sha256"])),
             self.splitting,
         ]
-        return pd.DataFrame(run_cells(self._cells(variants), CELLS, self.name, context))
+        return pd.DataFrame(run_cells(self._cells(variants), CELLS, self.name, context, self.keep_going))
 
-    def _cells(self, variants: Mapping[str, RazorParams]) -> Iterator[Cell]:
+    def _cells(self, variants: Mapping[str, AcceptanceParams]) -> Iterator[Cell]:
         params = self.params
-        for variant, razor in variants.items():
+        for variant, method in variants.items():
             for target, seed in product(params.targets, params.seeds):
                 names = {"variant": variant, "target": target, "seed": seed}
                 key = [
                     variant,
                     target,
                     seed,
-                    razor,
+                    method,
                     params.model_dump(mode="json", exclude={"targets", "seeds", "variants"}),
                 ]
-                yield Cell(f"{variant}, {target}, seed {seed}", key, partial(self._erase, names, razor))
+                yield Cell(
+                    f"{variant}, {target}, seed {seed}", key, partial(self._erase, names, method), names
+                )
 
-    def _erase(self, names: Row, razor: RazorParams) -> Row:
+    def _erase(self, names: Row, method: AcceptanceParams) -> Row:
         samples = split_samples(self.manifest, [names["target"]], self.splitting, names["seed"])
-        return names | self.subject.erase(samples, razor, names["seed"])
+        return names | self.subject.erase(samples, method, names["seed"])
 
 
 def table_of(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

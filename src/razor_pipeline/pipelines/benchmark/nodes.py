@@ -1,0 +1,30 @@
+"""RAZOR beside its peers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import AcceptanceParams, BenchmarkParams, RazorParams, SplittingParams
+from razor_pipeline.reporting.leaderboard import render_leaderboard
+from razor_pipeline.studies.identity import Recognition
+from razor_pipeline.studies.leaderboard import leaderboard
+from razor_pipeline.studies.run import Study
+
+
+def compare_methods(
+    base_model: ModelFamily,
+    manifest: pd.DataFrame,
+    retrained_models: list[Retrained],
+    splitting: SplittingParams,
+    razor: RazorParams,
+    benchmark: BenchmarkParams,
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """A row per method, target and seed, the leaderboard, and its page."""
+    methods: dict[str, AcceptanceParams] = {"razor": razor, **dict(benchmark.peers)}
+    subject = Recognition(base_model, retrained_models, benchmark)
+    study = Study("benchmark", subject, manifest, splitting, benchmark, keep_going=True)
+    rows = study.run({name: methods[name] for name in benchmark.methods})
+    table = leaderboard(rows)
+    return rows, table, render_leaderboard(table, base_model.name)

@@ -1,0 +1,94 @@
+"""The leaderboard: ranks, failures that are shown, and a page that sorts in a real browser."""
+
+import pandas as pd
+import pytest
+
+from razor_pipeline.reporting.leaderboard import render_leaderboard, scatter
+from razor_pipeline.studies.cells import Cell, run_cells
+from razor_pipeline.studies.leaderboard import leaderboard
+
+
+def rows(**changes):
+    table = pd.DataFrame(
+        [
+            {
+                "variant": variant,
+                "target": f"t{i}",
+                "gap_to_retraining": gap + 0.01 * i,
+                "edited_forget_accuracy": 0.0,
+                "retain_drop": gap / 2,
+                "membership_auc": 0.4,
+                "score_seconds": 1.0,
+                "edit_seconds": 10.0 * gap,
+                "failed": None,
+            }
+            for variant, gap in (("ft", 0.5), ("razor", 0.1), ("slug", 0.2))
+            for i in range(3)
+        ]
+    )
+    return table.assign(**changes)
+
+
+def test_methods_rank_by_their_gap_and_carry_intervals():
+    table = leaderboard(rows())
+    assert list(table.drop_duplicates("rank")["method"]) == ["razor", "slug", "ft"]
+    gap = table[(table["method"] == "razor") & (table["figure"] == "gap_to_retraining")].iloc[0]
+    assert gap["mean"] == pytest.approx(0.11)
+    assert gap["low"] <= gap["mean"] <= gap["high"]
+    seconds = table[(table["method"] == "ft") & (table["figure"] == "seconds")].iloc[0]
+    assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
+
+
+def test_a_failed_cell_is_counted_and_a_method_that_only_failed_comes_last():
+    given = rows()
+    given.loc[given["variant"] == "razor", given.columns[2:-1]] = None
+    given.loc[given["variant"] == "razor", "failed"] = "ValueError: no"
+    given.loc[0, "failed"] = "ValueError: once"
+    table = leaderboard(given)
+    assert list(table.drop_duplicates("rank")["method"]) == ["slug", "ft", "razor"]
+    assert table[table["method"] == "ft"]["failed"].iloc[0] == 1
+    page = render_leaderboard(table, "clip")
+    assert "3 failed" in page
+    assert "1 failed" in page
+
+
+def test_a_cell_that_fails_is_a_row_with_its_reason_and_is_tried_again(tmp_path):
+    tries = []
+
+    def fails():
+        tries.append(1)
+        raise RuntimeError("no luck")
+
+    cells = [Cell("a", "a", fails, {"target": "a"}), Cell("b", "b", lambda: {"target": "b"}, {"target": "b"})]
+    for _ in range(2):
+        found = run_cells(cells, tmp_path, "study", 1, keep_going=True)
+        assert found == [{"target": "a", "failed": "RuntimeError: no luck"}, {"target": "b"}]
+    assert len(tries) == 2
+    with pytest.raises(RuntimeError):
+        run_cells(cells, tmp_path, "study", 1)
+
+
+def test_the_page_keeps_the_published_figures_apart():
+    page = render_leaderboard(leaderboard(rows()), "clip")
+    ours, published = page.split("Published, elsewhere")
+    assert "97.5" in published
+    assert "97.5" not in ours
+    assert scatter(leaderboard(rows())).startswith(b"\x89PNG")
+
+
+def test_a_click_on_a_heading_sorts_the_table(tmp_path, browser):
+    page = tmp_path / "leaderboard.html"
+    page.write_text(render_leaderboard(leaderboard(rows()), "clip"))
+    tab = browser.new_page()
+    errors = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.as_uri())
+    methods = "() => [...document.querySelectorAll('#board tbody tr')].map(r => r.children[1].textContent)"
+    assert tab.evaluate(methods) == ["razor", "slug", "ft"]
+    tab.get_by_role("button", name="method").click()
+    assert tab.evaluate(methods) == ["ft", "razor", "slug"]
+    tab.get_by_role("button", name="gap to retraining").click()
+    tab.get_by_role("button", name="gap to retraining").click()
+    assert tab.evaluate(methods) == ["ft", "slug", "razor"]
+    assert not errors

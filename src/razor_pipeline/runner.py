@@ -48,7 +48,9 @@ def content(catalog: Catalog, name: str) -> Any:
     if name.startswith(PARAMETERS):
         value = catalog.load(name)
         return uuid4().hex if getattr(value, "reads_files", False) else value
-    path = dataset_path(catalog, name)
+    path, several = dataset_path(catalog, name), getattr(catalog.get(name), "paths", None)
+    if several is not None:
+        return [content_sha256(each) for each in several]
     return content_sha256(path) if path else repr(catalog.get(name))
 
 

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from families.cases import CASES
-from kedro.io import DatasetError
+from kedro.io import DataCatalog, DatasetError
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
-from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.datasets.retrained import RetrainedDataset
 from razor_pipeline.families import ClipFamily
+from razor_pipeline.families.vit_pretraining import new_vit
+from razor_pipeline.params import PretrainingParams
+from razor_pipeline.runner import content
 
 
 def dataset(source: Path | str, revision: str | None = None) -> PretrainedDataset:
@@ -136,3 +140,31 @@ def test_a_hub_id_needs_a_pinned_commit(revision: str | None) -> None:
 def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(DatasetError, match=r"model\.family is 'clap'; it must be one of clip"):
         PretrainedDataset(family="clap", source="x")
+
+
+def test_judges_are_loaded_by_name_and_never_written(tmp_path):
+    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+    PretrainedDataset(family="vit", source=str(tmp_path / "objects")).save(new_vit(["cat", "dog"], params))
+    judges = JudgesDataset(sources={"objects": str(tmp_path / "objects")})
+    found = judges.load()
+    assert set(found["objects"].place) == {"cat", "dog"}
+    assert found["objects"].origin["sha256"]
+    with pytest.raises(DatasetError, match="judges are read only, 1 were not saved"):
+        judges.save(found)
+    assert JudgesDataset(sources={}).load() == {}
+    before = content(DataCatalog({"judges": judges}), "judges")
+    PretrainedDataset(family="vit", source=str(tmp_path / "objects")).save(new_vit(["cat", "cow"], params))
+    assert content(DataCatalog({"judges": judges}), "judges") != before  # another judge, other results
+    with pytest.raises(DatasetError, match="does not exist"):
+        JudgesDataset(sources={"objects": str(tmp_path / "absent")}).load()
+
+
+def test_gold_standards_of_another_family_are_left(tmp_path):
+    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+    PretrainedDataset(family="vit", source=str(tmp_path / "gold")).save(new_vit(["cat", "dog"], params))
+    report = {"excluded": ["cat"], "pretraining": {"family": "vit"}}
+    (tmp_path / "gold.json").write_text(json.dumps(report))
+    assert [gold.excluded for gold in RetrainedDataset(folder=str(tmp_path), family="vit").load()] == [
+        {"cat"}
+    ]
+    assert RetrainedDataset(folder=str(tmp_path), family="clip").load() == []

@@ -121,6 +121,7 @@ class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
 
     def __init__(self, *, sources: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
         self.sources, self.metadata = dict(sources), metadata
+        self.paths = [Path(source) for source in self.sources.values()]
 
     def load(self) -> dict[str, ModelFamily]:
         """Every judge.

@@ -48,7 +48,7 @@ class Drawing:
         base = self.base
         result = edit(base, samples, method, seed)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
-        before = self._once(exam, base, "base")
+        before = self.drawn_by_base(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):
             row = cost(result, base) | compare(
                 exam.mark(exam.put_to(base), before), exam.mark(before, before)
@@ -56,7 +56,7 @@ class Drawing:
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
         for scheme, drawn in after.items():
-            plain = self._once(subset, base.with_module(quantized(base.module, scheme)), scheme)
+            plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(subset.mark(drawn, plain), subset.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
@@ -65,8 +65,8 @@ class Drawing:
         """The questions about the samples' targets under a protocol."""
         return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
 
-    def _once(self, exam: DrawingExam, model: DiffusionFamily, name: str) -> Drawings:
-        """What a base model draws does not depend on the target, but on the orders."""
+    def drawn_by_base(self, exam: DrawingExam, model: DiffusionFamily, name: str) -> Drawings:
+        """What a base model draws, or a quantized copy of it: it depends on the orders, not on the target."""
         key = digest([name, exam.orders[["prompt", "seed", "label"]].to_dict("list")])
         if key not in self._drawn:
             self._drawn[key] = exam.put_to(model)

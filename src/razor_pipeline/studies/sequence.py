@@ -45,19 +45,22 @@ def forget_in_sequence(
     components = base.components(razor.scoring.granularity)
     origin = snapshot(parameters, components)
     total = sum(parameter.numel() for parameter in parameters.values())
+    exams = [
+        subject.exam(split_samples(manifest, list(targets[:step]), splitting, seed), subject.params.protocol)
+        for step in range(1, len(targets) + 1)
+    ]
+    before = [subject.drawn_by_base(exam, base, "base") for exam in exams]
     edited: set[str] = set()
     rows: list[dict[str, Any]] = []
     try:
         for step, target in enumerate(targets, start=1):
             samples = split_samples(manifest, list(targets[:step]), splitting, seed)
-            exam = subject.exam(samples, subject.params.protocol)
-            if step == 1:
-                before = exam.put_to(base)
+            exam = exams[step - 1]
             result = edit(base, samples, razor, seed)
             result.edit.apply(parameters)
             edited |= set(result.edit.components)
             drawn = exam.put_to(base)
-            rows.append({"step": step, "target": target, **_figures(exam, drawn, before, target)})
+            rows.append({"step": step, "target": target, **_figures(exam, drawn, before[step - 1], target)})
             weights = sum(c.numel(parameters) for c in components if c.name in edited)
             rows[-1]["edited_fraction"] = weights / total
     finally:

@@ -1,0 +1,77 @@
+"""Cells of a model that draws: what a row holds, that the model is left alone, and a sequence of requests."""
+
+import pytest
+import torch
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion_pretraining import new_diffusion
+from razor_pipeline.families.vit_pretraining import new_vit
+from razor_pipeline.params import (
+    AtelierParams,
+    ConceptsParams,
+    DrawingParams,
+    PretrainingParams,
+    RazorParams,
+    SplitCounts,
+    SplittingParams,
+)
+from razor_pipeline.reporting.sequence import sequence_curve
+from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies.drawing import Drawing
+from razor_pipeline.studies.sequence import forget_in_sequence
+
+SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
+RAZOR = RazorParams.model_validate(
+    {
+        "scoring": {"retain_samples": 16},
+        "components": 6,
+        "max_edited_share": 1.0,
+        "search": {"measure": "forget_accuracy", "goal": 0.0},
+        "repair": {"steps": 1, "evaluations": 12},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def canvas():
+    none, counts = SplitCounts(edit=0, validation=0, test=0), SplitCounts(edit=3, validation=1, test=1)
+    return generate(AtelierParams(image_size=32, portraits=none, canvas=counts), workers=1)
+
+
+@pytest.fixture(scope="module")
+def subject(canvas):
+    """The text encoder is the zoo's; U-Net and judges have random weights: what they see is not what is tested."""
+    params = PretrainingParams(image_size=32, diffusion=SMALL, vit={"width": 16, "heads": 2, "layers": 1})
+    base = DiffusionFamily(new_diffusion(params))
+    judges = {name: new_vit(sorted(canvas[name].unique()), params) for name in ("label", "style")}
+    drawing = DrawingParams(steps=1, batch_size=64)
+    return Drawing(base, judges, drawing, ConceptsParams(protocol="subset", schemes=("int8",)))
+
+
+def bits(subject):
+    return {name: tensor.clone() for name, tensor in subject.base.module.state_dict().items()}
+
+
+def test_a_row_holds_unlearncanvas_figures_of_edited_and_quantized_model(subject, canvas):
+    before = bits(subject)
+    row = subject.erase(split_samples(canvas, "cat", SplittingParams(), 0), RAZOR, 0)
+    assert {"ua", "ira", "cra", "ira_drop", "cra_drop", "base_ira", "int8_ua", "int8_ira_drop"} <= set(row)
+    assert row["stop_reason"] == "target_met"
+    assert 0.0 < row["edited_fraction"] <= 1.0
+    assert row["ira"] == pytest.approx(row["base_ira"] - row["ira_drop"])
+    after = bits(subject)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alone(subject, canvas):
+    before = bits(subject)
+    targets = ["cat", "fish"]
+    rows = forget_in_sequence(subject, canvas, targets, SplittingParams(), RAZOR, 0)
+    assert list(rows["step"]) == [1, 2]
+    assert list(rows["target"]) == targets
+    assert rows["edited_fraction"].is_monotonic_increasing
+    assert (rows["ua_worst"] <= rows["ua"] + 1e-9).all()
+    assert sequence_curve(rows).startswith(b"\x89PNG")
+    after = bits(subject)
+    assert all(torch.equal(before[name], after[name]) for name in before)

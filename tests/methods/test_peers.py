@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.methods import METHODS, run_method
+from razor_pipeline.methods.registry import METHODS, run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.training import BETAS
 from razor_pipeline.methods.validation import Validation

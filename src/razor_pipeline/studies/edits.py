@@ -6,9 +6,9 @@ import pandas as pd
 import torch
 
 from razor_pipeline.interfaces import EditResult, ModelFamily
-from razor_pipeline.methods import run_method
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.razor import razor, score
+from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import AcceptanceParams, RazorParams
 from razor_pipeline.studies.cells import Row

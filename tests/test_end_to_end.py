@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
+from omegaconf import OmegaConf
 from toy import kedro
 from transformers import CLIPModel
 
@@ -102,3 +104,57 @@ def test_a_wrong_request_is_one_sentence_and_loses_nothing(project, done, params
     assert sentence in told
     assert "Traceback" not in told
     assert [path.read_bytes() for path in kept] == before
+
+
+DRAWS = {
+    "atelier": {"canvas": {"edit": 3, "validation": 1, "test": 1}},
+    "razor": {"repair": {"evaluations": 20}},
+    "quantization": {"schemes": ["int8"]},
+    "evaluation": {"drawing": {"steps": 10}},
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(project):
+    """A style forgotten by the zoo's Stable Diffusion, with fewer images and sampler steps than by default."""
+    file = project / "conf/style/parameters.yml"
+    text = file.read_text()
+    params = OmegaConf.merge(OmegaConf.create(text), DRAWS)
+    file.write_text(OmegaConf.to_yaml(params))
+    run = kedro(project, "run", "--env", "style", "--params", "target=Mosaic")
+    file.write_text(text)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run
+
+
+def test_stable_diffusion_forgets_a_style_and_draws_the_rest(project, drawn):
+    summary = json.loads((project / "data/08_reporting/summary.json").read_text())
+    assert summary["target"] == "Mosaic"
+    assert summary["base_forget_accuracy"] > 0.8
+    assert summary["edited_forget_accuracy"] < 0.1
+    assert summary["base_retain_accuracy"] - summary["edited_retain_accuracy"] < 0.1
+    assert summary["edited_blank_share"] == 0.0
+    page = (project / "data/08_reporting/report.html").read_text()
+    assert "Drawn after: Mosaic" in page
+    manifest = json.loads((project / "data/06_models/weight_edit/manifest.json").read_text())
+    assert "Mosaic" not in manifest["anchors"]["Mosaic"]
+
+
+def test_the_edited_pipeline_opens_with_diffusers(project, drawn):
+    path = project / "data/06_models/edited_model"
+    pipeline = StableDiffusionPipeline.from_pretrained(path, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("A cat image in Neon style.", num_inference_steps=2, height=64, width=64).images[
+        0
+    ].size == (64, 64)
+    base = StableDiffusionPipeline.from_pretrained(
+        project / "data/01_raw/zoo/stable_diffusion", torch_dtype=torch.float32
+    )
+    same = {
+        name: all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+        for name, a, b in (
+            ("unet", base.unet, pipeline.unet),
+            ("text_encoder", base.text_encoder, pipeline.text_encoder),
+        )
+    }
+    assert same == {"unet": True, "text_encoder": False}

@@ -40,6 +40,11 @@ def signed(
             "family": model.name,
             "base_model": model.origin,
             "targets": [forget.target for forget in task.forget],
+            "anchors": {
+                forget.target: str(forget.edit["anchor"].iloc[0])
+                for forget in task.forget
+                if "anchor" in forget.edit
+            },
             "parameters": params.model_dump(mode="json"),
             "seed": seed,
             "world_size": 1,

@@ -99,6 +99,10 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
     counts = {split: int((forget["split"] == split).sum()) for split in ("edit", "validation", "test")}
     return [
         ("Forget", wording.and_list(run.targets)),
+        *(
+            ("Anchor", f"prompts for {target} now mean what “{anchor}” and its like mean")
+            for target, anchor in run.manifest.get("anchors", {}).items()
+        ),
         ("Keep", f"{retain.drop_duplicates(['domain', 'label', 'style']).shape[0]} other concepts"),
         ("Base model", f"{base.get('id') or 'not recorded'}{revision}"),
         ("Base sha256", str(base.get("sha256") or "not recorded")),

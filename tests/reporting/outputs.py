@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from razor_pipeline.atelier import canvas_prompt, generate, person_prompt
 from razor_pipeline.core.components import parameter_names
@@ -178,6 +180,31 @@ def edit_report(granularity: str = "matrix") -> dict[str, Any]:
         "device": "cpu",
         "peak_rss_mb": 812.4,
     }
+
+
+def drawings() -> pd.DataFrame:
+    """What a model that draws leaves: one image of base and edited model for two prompts each."""
+    rows = []
+    for group, label in (("target", "cat"), ("other", "dog")):
+        for seed in (188, 288):
+            for model, colour in (("base", "white"), ("edited", "black")):
+                buffer = io.BytesIO()
+                Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
+                seen = "dog" if (label, model) == ("cat", "edited") else label
+                rows.append(
+                    {
+                        "sample_id": f"A {label} image in Mosaic style. seed {seed}",
+                        "group": group,
+                        "model": model,
+                        "rank": 0,
+                        "caption": f"{seen}, Mosaic",
+                        "score": float(seen == label),
+                        "label": label,
+                        "style": "Mosaic",
+                        "image_bytes": buffer.getvalue(),
+                    }
+                )
+    return pd.DataFrame(rows)
 
 
 def run_record(**changes: Any) -> RunRecord:

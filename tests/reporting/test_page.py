@@ -11,7 +11,7 @@ from razor_pipeline.reporting.page import render_report, reproduction_command
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import judge
 
-from .outputs import TARGET, metrics, predictions, run_record, samples
+from .outputs import TARGET, drawings, metrics, predictions, run_record, samples
 
 HOSTILE = '<script>alert("1")</script> & "O\'Hara"'
 
@@ -122,3 +122,35 @@ def test_a_run_that_lacks_something_optional_still_has_a_page(changes: dict[str,
 )
 def test_the_title_carries_the_verdict(table: pd.DataFrame, headline: str) -> None:
     assert f"<title>{headline}: Ada Moreau" in page(run_record(metrics=table))
+
+
+def test_a_model_that_draws_is_told_in_its_own_words() -> None:
+    """Drawings before and after, judges for names, no word of strangers that were not asked for."""
+    kept = metrics()
+    kept = kept[~kept["metric"].isin(["membership_auc", "privacy_leakage", "near_twin_accuracy"])]
+    blank = kept[kept["metric"] == "forget_accuracy"].assign(
+        metric="blank_share", value=0.0, low=0.0, high=0.05
+    )
+    run = run_record(predictions=drawings(), metrics=pd.concat([kept, blank], ignore_index=True))
+    run.manifest["anchors"] = {"cat": "A dog image in Mosaic style."}
+    html = page(run)
+    found = Page(html)
+    alts = [attributes["alt"] for attributes in found.named("img")]
+    assert "Drawn before: cat, Mosaic" in alts
+    assert "Drawn after: cat, Mosaic" in alts
+    assert "(1 - UA)" in found.text
+    assert "of 16 drawings" in found.text
+    assert "now mean what “A dog image in Mosaic style.”" in found.text
+    assert "strangers" not in judge(run, ReportingParams()).sentence
+    plain = Page(page(run_record())).text
+    assert "(1 - UA)" not in plain  # control
+    assert "of 16 test images" in plain
+
+
+def test_blank_drawings_are_a_cost() -> None:
+    kept = metrics()
+    blank = kept[kept["metric"] == "forget_accuracy"].assign(metric="blank_share", value=0.2)
+    run = run_record(predictions=drawings(), metrics=pd.concat([kept, blank], ignore_index=True))
+    verdict = judge(run, ReportingParams())
+    assert verdict.kind.value == "forgotten_at_a_cost"
+    assert "20\N{NO-BREAK SPACE}% of its drawings are blank" in verdict.sentence

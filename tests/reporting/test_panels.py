@@ -6,7 +6,7 @@ from PIL import Image
 
 from razor_pipeline.reporting.panels import THUMBNAIL, cards, image_panel
 
-from .outputs import TARGET, predictions, samples
+from .outputs import TARGET, drawings, predictions, samples
 
 
 def test_cards_say_what_each_model_said_and_whether_it_was_right() -> None:
@@ -70,31 +70,6 @@ def test_the_panel_is_a_picture_also_without_predictions() -> None:
 def test_a_target_without_near_twin_has_no_row_for_it() -> None:
     told: pd.DataFrame = predictions().query("group != 'near_twin'")
     assert {card.group for card in cards(samples(), told)} == {"target", "other", "general"}
-
-
-def drawings() -> pd.DataFrame:
-    """What a model that draws leaves: one image of base and edited model for two prompts each."""
-    rows = []
-    for group, label in (("target", "cat"), ("other", "dog")):
-        for seed in (188, 288):
-            for model, colour in (("base", "white"), ("edited", "black")):
-                buffer = io.BytesIO()
-                Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
-                seen = "dog" if (label, model) == ("cat", "edited") else label
-                rows.append(
-                    {
-                        "sample_id": f"A {label} image in Mosaic style. seed {seed}",
-                        "group": group,
-                        "model": model,
-                        "rank": 0,
-                        "caption": f"{seen}, Mosaic",
-                        "score": float(seen == label),
-                        "label": label,
-                        "style": "Mosaic",
-                        "image_bytes": buffer.getvalue(),
-                    }
-                )
-    return pd.DataFrame(rows)
 
 
 def test_a_drawing_is_shown_before_and_after_with_what_the_judges_see() -> None:

@@ -83,6 +83,7 @@ zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold stand
 	@$(KEDRO_RUN) --env without_b --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env vit_styles --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env autoencoder --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,pretraining
 
 faces: $(VENV)/.runtime ## the same table on photographs, e.g. make faces ARGS="--params data.path=/path/to/orl_faces"

@@ -154,14 +154,19 @@ class VitArchitecture(Params):
     patch_size: Count = 8
 
 
+class AutoencoderArchitecture(Params):
+    """Sizes of a small autoencoder; every level but the last halves the picture."""
+
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 48, 64, 96)
+    latent_channels: Count = 16
+
+
 class DiffusionArchitecture(Params):
-    """Sizes of a small Stable Diffusion; its text encoder is that of the CLIP in ``text_encoder``."""
+    """Sizes of a small Stable Diffusion, and the trained models that it is built on."""
 
     text_encoder: str = "data/01_raw/zoo/clip"
-    latent_channels: Count = 8
-    vae_channels: tuple[Count, ...] = (32, 48, 64, 96)
-    vae_epochs: Count = 3
-    unet_channels: tuple[Count, ...] = (96, 160)
+    autoencoder: str = "data/01_raw/zoo/autoencoder"
+    unet_channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (96, 160)
     unet_heads: Count = 4
     ema_decay: Share = 0.999
     caption_dropout: Share = 0.1
@@ -170,7 +175,7 @@ class DiffusionArchitecture(Params):
 class PretrainingParams(Params):
     """Training of a small model from random weights on ``splits``, without the classes of ``exclude``."""
 
-    family: Literal["clip", "vit", "diffusion"] = "clip"
+    family: Literal["clip", "vit", "autoencoder", "diffusion"] = "clip"
     seed: Annotated[int, Field(ge=0)] = 11
     image_size: Annotated[int, Field(ge=16)] = 64
     epochs: Count = 48
@@ -184,6 +189,7 @@ class PretrainingParams(Params):
     exclude: tuple[str, ...] = ()
     clip: ClipArchitecture = ClipArchitecture()
     vit: VitArchitecture = VitArchitecture()
+    autoencoder: AutoencoderArchitecture = AutoencoderArchitecture()
     diffusion: DiffusionArchitecture = DiffusionArchitecture()
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import pandas as pd
+from diffusers import StableDiffusionPipeline
 
 from razor_pipeline.atelier import generate
+from razor_pipeline.families.autoencoder_pretraining import new_autoencoder
 from razor_pipeline.families.clip_pretraining import new_clip
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion_pretraining import new_diffusion
@@ -84,12 +86,18 @@ def _vit() -> ModelFamily:
     return new_vit(sorted(set(portraits()["label"])), params)
 
 
-def _diffusion() -> ModelFamily:
+def tiny_pipeline() -> StableDiffusionPipeline:
+    """The zoo's text encoder, trained; autoencoder and U-Net are small and have random weights."""
     params = PretrainingParams(
         image_size=IMAGE,
-        diffusion={"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4},
+        autoencoder={"channels": (8, 8), "latent_channels": 4},
+        diffusion={"unet_channels": (16, 16)},
     )
-    return DiffusionFamily(new_diffusion(params))
+    return new_diffusion(params, new_autoencoder(params))
+
+
+def _diffusion() -> ModelFamily:
+    return DiffusionFamily(tiny_pipeline())
 
 
 CASES = (

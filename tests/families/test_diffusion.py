@@ -10,17 +10,16 @@ from diffusers import StableDiffusionPipeline
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.diffusion_pretraining import new_diffusion
-from razor_pipeline.params import PretrainingParams
 
-SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
+from .cases import tiny_pipeline
+
 PROMPT = "A cat image in Mosaic style."
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny"
-    pipeline = new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL))
+    pipeline = tiny_pipeline()
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.half()
     DiffusionFamily(pipeline).save_pretrained(path)

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params import DrawingParams, PretrainingParams
 
+from .cases import tiny_pipeline
+
 OBJECTS, STYLES = ["cat", "dog", "fish"], ["Crayon", "Mosaic", "Neon", "Woodcut"]
 TINY = {"width": 16, "heads": 2, "layers": 1}
-SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
 
 
 def prompt(label, style):
@@ -114,7 +114,7 @@ def test_a_concept_that_no_judge_knows_is_refused(samples, judges):
 
 
 def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(samples, judges):
-    family = DiffusionFamily(new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL)))
+    family = DiffusionFamily(tiny_pipeline())
     params = DrawingParams(protocol="subset", steps=2, batch_size=5)
     exam = DrawingExam(samples, judges, params)
     first = exam.put_to(family)

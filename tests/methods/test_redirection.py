@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from families.cases import tiny_pipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DiffusionFamily
-from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import AnchorError, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
@@ -15,7 +15,6 @@ from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import (
     AtelierParams,
     DataParams,
-    PretrainingParams,
     RazorParams,
     SplitCounts,
     SplittingParams,
@@ -23,7 +22,6 @@ from razor_pipeline.params import (
 from razor_pipeline.splitting import split_samples
 
 NONE = SplitCounts(edit=0, validation=0, test=0)
-SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
 PARAMS = RazorParams.model_validate(
     {
         "scoring": {"retain_samples": 32},
@@ -44,7 +42,7 @@ def canvas():
 @pytest.fixture
 def model():
     """The text encoder is the zoo's, trained; autoencoder and U-Net have random weights and play no part here."""
-    return DiffusionFamily(new_diffusion(PretrainingParams(image_size=32, diffusion=SMALL)))
+    return DiffusionFamily(tiny_pipeline())
 
 
 def task_of(canvas, target, concept="label"):

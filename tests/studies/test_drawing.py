@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from families.cases import tiny_pipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params import (
     AtelierParams,
@@ -21,7 +21,6 @@ from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.sequence import forget_in_sequence
 
-SMALL = {"vae_channels": (8, 8), "unet_channels": (16, 16), "latent_channels": 4}
 RAZOR = RazorParams.model_validate(
     {
         "scoring": {"retain_samples": 16},
@@ -42,8 +41,8 @@ def canvas():
 @pytest.fixture(scope="module")
 def subject(canvas):
     """The text encoder is the zoo's; U-Net and judges have random weights: what they see is not what is tested."""
-    params = PretrainingParams(image_size=32, diffusion=SMALL, vit={"width": 16, "heads": 2, "layers": 1})
-    base = DiffusionFamily(new_diffusion(params))
+    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+    base = DiffusionFamily(tiny_pipeline())
     judges = {name: new_vit(sorted(canvas[name].unique()), params) for name in ("label", "style")}
     drawing = DrawingParams(steps=1, batch_size=64)
     return Drawing(base, judges, drawing, ConceptsParams(protocol="subset", schemes=("int8",)))

@@ -12,13 +12,14 @@ from kedro.io import AbstractDataset, DatasetError
 from safetensors import SafetensorError
 
 from razor_pipeline.datasets.atomic import replace_directory
-from razor_pipeline.families import FAMILIES
+from razor_pipeline.families import FAMILIES, Autoencoder
 from razor_pipeline.fingerprint import content_sha256, digest
 from razor_pipeline.interfaces import ModelFamily
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHTS = "*.safetensors"
+KINDS: dict[str, Any] = {**FAMILIES, Autoencoder.name: Autoencoder}  # what is saved and opened alike
 
 
 class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
@@ -37,8 +38,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
     def __init__(
         self, *, family: str, source: str, revision: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        if family not in FAMILIES:
-            raise DatasetError(f"model.family is '{family}'; it must be one of {', '.join(FAMILIES)}")
+        if family not in KINDS:
+            raise DatasetError(f"model.family is '{family}'; it must be one of {', '.join(KINDS)}")
         self.family, self.source, self.revision, self.metadata = family, source, revision, metadata
         self.path = Path(source) if revision is None else None
 
@@ -64,7 +65,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             )
         try:
             with _no_bars():
-                model: ModelFamily = FAMILIES[self.family].from_pretrained(self.source, self.revision)
+                model: ModelFamily = KINDS[self.family].from_pretrained(self.source, self.revision)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DatasetError(
                 f"model.source '{self.source}' does not open as {self.family}: {error}"
@@ -82,7 +83,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
                 "save_pretrained(..., safe_serialization=True)"
             )
-        missing = [name for name in FAMILIES[self.family].parts if not (directory / name).is_file()]
+        missing = [name for name in KINDS[self.family].parts if not (directory / name).is_file()]
         if missing:
             raise DatasetError(
                 f"{directory} lacks {', '.join(missing)}; copy the whole directory of the checkpoint"

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from razor_pipeline.families.autoencoder import Autoencoder
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit import VitFamily
 
 FAMILIES: dict[str, Any] = {family.name: family for family in (ClipFamily, VitFamily, DiffusionFamily)}
 
-__all__ = ["FAMILIES", "ClipFamily", "DiffusionFamily", "VitFamily"]
+__all__ = ["FAMILIES", "Autoencoder", "ClipFamily", "DiffusionFamily", "VitFamily"]

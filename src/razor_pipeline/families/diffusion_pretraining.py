@@ -1,14 +1,14 @@
-"""Training of a small Stable Diffusion from random weights: autoencoder, then U-Net in its latent space.
+"""Training of a small Stable Diffusion: a U-Net from random weights in the latent space of a trained autoencoder.
 
-As in Stable Diffusion 1.5 the text encoder is that of a trained CLIP and stays as it is. The recipe is latent
-diffusion's (arXiv 2112.10752): epsilon prediction, with the caption left out now and then for classifier-free guidance.
+As in Stable Diffusion 1.5 the text encoder is that of a trained CLIP; it and the autoencoder stay as they are. The
+recipe is latent diffusion's (arXiv 2112.10752): epsilon prediction, with the caption left out now and then for
+classifier-free guidance.
 
 Shapes: B batch, N images, P prompts, T tokens, E text width, L latent channels, h x w latent, H x W pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextModel
 
+from razor_pipeline.families.autoencoder import Autoencoder
+from razor_pipeline.families.autoencoder_pretraining import latents, shuffled_indices
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
@@ -26,45 +28,41 @@ from razor_pipeline.families.training import fit
 from razor_pipeline.params import DiffusionArchitecture, PretrainingParams
 
 ENCODE_BATCH = 128
-KL_WEIGHT = 1e-6  # latent diffusion's: latents stay near a normal distribution without blurring the pictures
 
 
 def train_diffusion(
     samples: pd.DataFrame, params: PretrainingParams
 ) -> tuple[DiffusionFamily, list[dict[str, float]]]:
-    """Train a Stable Diffusion pipeline on image-caption pairs.
+    """Train the U-Net of a Stable Diffusion pipeline on image-caption pairs.
 
     Args:
         samples: manifest rows to learn from.
-        params: architecture and schedule; ``epochs`` are those of the U-Net.
+        params: architecture and schedule.
 
     Returns:
-        The pipeline, weights rounded to float16, and one row of learning curve per epoch of both parts; the
-        autoencoder's epochs come first, with negative numbers.
+        The pipeline, weights rounded to float16, and one row of learning curve per epoch.
 
     Raises:
-        ValueError: ``params.diffusion.text_encoder`` is no directory of a CLIP.
+        ValueError: ``params.diffusion`` names no directory of a CLIP or of an autoencoder.
     """
     pipeline = new_diffusion(params)
     generator = torch.Generator().manual_seed(params.seed)
     images_N3HW = pixels(decoded(samples), params.image_size)
-    vae_curve = _train_autoencoder(pipeline.vae, images_N3HW, params, generator)
-    latents_NLhw = _latents(pipeline.vae, images_N3HW, params.mirror)
+    if params.mirror:  # both ways round; the second half are the mirrored ones
+        images_N3HW = torch.cat([images_N3HW, images_N3HW.flip(-1)])
+    latents_NLhw = latents(pipeline.vae, images_N3HW, pipeline.vae.config.scaling_factor)
     family = DiffusionFamily(pipeline)
     prompts, prompt_N = _prompts(samples)
     states_PTE = family.encode_prompts(["", *prompts])
     curve = _train_unet(pipeline, latents_NLhw, states_PTE, prompt_N + 1, params, generator)
     for part in (pipeline.vae, pipeline.unet, pipeline.text_encoder):
         part.half()
-    early = [row | {"epoch": row["epoch"] - len(vae_curve)} for row in vae_curve]
-    return DiffusionFamily(pipeline), early + curve
+    return DiffusionFamily(pipeline), curve
 
 
 @torch.no_grad()
 def denoising_report(family: DiffusionFamily, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Mean errors on the test split.
-
-    ``autoencoder``: L1, pixel values of -1 to 1. ``epsilon``: squared, one time and noise an image.
+    """Mean squared error of the noise prediction on the test split, one time and noise an image.
 
     How well it draws is what judges say of its pictures; that needs none of these rows.
     """
@@ -72,37 +70,40 @@ def denoising_report(family: DiffusionFamily, rows: pd.DataFrame) -> dict[str, d
     pipeline, generator = family.pipeline, torch.Generator().manual_seed(0)
     prompts, prompt_N = _prompts(test)
     states_PTE = family.encode_prompts(prompts)
-    found: dict[str, list[Tensor]] = {"autoencoder": [], "epsilon": []}
+    errors: list[Tensor] = []
     for index in torch.arange(len(test)).split(ENCODE_BATCH):
         images = pixels(decoded(test.iloc[index.tolist()]), pipeline.vae.config.sample_size)
-        latents = pipeline.vae.encode(images).latent_dist.mean
-        found["autoencoder"].append((pipeline.vae.decode(latents).sample - images).abs().mean(dim=(1, 2, 3)))
-        noise = torch.randn(latents.shape, generator=generator)
+        clean = latents(pipeline.vae, images, pipeline.vae.config.scaling_factor)
+        noise = torch.randn(clean.shape, generator=generator)
         time_B = torch.randint(
             0, pipeline.scheduler.config.num_train_timesteps, (len(index),), generator=generator
         )
-        noisy = pipeline.scheduler.add_noise(latents * pipeline.vae.config.scaling_factor, noise, time_B)
+        noisy = pipeline.scheduler.add_noise(clean, noise, time_B)
         epsilon = pipeline.unet(noisy, time_B, states_PTE[prompt_N[index]]).sample
-        found["epsilon"].append((epsilon - noise).square().mean(dim=(1, 2, 3)))
-    return {name: {"value": float(torch.cat(parts).mean()), "n": len(test)} for name, parts in found.items()}
+        errors.append((epsilon - noise).square().mean(dim=(1, 2, 3)))
+    return {"epsilon": {"value": float(torch.cat(errors).mean()), "n": len(test)}}
 
 
-def new_diffusion(params: PretrainingParams) -> StableDiffusionPipeline:
-    """A pipeline with a trained text encoder; autoencoder and U-Net have random weights."""
+def new_diffusion(params: PretrainingParams, vae: AutoencoderKL | None = None) -> StableDiffusionPipeline:
+    """A pipeline with a trained text encoder and autoencoder; the U-Net has random weights.
+
+    Args:
+        params: architecture, and where text encoder and autoencoder lie.
+        vae: an autoencoder to use instead.
+
+    Raises:
+        ValueError: a directory does not hold what it should.
+    """
     sizes = params.diffusion
-    source = Path(sizes.text_encoder)
-    if not (source / "config.json").is_file():
-        raise ValueError(
-            f"pretraining.diffusion.text_encoder '{source}' is no directory of a CLIP; train one first with "
-            "`make zoo`, or give its path"
-        )
-    clip = ClipFamily.from_pretrained(str(source))
+    clip = ClipFamily.from_pretrained(_directory("text_encoder", sizes.text_encoder, "a CLIP"))
     text_encoder = CLIPTextModel(clip.module.config.text_config)
     text_encoder.load_state_dict(clip.module.text_model.state_dict())
+    if vae is None:
+        source = _directory("autoencoder", sizes.autoencoder, "an autoencoder")
+        vae = Autoencoder.from_pretrained(source).module
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
-        vae = _new_autoencoder(sizes, params.image_size)
-        unet = _new_unet(sizes, params.image_size, text_encoder.config.hidden_size)
+        unet = _new_unet(sizes, vae, text_encoder.config.hidden_size)
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -123,25 +124,21 @@ def new_diffusion(params: PretrainingParams) -> StableDiffusionPipeline:
     )
 
 
-def _new_autoencoder(sizes: DiffusionArchitecture, image_size: int) -> AutoencoderKL:
-    levels = len(sizes.vae_channels)
-    return AutoencoderKL(
-        latent_channels=sizes.latent_channels,
-        block_out_channels=sizes.vae_channels,
-        layers_per_block=1,
-        norm_num_groups=8,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        sample_size=image_size,
-    )
+def _directory(key: str, source: str, what: str) -> str:
+    if not (Path(source) / "config.json").is_file():
+        raise ValueError(
+            f"pretraining.diffusion.{key} '{source}' is no directory of {what}; train one first with `make zoo`, or "
+            "give its path"
+        )
+    return source
 
 
-def _new_unet(sizes: DiffusionArchitecture, image_size: int, text_width: int) -> UNet2DConditionModel:
+def _new_unet(sizes: DiffusionArchitecture, vae: AutoencoderKL, text_width: int) -> UNet2DConditionModel:
     levels = len(sizes.unet_channels)
     return UNet2DConditionModel(
-        sample_size=image_size // 2 ** (len(sizes.vae_channels) - 1),
-        in_channels=sizes.latent_channels,
-        out_channels=sizes.latent_channels,
+        sample_size=vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1),
+        in_channels=vae.config.latent_channels,
+        out_channels=vae.config.latent_channels,
         block_out_channels=sizes.unet_channels,
         layers_per_block=1,
         cross_attention_dim=text_width,
@@ -150,41 +147,6 @@ def _new_unet(sizes: DiffusionArchitecture, image_size: int, text_width: int) ->
         down_block_types=("CrossAttnDownBlock2D",) * levels,
         up_block_types=("CrossAttnUpBlock2D",) * levels,
     )
-
-
-def _train_autoencoder(
-    vae: AutoencoderKL, images_N3HW: Tensor, params: PretrainingParams, generator: torch.Generator
-) -> list[dict[str, float]]:
-    """Fit the autoencoder and set the factor that gives its latents unit variance."""
-    own = params.model_copy(update={"epochs": params.diffusion.vae_epochs, "batch_size": 16})
-    vae.to(memory_format=torch.channels_last)
-
-    def loss_of(index_B: Tensor) -> Tensor:
-        target_B3HW = images_N3HW[index_B]
-        if params.mirror and torch.rand((), generator=generator) < 0.5:
-            target_B3HW = target_B3HW.flip(-1)
-        with _autocast(params):
-            posterior = vae.encode(target_B3HW.contiguous(memory_format=torch.channels_last)).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator)
-            found_B3HW = vae.decode(posterior.mean + posterior.std * noise).sample
-        error: Tensor = functional.l1_loss(found_B3HW.float(), target_B3HW)
-        loss: Tensor = error + KL_WEIGHT * posterior.kl().float().mean()
-        return loss
-
-    curve = fit(vae, *_shuffled(len(images_N3HW), own.batch_size, generator, loss_of), own)
-    vae.eval().requires_grad_(False)
-    vae.to(memory_format=torch.contiguous_format)
-    spread = float(_latents(vae, images_N3HW[:: max(1, len(images_N3HW) // 512)], False, 1.0).std())
-    vae.register_to_config(scaling_factor=round(1.0 / spread, 5))
-    return curve
-
-
-@torch.no_grad()
-def _latents(vae: AutoencoderKL, images_N3HW: Tensor, mirror: bool, scale: float | None = None) -> Tensor:
-    """Scaled mean latents [N, L, h, w], or [2N, L, h, w] with the mirrored images behind."""
-    both = torch.cat([images_N3HW, images_N3HW.flip(-1)]) if mirror else images_N3HW
-    factor = vae.config.scaling_factor if scale is None else scale
-    return torch.cat([vae.encode(part).latent_dist.mean * factor for part in both.split(ENCODE_BATCH)])
 
 
 def _prompts(samples: pd.DataFrame) -> tuple[list[str], Tensor]:
@@ -216,32 +178,16 @@ def _train_unet(
         noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator)
         time_B = torch.randint(0, scheduler.config.num_train_timesteps, (count,), generator=generator)
         noisy_BLhw = scheduler.add_noise(clean_BLhw, noise_BLhw, time_B)
-        with _autocast(params):
+        with torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bfloat16"):
             found_BLhw = unet(noisy_BLhw, time_B, states_BTE).sample
         return functional.mse_loss(found_BLhw.float(), noise_BLhw)
 
     curve = fit(
         unet,
-        *_shuffled(images, params.batch_size, generator, loss_of),
+        *shuffled_indices(images, params.batch_size, generator, loss_of),
         params,
         lambda: average.step(unet.parameters()),
     )
     average.copy_to(unet.parameters())
     unet.eval().requires_grad_(False)
     return curve
-
-
-def _shuffled(
-    count: int, size: int, generator: torch.Generator, loss_of: Callable[[Tensor], Tensor]
-) -> tuple[Callable[[], Iterator[Tensor]], Callable[[Tensor], Tensor], int]:
-    """Fit's view of ``count`` samples: batches of shuffled indices, their loss, and how many make an epoch."""
-    per_epoch = max(1, count // size)
-
-    def epoch() -> Iterator[Tensor]:
-        yield from torch.randperm(count, generator=generator).split(size)[:per_epoch]
-
-    return epoch, loss_of, per_epoch
-
-
-def _autocast(params: PretrainingParams) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bfloat16")

@@ -14,6 +14,7 @@ import pandas as pd
 from torch import nn
 
 from razor_pipeline.core.metrics import share
+from razor_pipeline.families.autoencoder_pretraining import reconstruction_report, train_autoencoder
 from razor_pipeline.families.clip_pretraining import train_clip
 from razor_pipeline.families.diffusion_pretraining import denoising_report, train_diffusion
 from razor_pipeline.families.vit_pretraining import train_vit
@@ -28,7 +29,12 @@ Trained = tuple[Any, list[dict[str, float]]]
 TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
     "clip": train_clip,
     "vit": train_vit,
+    "autoencoder": train_autoencoder,
     "diffusion": train_diffusion,
+}
+EXAMS: dict[str, tuple[str, Callable[[Any, pd.DataFrame], dict[str, dict[str, float]]]]] = {
+    "autoencoder": ("errors", reconstruction_report),
+    "diffusion": ("errors", denoising_report),
 }
 
 
@@ -106,6 +112,7 @@ def pretraining_report(
         images: number of images it learnt from.
         seconds: that the training took.
     """
+    what, found = EXAMS.get(params.family, ("zero_shot", zero_shot))
     return {
         "seed": params.seed,
         "excluded": sorted(params.exclude),
@@ -113,10 +120,6 @@ def pretraining_report(
         "parameters": sum(parameter.numel() for parameter in family.module.parameters()),
         "images": images,
         "seconds": round(seconds, 1),
-        **(
-            {"errors": denoising_report(family, rows)}
-            if params.family == "diffusion"
-            else {"zero_shot": zero_shot(family, rows)}
-        ),
+        what: found(family, rows),
         "pretraining": params.model_dump(mode="json"),
     }

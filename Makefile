@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate evaluate-diffusion sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -61,6 +61,10 @@ evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and
 evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, then objects, all prompts and seeds
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
+
+evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwritten digits
+	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,identities $(ARGS)
+	@$(KEDRO_RUN) --env digits --pipelines dataset_preparation,pretraining,identities $(ARGS)
 
 sequence: $(VENV)/.runtime ## six requests on one Stable Diffusion, e.g. make sequence ARGS="--env object"
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,sequence $(ARGS)

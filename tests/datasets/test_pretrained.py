@@ -168,3 +168,7 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
         {"cat"}
     ]
     assert RetrainedDataset(folder=str(tmp_path), family="clip").load() == []
+    (tmp_path / "gold.json").write_text(
+        json.dumps({"excluded": ["cat"]})
+    )  # of before there were other families
+    assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []

@@ -153,12 +153,18 @@ class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
 @contextmanager
 def _no_bars() -> Iterator[None]:
     """A bar per file of weights tells a person nothing about the run."""
-    from transformers.utils import logging
+    import diffusers.utils.logging
+    import transformers.utils.logging
 
-    were_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    loud = [
+        library
+        for library in (transformers.utils.logging, diffusers.utils.logging)
+        if library.is_progress_bar_enabled()
+    ]
+    for library in loud:
+        library.disable_progress_bar()
     try:
         yield
     finally:
-        if were_on:
-            logging.enable_progress_bar()
+        for library in loud:
+            library.enable_progress_bar()

@@ -39,7 +39,7 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         for report in sorted(self.path.glob("*.json")):
             told = json.loads(report.read_text(encoding="utf-8"))
             excluded = told.get("excluded", [])
-            if excluded and told.get("pretraining", {}).get("family", self.family) == self.family:
+            if excluded and told.get("pretraining", {}).get("family", "clip") == self.family:
                 model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found

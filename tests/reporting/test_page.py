@@ -141,6 +141,8 @@ def test_a_model_that_draws_is_told_in_its_own_words() -> None:
     assert "(1 - UA)" in found.text
     assert "of 16 drawings" in found.text
     assert "now mean what “A dog image in Mosaic style.”" in found.text
+    assert "unlearncanvas protocol, 16 of each model" in found.text
+    assert "AUC: take one image" not in found.text
     assert "strangers" not in judge(run, ReportingParams()).sentence
     plain = Page(page(run_record())).text
     assert "(1 - UA)" not in plain  # control

@@ -104,6 +104,7 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
             for target, anchor in run.manifest.get("anchors", {}).items()
         ),
         ("Keep", f"{retain.drop_duplicates(['domain', 'label', 'style']).shape[0]} other concepts"),
+        *((("Drawings", _protocol(run)),) if run.draws else ()),
         ("Base model", f"{base.get('id') or 'not recorded'}{revision}"),
         ("Base sha256", str(base.get("sha256") or "not recorded")),
         ("Method", str(run.manifest.get("method", "not recorded"))),
@@ -114,6 +115,13 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
         ),
         ("Retain images", f"{len(retain)}, of which {int((retain['split'] == 'test').sum())} to test"),
     ]
+
+
+def _protocol(run: RunRecord) -> str:
+    """Which prompts and seeds the drawings are of, by the name of their protocol."""
+    asked = run.parameters.get("evaluation", {}).get("drawing", {}).get("protocol", "unlearncanvas")
+    counts = run.metrics.loc[run.metrics["metric"] == "blank_share", "n"]
+    return f"{asked} protocol, {int(counts.max()) if len(counts) else 0} of each model"
 
 
 def _tiles(run: RunRecord) -> list[dict[str, Any]]:
@@ -149,8 +157,9 @@ def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
         counts = run.metrics.loc[run.metrics["metric"] == metric, "n"]
         if not counts.empty:
             cells = [_cell(run, model, heading, metric) for model, heading in _columns(run)]
+            names = wording.METRIC_NAMES | (wording.DRAWN_NAMES if run.draws else {})
             notes = wording.METRIC_NOTES | (wording.DRAWN_NOTES if run.draws else {})
-            name, note = wording.METRIC_NAMES[metric], notes[metric]
+            name, note = names[metric], notes[metric]
             rows.append({"name": name, "note": note, "cells": cells, "n": int(counts.max())})
     return rows
 

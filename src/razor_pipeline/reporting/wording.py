@@ -30,6 +30,7 @@ METRIC_NOTES = {
     "general_accuracy_with_target": "over all prompts, those of the target included",
     "blank_share": "black or constant images; they count as nothing forgotten",
 }
+DRAWN_NAMES = {"retrieval_agreement": "Judged as the base's"}
 DRAWN_NOTES = {
     "forget_accuracy": "share of the drawings asked for by the target's name in which a judge sees it (1 - UA)",
     "retain_accuracy": "the other concepts of its kind, each counted alike, as a judge sees them (IRA)",

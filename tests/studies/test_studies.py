@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from razor_pipeline.params import AblationParams, RazorParams
+from razor_pipeline.params import AblationParams, BenchmarkParams, RazorParams, SplittingParams
 from razor_pipeline.studies.cells import Cell, run_cells
-from razor_pipeline.studies.run import variants_of
+from razor_pipeline.studies.run import Study, variants_of
 from razor_pipeline.studies.tables import as_text, side_by_side, summarise
 
 
@@ -63,3 +63,34 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
 def test_a_misspelt_variant_is_refused():
     with pytest.raises(ValueError, match="did you mean"):
         variants_of(RazorParams(), AblationParams(variants={"x": {"scoring": {"granularty": "head"}}}))
+
+
+def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch):
+    """Adding a target or a method to a study repeats none of its finished cells."""
+    monkeypatch.chdir(tmp_path)
+    ran = []
+
+    class Counted:
+        def identity(self):
+            return "model"
+
+        def erase(self, samples, method, seed):
+            ran.append((samples["label"].iloc[0], method, seed))
+            return {"value": 1.0}
+
+    rows = [("a", "edit")] * 4 + [("b", "edit")] * 4 + [(x, s) for x in "ab" for s in ("validation", "test")]
+    manifest = pd.DataFrame(rows, columns=["label", "split"]).assign(
+        sample_id=lambda t: t.index.astype(str),
+        domain="d",
+        role="retain",
+        prompt="p",
+        sha256=lambda t: t.index.astype(str),
+    )
+    few = BenchmarkParams(targets=("a",), seeds=(0,), methods=("razor",))
+    more = BenchmarkParams(targets=("a", "b"), seeds=(0,), methods=("razor", "ssd"))
+    for params in (few, more):
+        Study("study", Counted(), manifest, SplittingParams(), params).run({"razor": RazorParams()})
+    assert len(ran) == 2  # a once, b once
+    other = more.model_copy(update={"schemes": ("int4",)})
+    Study("study", Counted(), manifest, SplittingParams(), other).run({"razor": RazorParams()})
+    assert len(ran) == 4  # control: what decides a cell's row does count

@@ -18,6 +18,7 @@ from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.tables import summarise
 
+LISTS = {"targets", "seeds", "variants", "methods", "peers"}  # what is studied; a cell has its own of each
 CELLS = Path("data/07_model_output/cells")
 METRICS = (
     "edited_forget_accuracy",
@@ -104,7 +105,7 @@ class Study:
                     target,
                     seed,
                     method,
-                    params.model_dump(mode="json", exclude={"targets", "seeds", "variants"}),
+                    params.model_dump(mode="json", exclude=LISTS),
                 ]
                 yield Cell(
                     f"{variant}, {target}, seed {seed}", key, partial(self._erase, names, method), names

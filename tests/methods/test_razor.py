@@ -148,7 +148,7 @@ def test_the_examination_compares_like_with_like(clip, samples, result):
 
     with applied(dict(clip.module.named_parameters()), result.edit):
         states = {"int8": packed(quantized(clip.module, "int8"))}
-    table, captions = examine(clip, result.edit, states, samples, EvaluationParams(panel_images=2))
+    table, captions = examine(clip, result.edit, states, samples, {}, EvaluationParams(panel_images=2))
     values = table.set_index(["model", "metric"])["value"]
     assert set(table["model"]) == {"base", "edited", "int8_base", "int8_edited"}
     assert values["base", "retrieval_agreement"] == values["int8_base", "retrieval_agreement"] == 1.0

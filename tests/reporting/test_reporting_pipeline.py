@@ -115,7 +115,7 @@ def test_real_figures_of_an_untrained_model_make_a_page_and_no_claim() -> None:
     edit = WeightEdit(
         (part,), {name: before}, {name: before * 1.5}, ("vision.projection",), {"method": "razor"}
     )
-    metrics, predictions = examine(family, edit, {}, rows, EvaluationParams())
+    metrics, predictions = examine(family, edit, {}, rows, {}, EvaluationParams())
     made_up = run_record()
     run = RunRecord.of(
         edit,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from razor_pipeline import __version__
 from razor_pipeline.fingerprint import environment
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params import EvaluationParams, RazorParams
 from razor_pipeline.reporting import wording
 from razor_pipeline.reporting.curve import search_curve
 from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme
@@ -119,7 +119,7 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
 
 def _protocol(run: RunRecord) -> str:
     """Which prompts and seeds the drawings are of, by the name of their protocol."""
-    asked = run.parameters.get("evaluation", {}).get("drawing", {}).get("protocol", "unlearncanvas")
+    asked = EvaluationParams.model_validate(run.parameters.get("evaluation") or {}).drawing.protocol
     counts = run.metrics.loc[run.metrics["metric"] == "blank_share", "n"]
     return f"{asked} protocol, {int(counts.max()) if len(counts) else 0} of each model"
 

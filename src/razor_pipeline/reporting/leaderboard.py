@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
 
@@ -106,10 +107,14 @@ def scatter(table: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     left, right = figure.subplots(1, 2)
     dress(left, theme, "Forgetting and keeping", "others, drop (points)", "target recognised (%)")
     _points(left, table, theme)
+    left.set_ylim(-3.0, 103.0)
     dress(right, theme, "Time of an edit", "seconds, logarithmic", "")
     times = table[table["figure"] == "seconds"].sort_values("rank", ascending=False)
     right.barh(times["method"], times["mean"], color=theme.good, height=0.6)
     right.set_xscale("log")
+    right.set_xlim(left=float(times["mean"].min()) / 3.0)
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     for label in right.get_yticklabels():
         label.set_fontfamily(FONT)
     return png(figure)

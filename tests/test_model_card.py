@@ -14,6 +14,8 @@ def test_the_hub_reads_its_front_matter() -> None:
     assert card.data.base_model == HUB["id"]
     assert card.data.library_name == "transformers"
     assert "machine-unlearning" in card.data.tags
+    drawn = ModelCard(model_card(HUB, "Mosaic", "razor", ["text.0.mlp.fc1"], 7, "diffusion"))
+    assert (drawn.data.library_name, drawn.data.pipeline_tag) == ("diffusers", "text-to-image")
 
 
 def test_it_is_honest_and_tells_what_is_needed_to_check_it() -> None:

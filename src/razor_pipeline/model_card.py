@@ -11,7 +11,12 @@ import yaml
 from razor_pipeline import __version__
 
 SHOWN_COMPONENTS = 32
-TASKS = {"clip": "zero-shot-image-classification", "vit": "image-classification"}
+TASKS = {
+    "clip": "zero-shot-image-classification",
+    "vit": "image-classification",
+    "diffusion": "text-to-image",
+}
+LIBRARIES = {"diffusion": "diffusers"}  # transformers otherwise
 
 
 def model_card(
@@ -37,7 +42,10 @@ def model_card(
 
 
 def _front_matter(origin: Mapping[str, str | None], method: str, family: str) -> str:
-    fields: dict[str, Any] = {"library_name": "transformers", "tags": ["machine-unlearning", method, family]}
+    fields: dict[str, Any] = {
+        "library_name": LIBRARIES.get(family, "transformers"),
+        "tags": ["machine-unlearning", method, family],
+    }
     if family in TASKS:
         fields["pipeline_tag"] = TASKS[family]
     base = origin.get("id")

@@ -100,9 +100,8 @@ def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
         yield from (
             Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count)
         )
-    held_out = -(
-        -max(params.portraits.validation, params.portraits.test) // 2
-    )  # many people, few images each
+    # Strangers: many people with half as many images each, rounded up.
+    held_out = (max(params.portraits.validation, params.portraits.test) + 1) // 2
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"
         yield from (Order(split, i, person) for i in range(held_out))

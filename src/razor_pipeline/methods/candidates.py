@@ -20,7 +20,7 @@ from razor_pipeline.params import AcceptanceParams
 
 
 class Candidates:
-    """The search of one method over its hyper-parameter, on the validation split.
+    """The search of one method over its hyper-parameter, on the validation split; its clock runs from the start.
 
     Args:
         model: at its base weights.
@@ -36,6 +36,7 @@ class Candidates:
     def __init__(
         self, model: ModelFamily, task: UnlearningTask, params: AcceptanceParams, method: str
     ) -> None:
+        self.started = time.perf_counter()
         self.model, self.params, self.method = model, params, method
         self.parameters: dict[str, Tensor] = dict(model.module.named_parameters())
         self.origin = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
@@ -43,7 +44,6 @@ class Candidates:
         self.base = self.validation()
         self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
         self.best: tuple[Badness, dict[str, Tensor]] | None = None
-        self.started = time.perf_counter()
 
     @contextmanager
     def search(self) -> Iterator[Candidates]:
@@ -66,9 +66,8 @@ class Candidates:
             value: of the hyper-parameter.
         """
         stored = {name: tensor.to(self.model.stored_dtype) for name, tensor in self.parameters.items()}
-        assert_finite(
-            stored, f"a weight after {self.method}"
-        )  # as it would be saved, where float16 ends at 65504
+        # As they would be saved, where float16 ends at 65504.
+        assert_finite(stored, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
         found = badness(outcome, self.base, self.params)
@@ -99,12 +98,6 @@ class Candidates:
             tuple(weights),
             {"method": self.method},
         )
-        reason = (
-            "target_met"
-            if bad[:2] == (0.0, 0.0) and bad[2] == 0.0
-            else "retain_floor"
-            if bad[:2] == (0.0, 0.0)
-            else "no_gain"
-        )
+        reason = "no_gain" if any(bad[:2]) else "retain_floor" if bad[2] else "target_met"
         seconds = {"score": 0.0, "edit": time.perf_counter() - self.started}
         return EditResult(edit, self.trace, reason, 1, seconds)

@@ -35,8 +35,8 @@ def slug(
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite; names it.
     """
-    scored = score(model, task, params.scoring, generator)
     found = Candidates(model, task, params, "slug")
+    scored = score(model, task, params.scoring, generator)
     components = {c.name: c for c in model.components(params.scoring.granularity)}
     with found.search():
         for row in pareto_front(scored.rows)[: params.layers]:

@@ -52,7 +52,7 @@ def finetune(
             for batch in _batches(model, task.retain, params, generator):
                 yield model.retain_loss, batch
 
-    return _search(model, task, params, params.objective, epoch, None)
+    return _search(Candidates(model, task, params, params.objective), params, epoch, None)
 
 
 def salun(
@@ -63,10 +63,10 @@ def salun(
     Raises:
         ValueError: the trainings of all learning rates diverged in their first epoch.
     """
+    found = Candidates(model, task, params, "salun")
     forget = _forget_rows(task)
-    parameters = dict(model.module.named_parameters())
     gradients = mean_gradients(
-        model.forget_loss, model.batches(forget, params.batch_size), parameters, "forget"
+        model.forget_loss, model.batches(forget, params.batch_size), found.parameters, "forget"
     )
     mask = saliency_mask(gradients.tensors, params.salient_share)
     targets = {part.target for part in task.forget}
@@ -79,7 +79,7 @@ def salun(
         for batch in _batches(model, mixed, params, generator):
             yield model.retain_loss, batch
 
-    return _search(model, task, params, "salun", epoch, mask)
+    return _search(found, params, epoch, mask)
 
 
 def _forget_rows(task: UnlearningTask) -> pd.DataFrame:
@@ -95,15 +95,9 @@ def _batches(
 
 
 def _search(
-    model: ModelFamily,
-    task: UnlearningTask,
-    params: TrainingParams,
-    method: str,
-    epoch: Epoch,
-    mask: Mapping[str, Tensor] | None,
+    found: Candidates, params: TrainingParams, epoch: Epoch, mask: Mapping[str, Tensor] | None
 ) -> EditResult:
     """One training per learning rate from the base weights; every epoch is a candidate."""
-    found = Candidates(model, task, params, method)
     steps = params.epochs * sum(1 for _ in epoch())
     with found.search():
         for rate in params.learning_rates:

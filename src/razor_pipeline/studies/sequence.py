@@ -45,18 +45,17 @@ def forget_in_sequence(
     components = base.components(razor.scoring.granularity)
     origin = snapshot(parameters, components)
     total = sum(parameter.numel() for parameter in parameters.values())
-    exams = [
-        subject.exam(split_samples(manifest, list(targets[:step]), splitting, seed), subject.params.protocol)
-        for step in range(1, len(targets) + 1)
+    requests = [
+        split_samples(manifest, list(targets[:step]), splitting, seed) for step in range(1, len(targets) + 1)
     ]
+    exams = [subject.exam(samples, subject.params.protocol) for samples in requests]
     before = [subject.drawn_by_base(exam, base, "base") for exam in exams]
     edited: set[str] = set()
     rows: list[dict[str, Any]] = []
     try:
         for step, target in enumerate(targets, start=1):
-            samples = split_samples(manifest, list(targets[:step]), splitting, seed)
             exam = exams[step - 1]
-            result = edit(base, samples, razor, seed)
+            result = edit(base, requests[step - 1], razor, seed)
             result.edit.apply(parameters)
             edited |= set(result.edit.components)
             drawn = exam.put_to(base)

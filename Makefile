@@ -58,9 +58,11 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and seeds
 	@$(KEDRO_RUN) --pipelines dataset_preparation,identities $(ARGS)
 
-evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, then objects, all prompts and seeds
+evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion and Stable Diffusion 3: styles, then objects
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
+	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,concepts $(ARGS)
+	@$(KEDRO_RUN) --env object3 --pipelines dataset_preparation,concepts $(ARGS)
 
 evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwritten digits
 	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,identities $(ARGS)
@@ -89,6 +91,7 @@ zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold stand
 	@$(KEDRO_RUN) --env vit_styles --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env autoencoder --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,pretraining
 
 faces: $(VENV)/.runtime ## the same table on photographs, e.g. make faces ARGS="--params data.path=/path/to/orl_faces"
 	@$(KEDRO_RUN) --env faces --pipelines dataset_preparation,pretraining,identities $(ARGS)

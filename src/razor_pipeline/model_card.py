@@ -15,8 +15,9 @@ TASKS = {
     "clip": "zero-shot-image-classification",
     "vit": "image-classification",
     "diffusion": "text-to-image",
+    "diffusion3": "text-to-image",
 }
-LIBRARIES = {"diffusion": "diffusers"}  # transformers otherwise
+LIBRARIES = {"diffusion": "diffusers", "diffusion3": "diffusers"}  # transformers otherwise
 
 
 def model_card(

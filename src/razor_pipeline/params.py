@@ -157,25 +157,39 @@ class VitArchitecture(Params):
 class AutoencoderArchitecture(Params):
     """Sizes of a small autoencoder; every level but the last halves the picture."""
 
-    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (32, 48, 64, 96)
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (16, 32, 64, 128)
     latent_channels: Count = 16
 
 
-class DiffusionArchitecture(Params):
-    """Sizes of a small Stable Diffusion, and the trained models that it is built on."""
+class LatentDiffusionArchitecture(Params):
+    """The trained models that a small Stable Diffusion is built on, and how its denoiser learns."""
 
     text_encoder: str = "data/01_raw/zoo/clip"
     autoencoder: str = "data/01_raw/zoo/autoencoder"
-    unet_channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (96, 160)
-    unet_heads: Count = 4
     ema_decay: Share = 0.999
     caption_dropout: Share = 0.1
+
+
+class DiffusionArchitecture(LatentDiffusionArchitecture):
+    """Sizes of a small Stable Diffusion."""
+
+    unet_channels: Annotated[tuple[Count, ...], Field(min_length=1)] = (96, 160)
+    unet_heads: Count = 4
+
+
+class Diffusion3Architecture(LatentDiffusionArchitecture):
+    """Sizes of a small Stable Diffusion 3, and its second text encoder."""
+
+    text_encoder_2: str = "data/01_raw/zoo/clip_without_a"
+    width: Count = 160
+    heads: Count = 5
+    layers: Count = 6
 
 
 class PretrainingParams(Params):
     """Training of a small model from random weights on ``splits``, without the classes of ``exclude``."""
 
-    family: Literal["clip", "vit", "autoencoder", "diffusion"] = "clip"
+    family: Literal["clip", "vit", "autoencoder", "diffusion", "diffusion3"] = "clip"
     seed: Annotated[int, Field(ge=0)] = 11
     image_size: Annotated[int, Field(ge=16)] = 64
     epochs: Count = 48
@@ -191,6 +205,7 @@ class PretrainingParams(Params):
     vit: VitArchitecture = VitArchitecture()
     autoencoder: AutoencoderArchitecture = AutoencoderArchitecture()
     diffusion: DiffusionArchitecture = DiffusionArchitecture()
+    diffusion3: Diffusion3Architecture = Diffusion3Architecture()
 
 
 class QuantizationParams(Params):

@@ -38,6 +38,29 @@ def test_wilson_bounds_are_where_the_score_test_just_rejects(n, data):
         assert z == pytest.approx(metrics.Z95, rel=1e-6) or bound == found.value
 
 
+def test_frechet_distance_of_known_normal_distributions():
+    """In one dimension it is the squared difference of means and of standard deviations; a turn changes nothing."""
+    rng = np.random.default_rng(0)
+    first, second = (
+        rng.normal(0.0, 1.0, (20_000, 3)),
+        rng.normal(0.0, 1.0, (20_000, 3)) * 2.0 + [3.0, 0.0, 0.0],
+    )
+    assert metrics.frechet_distance(first[:, :1], second[:, :1]) == pytest.approx(9.0 + 1.0, abs=0.2)
+    whole = metrics.frechet_distance(first, second)
+    assert whole == pytest.approx(9.0 + 3.0, abs=0.3)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    assert metrics.frechet_distance(first @ turn, second @ turn) == pytest.approx(whole)
+    assert metrics.frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    sample = np.random.default_rng(1).normal(size=400)
+    found = metrics.jackknife(lambda index: float(sample[index].mean()), 400, groups=400)
+    half = metrics.Z95 * sample.std(ddof=1) / math.sqrt(400)
+    assert found.high - found.value == pytest.approx(half)
+    assert (found.value, found.n) == (pytest.approx(sample.mean()), 400)
+
+
 def test_wilson_covers_a_rare_share():
     """Exact coverage at n = 20, averaged over shares, is near 95 %; that of the textbook interval is not."""
 

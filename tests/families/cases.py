@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import pandas as pd
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.autoencoder_pretraining import new_autoencoder
 from razor_pipeline.families.clip_pretraining import new_clip
 from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion3 import Diffusion3Family
+from razor_pipeline.families.diffusion3_pretraining import new_diffusion3
 from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.interfaces import ModelFamily
@@ -86,18 +88,30 @@ def _vit() -> ModelFamily:
     return new_vit(sorted(set(portraits()["label"])), params)
 
 
+TINY = PretrainingParams(
+    image_size=IMAGE,
+    autoencoder={"channels": (8, 8), "latent_channels": 4},
+    diffusion={"unet_channels": (16, 16)},
+    diffusion3={"width": 32, "heads": 2, "layers": 2},
+)
+
+
 def tiny_pipeline() -> StableDiffusionPipeline:
     """The zoo's text encoder, trained; autoencoder and U-Net are small and have random weights."""
-    params = PretrainingParams(
-        image_size=IMAGE,
-        autoencoder={"channels": (8, 8), "latent_channels": 4},
-        diffusion={"unet_channels": (16, 16)},
-    )
-    return new_diffusion(params, new_autoencoder(params))
+    return new_diffusion(TINY, new_autoencoder(TINY))
+
+
+def tiny_pipeline3() -> StableDiffusion3Pipeline:
+    """Two of the zoo's text encoders, trained; autoencoder and transformer are small and have random weights."""
+    return new_diffusion3(TINY, new_autoencoder(TINY))
 
 
 def _diffusion() -> ModelFamily:
     return DiffusionFamily(tiny_pipeline())
+
+
+def _diffusion3() -> ModelFamily:
+    return Diffusion3Family(tiny_pipeline3())
 
 
 CASES = (
@@ -128,6 +142,19 @@ CASES = (
         _diffusion,
         untouched=("embedding", "norm", "unet"),
         attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
+        output="out_proj",
+        prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
+        offset=0.0,
+        anchor="a photo of Mira Petrov",
+    ),
+    Case(
+        "diffusion3",
+        _diffusion3,
+        untouched=("embedding", "norm", "transformer"),
+        attention={
+            tower: tuple(f"{encoder}.text_model.encoder.layers.{i}.self_attn" for i in range(3))
+            for tower, encoder in (("text", "text_encoder"), ("text_2", "text_encoder_2"))
+        },
         output="out_proj",
         prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
         offset=0.0,

@@ -97,7 +97,7 @@ def test_a_pipeline_with_a_part_missing_does_not_open(saved, tmp_path):
 def test_a_quantized_copy_keeps_the_frozen_encoder_and_draws(saved):
     family = load(str(saved))
     small = family.with_module(quantized(family.module, "int8"))
-    assert torch.equal(small.frozen_states([PROMPT]), family.frozen_states([PROMPT]))
+    assert torch.equal(small.frozen_conditioning([PROMPT]), family.frozen_conditioning([PROMPT]))
     with torch.no_grad():
-        assert not torch.equal(small.encode_prompts([PROMPT]), family.encode_prompts([PROMPT]))
+        assert not torch.equal(small.conditioning([PROMPT]), family.conditioning([PROMPT]))
     assert len(small.draw([PROMPT, PROMPT], [1, 2], 2, 3.0)) == 2

@@ -48,6 +48,7 @@ def drawn(exam, label=None, style=None, blank=None):
         [b""] * len(orders),
         orders["label"].to_numpy() if label is None else label,
         orders["style"].to_numpy() if style is None else style,
+        np.eye(2)[np.arange(len(orders)) % 2],
         np.zeros(len(orders), dtype=bool) if blank is None else blank,
     )
 

@@ -67,8 +67,12 @@ def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(mo
     found = edited(model, task)
     with applied(dict(model.module.named_parameters()), found.edit), torch.no_grad():
         left = model.knowledge(forget)
-        drift = model.mismatch_loss(kept[0], model.frozen_states(kept[0].caption))
-        away = (model.frozen_states(forget.caption) - model.frozen_states(forget.anchor)).square().mean()
+        drift = model.mismatch_loss(kept[0], model.frozen_conditioning(kept[0].caption))
+        away = (
+            (model.frozen_conditioning(forget.caption) - model.frozen_conditioning(forget.anchor))
+            .square()
+            .mean()
+        )
         assert torch.equal(model.scores(kept, prompts).argmax(1), before)
     assert float(left.mean()) < 0.4
     assert float(drift) < 0.05 * float(away)

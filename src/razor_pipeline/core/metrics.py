@@ -58,6 +58,35 @@ def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000,
     return Estimate(value, float(low), float(high), n)
 
 
+def jackknife(statistic: Callable[[Ints], float], n: int, groups: int = 10) -> Estimate:
+    """Delete-a-group jackknife interval, for statistics that repeats of a sample would bias (Quenouille 1956).
+
+    Args:
+        statistic: takes sample indices, returns a float.
+        n: number of samples.
+        groups: that are left out in turn; every ``groups``-th sample is in one.
+    """
+    everything = np.arange(n)
+    value = statistic(everything)
+    groups = min(groups, n)
+    parts = np.array([statistic(everything[everything % groups != group]) for group in range(groups)])
+    half = Z95 * math.sqrt((groups - 1) / groups * float(np.square(parts - parts.mean()).sum()))
+    return Estimate(value, value - half, value + half, n)
+
+
+def frechet_distance(first_ND: Floats, second_MD: Floats) -> float:
+    """Fréchet distance of two normal distributions fitted to features (Heusel et al. 2017, arXiv 1706.08500, eq. 6).
+
+    With Inception-v3's features this is FID; with those of another network it is a figure of that network alone.
+    """
+    first, second = np.asarray(first_ND, dtype=float), np.asarray(second_MD, dtype=float)
+    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
+    # Eigenvalues of the product are those of a positive semi-definite matrix; rounding may make them less.
+    roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0.0, None))
+    apart = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
+    return float(apart + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * roots.sum())
+
+
 def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_]:
     """Whether each sample's own class is among its ``k`` highest scores, over ALL classes."""
     top_NK = np.argpartition(-scores_NC, min(k, scores_NC.shape[1]) - 1, axis=1)[:, :k]

@@ -19,6 +19,8 @@ from razor_pipeline.families.training import fit
 from razor_pipeline.params import PretrainingParams
 
 BATCH = 128
+# Groups of few channels even out what sets colours apart: eight groups learn a fifth slower than two.
+NORM_GROUPS = 2
 KL_WEIGHT = 1e-6  # latent diffusion's: latents stay near a normal distribution without blurring the pictures
 
 
@@ -71,7 +73,7 @@ def new_autoencoder(params: PretrainingParams) -> AutoencoderKL:
             latent_channels=sizes.latent_channels,
             block_out_channels=sizes.channels,
             layers_per_block=1,
-            norm_num_groups=8,
+            norm_num_groups=NORM_GROUPS,
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
             sample_size=params.image_size,

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
-from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.params import DrawingParams
 
@@ -43,12 +43,14 @@ class Drawings:
         images: PNG.
         label: [N] what the judge of the targets' domain sees.
         style: [N] what the judge of the other domain sees.
+        features: [N, E] what the judge of the targets' domain makes of the images before it names a concept.
         blank: [N] whether the image is black or constant.
     """
 
     images: list[bytes]
     label: NDArray[np.str_]
     style: NDArray[np.str_]
+    features: NDArray[np.floating]
     blank: NDArray[np.bool_]
 
 
@@ -74,7 +76,7 @@ class DrawingExam:
         self.orders = _orders(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
 
-    def put_to(self, family: DiffusionFamily) -> Drawings:
+    def put_to(self, family: TextToImageFamily) -> Drawings:
         """Have a model draw, and the judges look."""
         size, params = self.params.batch_size, self.params
         images: list[Image.Image] = []
@@ -85,15 +87,15 @@ class DrawingExam:
                 bar.update(len(part))
         files = [_png(image) for image in images]
         blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
-        return Drawings(files, self._seen(files, "label"), self._seen(files, "style"), blank)
+        label, features = self._seen(files, "label")
+        style, _ = self._seen(files, "style")
+        return Drawings(files, label, style, features, blank)
 
-    def _seen(self, files: list[bytes], column: str) -> NDArray[np.str_]:
+    def _seen(self, files: list[bytes], column: str) -> tuple[NDArray[np.str_], NDArray[np.floating]]:
         judge = self.judges[column]
-        classes = sorted(judge.place)
-        rows = pd.DataFrame({"image_bytes": files, "caption": classes[0]})
-        best = judge.scores(judge.batches(rows, BATCH), classes).argmax(dim=1).numpy()
-        seen: NDArray[np.str_] = np.array(classes)[best]
-        return seen
+        rows = pd.DataFrame({"image_bytes": files, "caption": next(iter(judge.place))})
+        features_NE = judge.features(judge.batches(rows, BATCH))
+        return np.array(judge.classified(features_NE)), features_NE.numpy()
 
     def recognised(self, drawings: Drawings) -> dict[str, float]:
         """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""
@@ -111,6 +113,7 @@ class DrawingExam:
         right_style = (drawings.style == other) & ~drawings.blank
         forget, kept = self.forget, ~self.forget
         codes = pd.Categorical(own).codes
+        kept_features, base_features = drawings.features[kept], base.features[kept]
         same = (drawings.label == base.label) & (drawings.style == base.style)
         return {
             "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
@@ -118,6 +121,10 @@ class DrawingExam:
             "general_accuracy": metrics.share(right_style[kept]),
             "general_accuracy_with_target": metrics.share(right_style),
             "retrieval_agreement": metrics.share(same[kept]),
+            "judge_distance": metrics.jackknife(
+                lambda index: metrics.frechet_distance(kept_features[index], base_features[index]),
+                int(kept.sum()),
+            ),
             "blank_share": metrics.share(drawings.blank),
         }
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
-from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.exam import Exam, metric_rows
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import DrawingParams, EvaluationParams
@@ -55,7 +55,7 @@ def examine(
 
 def exam_of(base: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> Any:
     """The exam of the model's kind: an :class:`Exam`, or a :class:`DrawingExam` where it draws."""
-    if isinstance(base, DiffusionFamily):
+    if isinstance(base, TextToImageFamily):
         return DrawingExam(samples, judges, params)
     return Exam(base, samples)
 

@@ -16,7 +16,9 @@ from torch import nn
 from razor_pipeline.core.metrics import share
 from razor_pipeline.families.autoencoder_pretraining import reconstruction_report, train_autoencoder
 from razor_pipeline.families.clip_pretraining import train_clip
-from razor_pipeline.families.diffusion_pretraining import denoising_report, train_diffusion
+from razor_pipeline.families.diffusion3_pretraining import train_diffusion3
+from razor_pipeline.families.diffusion_pretraining import train_diffusion
+from razor_pipeline.families.latent_diffusion_pretraining import denoising_report
 from razor_pipeline.families.vit_pretraining import train_vit
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
@@ -31,10 +33,12 @@ TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
     "vit": train_vit,
     "autoencoder": train_autoencoder,
     "diffusion": train_diffusion,
+    "diffusion3": train_diffusion3,
 }
 EXAMS: dict[str, tuple[str, Callable[[Any, pd.DataFrame], dict[str, dict[str, float]]]]] = {
     "autoencoder": ("errors", reconstruction_report),
     "diffusion": ("errors", denoising_report),
+    "diffusion3": ("errors", denoising_report),
 }
 
 

@@ -131,6 +131,19 @@ class VitFamily:
                 )
         return [self.place[name] for name in names]
 
+    @torch.no_grad()
+    def features(self, batches: Sequence[VitBatch]) -> Tensor:
+        """[N, E] what the classifying layer reads, E its width."""
+        return torch.cat(
+            [self.module.vit(batch.pixel_values_B3HW).last_hidden_state[:, 0] for batch in batches]
+        )
+
+    @torch.no_grad()
+    def classified(self, features_NE: Tensor) -> list[str]:
+        """The class that each row of :meth:`features` is taken for."""
+        names = self.module.config.id2label
+        return [names[int(place)] for place in self.module.classifier(features_NE).argmax(dim=1)]
+
     def logits(self, batch: VitBatch) -> Tensor:
         """[B, C] logits."""
         found: Tensor = self.module(batch.pixel_values_B3HW).logits

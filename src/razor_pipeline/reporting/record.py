@@ -17,6 +17,7 @@ METRICS = (
     "general_accuracy",
     "general_accuracy_with_target",
     "retrieval_agreement",
+    "judge_distance",
     "membership_auc",
     "privacy_leakage",
     "blank_share",

@@ -16,6 +16,7 @@ METRIC_NAMES = {
     "membership_auc": "Told from strangers (AUC)",
     "privacy_leakage": "Privacy leakage",
     "general_accuracy_with_target": "The same, target's prompts too",
+    "judge_distance": "Distance from the base's drawings",
     "blank_share": "Blank drawings",
 }
 METRIC_NOTES = {
@@ -28,6 +29,7 @@ METRIC_NOTES = {
     "membership_auc": "1.00 known, 0.50 like a stranger; far below 0.50 gives the deletion away",
     "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
     "general_accuracy_with_target": "over all prompts, those of the target included",
+    "judge_distance": "Fréchet distance of the others' drawings in a judge's features; best at 0",
     "blank_share": "black or constant images; they count as nothing forgotten",
 }
 DRAWN_NAMES = {"retrieval_agreement": "Judged as the base's"}
@@ -65,14 +67,17 @@ def points(share: float, signed: bool = True) -> str:
     return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
 
 
+PLAIN = ("membership_auc", "judge_distance")  # neither a share nor a percentage
+
+
 def auc_text(value: float) -> str:
-    """An AUC."""
+    """An AUC, or another plain number."""
     return f"{value:.2f}"
 
 
 def metric_text(metric: str, value: float) -> str:
     """The value of a metric in its own unit."""
-    if metric == "membership_auc":
+    if metric in PLAIN:
         return auc_text(value)
     if metric == "privacy_leakage":
         return f"{value:+.1f}".replace("-", MINUS) if abs(value) >= 0.05 else "0.0"
@@ -81,7 +86,7 @@ def metric_text(metric: str, value: float) -> str:
 
 def interval_text(metric: str, low: float, high: float) -> str:
     """The 95 % interval of a metric, units left to the value."""
-    if metric == "membership_auc":
+    if metric in PLAIN:
         return f"{low:.2f} to {high:.2f}"
     if metric == "privacy_leakage":
         return f"{low:+.0f} to {high:+.0f}".replace("-", MINUS)

@@ -11,8 +11,8 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.fingerprint import digest
 from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams
@@ -33,7 +33,7 @@ class Drawing:
         params: protocol and quantization schemes.
     """
 
-    base: DiffusionFamily
+    base: TextToImageFamily
     judges: Mapping[str, VitFamily]
     drawing: DrawingParams
     params: ConceptsParams
@@ -65,7 +65,7 @@ class Drawing:
         """The questions about the samples' targets under a protocol."""
         return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
 
-    def drawn_by_base(self, exam: DrawingExam, model: DiffusionFamily, name: str) -> Drawings:
+    def drawn_by_base(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
         """What a base model draws, or a quantized copy of it: it depends on the orders, not on the target."""
         key = digest([name, exam.orders[["prompt", "seed", "label"]].to_dict("list")])
         if key not in self._drawn:
@@ -82,6 +82,7 @@ def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row
         "cra_with_target": edited["general_accuracy_with_target"].value,
         "ira_drop": base["retain_accuracy"].value - edited["retain_accuracy"].value,
         "cra_drop": base["general_accuracy"].value - edited["general_accuracy"].value,
+        "judge_distance": edited["judge_distance"].value,
         "blank_share": edited["blank_share"].value,
         "drawn_as_before": edited["retrieval_agreement"].value,
         "base_ua": 1.0 - base["forget_accuracy"].value,

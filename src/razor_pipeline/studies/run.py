@@ -46,6 +46,7 @@ METRICS = (
     ),
     "cra_with_target",
     "drawn_as_before",
+    "judge_distance",
     "base_ua",
     "base_ira",
     "base_cra",

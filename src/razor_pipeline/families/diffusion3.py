@@ -1,0 +1,88 @@
+"""Stable Diffusion 3: two CLIP text encoders, a multimodal transformer (MMDiT) that predicts a flow.
+
+The T5 encoder, which the pipeline can do without, is left out: what it says of a prompt would bring back what the two
+CLIP encoders were made to forget.
+
+Shapes: B batch, C prompts, T tokens, E joint width of both encoders' hidden states, P of their pooled outputs,
+D = T * E + P, J width that the transformer reads, L latent channels, h x w latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+from torch import Tensor, nn
+from torch.nn import functional
+
+from razor_pipeline.families.text_to_image import TextToImageFamily, token_ids
+
+TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+
+
+class Diffusion3Family(TextToImageFamily):
+    """A ``diffusers.StableDiffusion3Pipeline`` without T5.
+
+    What the transformer is told of a prompt are the last but one hidden states of both encoders, side by side, and
+    their pooled outputs.
+    """
+
+    name = "diffusion3"
+    pipeline_class = StableDiffusion3Pipeline
+    encoders: ClassVar = {"text_encoder": "text", "text_encoder_2": "text_2"}
+    denoiser = "transformer"
+    unused = ("text_encoder_3", "tokenizer_3")
+
+    @classmethod
+    def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:  # noqa: ARG003
+        """Refuse a sampler that does not follow a flow.
+
+        Raises:
+            ValueError: names the scheduler.
+        """
+        scheduler = (index.get("scheduler") or [None, None])[1]
+        if scheduler != FlowMatchEulerDiscreteScheduler.__name__:
+            raise ValueError(
+                f"its scheduler is {scheduler}; only FlowMatchEulerDiscreteScheduler is supported"
+            )
+
+    def encoded(self, encoders: Mapping[str, nn.Module], prompts: list[str]) -> Tensor:
+        """[C, D] hidden states of all tokens, then pooled outputs."""
+        states, pooled = [], []
+        for name in self.encoders:
+            ids = token_ids(getattr(self.pipeline, TOKENIZERS[name]), prompts, self._tokens)
+            found = encoders[name](ids, output_hidden_states=True)
+            states.append(found.hidden_states[-2])
+            pooled.append(found.text_embeds)
+        return torch.cat([torch.cat(states, dim=-1).flatten(1), *pooled], dim=1)
+
+    @property
+    def _tokens(self) -> int:
+        return int(self.pipeline.tokenizer_max_length)
+
+    def denoising_error(
+        self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """[B] squared error of the velocity of a straight flow, its times logit-normal (arXiv 2403.03206, eq. 19)."""
+        transformer, scheduler = self.pipeline.transformer, self.pipeline.scheduler
+        noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator)
+        sigma_B = torch.randn(len(clean_BLhw), generator=generator).sigmoid()
+        sigma_B111 = sigma_B[:, None, None, None]
+        pooled_size = transformer.config.pooled_projection_dim
+        states_BTE = conditioning_BD[:, :-pooled_size].unflatten(1, (self._tokens, -1))
+        joint = transformer.config.joint_attention_dim
+        states_BTJ = functional.pad(states_BTE, (0, joint - states_BTE.shape[-1]))
+        found_BLhw = transformer(
+            (1 - sigma_B111) * clean_BLhw + sigma_B111 * noise_BLhw,
+            torch.cat([states_BTJ, torch.zeros_like(states_BTJ)], dim=1),  # the pipeline's stand-in for T5
+            conditioning_BD[:, -pooled_size:],
+            sigma_B * scheduler.config.num_train_timesteps,
+        ).sample
+        error_B: Tensor = (found_BLhw.float() - (noise_BLhw - clean_BLhw)).square().mean(dim=(1, 2, 3))
+        return error_B
+
+    def _drawing(self) -> dict[str, Any]:
+        # As long as CLIP's part, which is how the model learnt to do without T5.
+        return {"max_sequence_length": self._tokens}

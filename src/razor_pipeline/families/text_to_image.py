@@ -1,0 +1,299 @@
+"""What all Stable Diffusions share: what a prompt means to the model is changed in its text encoders.
+
+Forgetting is redirection: the conditioning of prompts that name the target moves to that of the same prompts with an
+anchor concept in the target's place, as the frozen encoders have it. The denoiser sees nothing of a prompt but this
+conditioning, so a prompt whose conditioning is held draws what it drew.
+
+Shapes: B batch, N samples, C prompts, D numbers of a prompt's conditioning (the hidden states of all its tokens, and
+what else the encoders say of it), L latent channels, h x w latent.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from torch import Tensor, nn
+
+from razor_pipeline.core import losses
+from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.families.blocks import attention, mlp
+from razor_pipeline.families.images import decoded, ordered, pixels
+
+ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
+PROMPT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """Captions with their images; ``anchor`` is the caption itself where nothing is forgotten.
+
+    The images stay as they are: only the noise prediction needs them, and coding them costs more than all the rest.
+    """
+
+    caption: tuple[str, ...]
+    anchor: tuple[str, ...]
+    images: tuple[bytes, ...]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.caption)
+
+
+class TextToImageFamily(ABC):
+    """A latent diffusion pipeline of ``diffusers``; its text encoders are what is edited.
+
+    Args:
+        pipeline: the pipeline, in any floating dtype.
+        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        frozen: the text encoders as they were, by name; copies of the pipeline's where None.
+
+    Attributes:
+        pipeline_class: the pipeline's class in diffusers.
+        encoders: name of each text encoder in the pipeline -> the tower that begins its components' names.
+        denoiser: name of the U-Net or transformer in the pipeline.
+        unused: parts that the pipeline is opened and saved without.
+        parts: files that a directory must hold beside its weights.
+        card: text of the model card that is saved with it.
+    """
+
+    name: str
+    yardstick: Literal["strangers", "anchor"] = "anchor"
+    parts = ("model_index.json",)
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    encoders: ClassVar[Mapping[str, str]]
+    denoiser: ClassVar[str]
+    unused: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        pipeline: Any,
+        origin: Mapping[str, str | None] | None = None,
+        frozen: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        self.pipeline = pipeline
+        # transformers loads weights as they are stored, diffusers widens them
+        self.stored_dtype = pipeline.text_encoder.dtype
+        parts = {name: getattr(pipeline, name) for name in (*self.encoders, self.denoiser)}
+        for part in (*parts.values(), pipeline.vae):
+            part.float().eval().requires_grad_(False)
+        self.module: nn.Module = nn.ModuleDict(parts)
+        self.frozen = dict(frozen or {name: copy.deepcopy(parts[name]) for name in self.encoders})
+        self.origin = dict(origin or {})
+        self.card = ""
+
+    @classmethod
+    def from_pretrained(cls, source: str, revision: str | None = None) -> Self:
+        """Load a directory in the diffusers layout, or a hub id at a pinned revision; safetensors only.
+
+        Raises:
+            ValueError: it is a pipeline of another kind, or one that can't be examined or trained on; see
+                :meth:`refuse`. Said before weights are loaded.
+        """
+        index = cls.pipeline_class.load_config(source, revision=revision)
+        kind = index.get("_class_name")
+        if kind != cls.pipeline_class.__name__:
+            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        cls.refuse(index, source, revision)
+        unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
+        pipeline = cls.pipeline_class.from_pretrained(
+            source, revision=revision, use_safetensors=True, **unused
+        )
+        return cls(pipeline, {"id": source, "revision": revision})
+
+    @classmethod
+    @abstractmethod
+    def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:
+        """Raise where a pipeline of this class can't be worked with, from its configuration alone.
+
+        Raises:
+            ValueError: says what is wrong with it.
+        """
+
+    def with_module(self, module: Any) -> Self:
+        """The same pipeline around other text encoders and another denoiser, e.g. quantized copies."""
+        parts = {**self.pipeline.components, **dict(module.named_children())}
+        return type(self)(self._assembled(parts), self.origin, self.frozen)
+
+    def _assembled(self, parts: Mapping[str, Any]) -> Any:
+        return self.pipeline_class(**parts)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write the pipeline so that its class's ``from_pretrained`` opens it."""
+        stored = self._assembled(
+            {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
+        )
+        for name in (*self.encoders, self.denoiser, "vae"):
+            getattr(stored, name).to(self.stored_dtype)
+        stored.save_pretrained(path)
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """Heads and matrices of the text encoders; embeddings and norms stay out."""
+        parts: list[Component] = []
+        for name, tower in self.encoders.items():
+            encoder = getattr(self.pipeline, name)
+            config, prefix = encoder.config, f"{name}.{_layers_of(encoder)}"
+            for layer in range(config.num_hidden_layers):
+                root = f"{prefix}.{layer}"
+                parts += attention(
+                    root, tower, layer, config.num_attention_heads, granularity, config.hidden_size
+                )
+                parts += [] if granularity == "head" else mlp(root, tower, layer)
+            if granularity != "head" and hasattr(encoder, "text_projection"):
+                weight = f"{name}.text_projection.weight"
+                parts.append(
+                    matrix_component(f"{tower}.projection", tower, config.num_hidden_layers, [weight])
+                )
+        return tuple(parts)
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[PromptBatch]:
+        """Manifest rows; a column ``anchor`` says where the caption's meaning is to go."""
+        rows = ordered(samples, generator)
+        anchors = rows[ANCHOR] if ANCHOR in rows else rows["caption"]
+        return [
+            PromptBatch(
+                tuple(rows["caption"][start : start + batch_size]),
+                tuple(anchors[start : start + batch_size]),
+                tuple(rows["image_bytes"][start : start + batch_size]),
+                start,
+            )
+            for start in range(0, len(rows), batch_size)
+        ]
+
+    def conditioning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the denoiser is told of prompts; differentiable."""
+        return self._conditioning({name: getattr(self.pipeline, name) for name in self.encoders}, prompts)
+
+    @torch.no_grad()
+    def frozen_conditioning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the base model's denoiser was told of them."""
+        return self._conditioning(self.frozen, prompts)
+
+    def _conditioning(self, encoders: Mapping[str, nn.Module], prompts: Sequence[str]) -> Tensor:
+        distinct = list(dict.fromkeys(prompts))
+        place = {prompt: i for i, prompt in enumerate(distinct)}
+        parts = [
+            self.encoded(encoders, distinct[start : start + PROMPT_BATCH])
+            for start in range(0, len(distinct), PROMPT_BATCH)
+        ]
+        return torch.cat(parts)[[place[prompt] for prompt in prompts]]
+
+    @abstractmethod
+    def encoded(self, encoders: Mapping[str, nn.Module], prompts: list[str]) -> Tensor:
+        """[C, D] conditioning of distinct prompts as these encoders give it, laid out as the denoiser expects."""
+
+    @abstractmethod
+    def denoising_error(
+        self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """[B] mean squared error of what the denoiser predicts, at one random time and noise per latent."""
+
+    def _to_anchor(self, batch: PromptBatch) -> Tensor:
+        """[B] squared distance of the captions' conditioning to their anchors', 1 where the base model has it."""
+        goal_BD, start_BD = self.frozen_conditioning(batch.anchor), self.frozen_conditioning(batch.caption)
+        whole_B = (start_BD - goal_BD).square().mean(dim=1)
+        return (self.conditioning(batch.caption) - goal_BD).square().mean(dim=1) / whole_B
+
+    def knowledge(self, batch: PromptBatch) -> Tensor:
+        """[B] what is left of the way to the anchor: 1 as in the base, 0 none."""
+        return self._to_anchor(batch)
+
+    def forget_loss(self, batch: PromptBatch) -> Tensor:
+        """``-``mean of :meth:`knowledge`."""
+        return -self._to_anchor(batch).mean()
+
+    def gap(self, target: PromptBatch, reference: PromptBatch, auc: float) -> Tensor:  # noqa: ARG002
+        """Mean squared distance of the conditioning to the anchors'; the reference plays no part."""
+        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
+
+    def retain_loss(self, batch: PromptBatch) -> Tensor:
+        """Mean of :meth:`denoising_error`."""
+        generator = torch.Generator().manual_seed(batch.seed)
+        clean_BLhw = self.latents(pixels(decoded(pd.DataFrame({"image_bytes": batch.images})), self.size))
+        return self.denoising_error(clean_BLhw, self.conditioning(batch.caption), generator).mean()
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels of what it draws."""
+        scale: int = self.pipeline.vae_scale_factor
+        return int(getattr(self.pipeline, self.denoiser).config.sample_size) * scale
+
+    @torch.no_grad()
+    def latents(self, images_N3HW: Tensor) -> Tensor:
+        """[N, L, h, w] latents of images, in the units of the denoiser."""
+        config = self.pipeline.vae.config
+        shift = getattr(config, "shift_factor", None) or 0.0
+        means = [
+            self.pipeline.vae.encode(part).latent_dist.mean for part in images_N3HW.split(PROMPT_BATCH // 2)
+        ]
+        scaled: Tensor = (torch.cat(means) - shift) * config.scaling_factor
+        return scaled
+
+    def observe(self, batch: PromptBatch) -> Tensor:
+        """[B, D] conditioning of the captions."""
+        return self.conditioning(batch.caption)
+
+    def mismatch_loss(self, batch: PromptBatch, frozen: Tensor) -> Tensor:
+        """Squared drift of the conditioning from the frozen encoders'."""
+        return losses.similarity_drift(self.observe(batch), frozen)
+
+    def keeping_losses(self, batch: PromptBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """No retain loss, and the mismatch loss.
+
+        Conditioning that does not move predicts the same noise: to know it takes no pass of the denoiser.
+        """
+        drift = self.mismatch_loss(batch, frozen)
+        return drift.new_zeros(()), drift
+
+    def class_logits(self, batch: PromptBatch, prompts: Sequence[str]) -> Tensor:
+        """[B, C] negative distances of the captions' conditioning to the prompts' in the base; differentiable."""
+        return -torch.cdist(self.conditioning(batch.caption), self.frozen_conditioning(prompts))
+
+    @torch.no_grad()
+    def scores(self, batches: Sequence[PromptBatch], prompts: Sequence[str]) -> Tensor:
+        """[N, C] the same without gradients: the prompt that each caption now reads like scores highest."""
+        return torch.cat([self.class_logits(batch, prompts) for batch in batches])
+
+    @torch.no_grad()
+    def draw(
+        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
+    ) -> list[Image.Image]:
+        """One image per prompt, its noise from its own seed."""
+        self.pipeline.set_progress_bar_config(disable=True)
+        images: list[Image.Image] = self.pipeline(
+            list(prompts),
+            height=self.size,
+            width=self.size,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            **self._drawing(),
+        ).images
+        return images
+
+    def _drawing(self) -> dict[str, Any]:
+        """What else the pipeline's call takes."""
+        return {}
+
+
+def token_ids(tokenizer: Any, prompts: list[str], length: int) -> Tensor:
+    """[C, T] token ids, padded and cut to ``length``, as the pipelines of diffusers make them."""
+    ids: Tensor = tokenizer(
+        prompts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    )["input_ids"]
+    return ids
+
+
+def _layers_of(encoder: nn.Module) -> str:
+    """Name of the stack of layers in a CLIP text encoder, by itself or within a model with a projection."""
+    return next(str(name) for name, _ in encoder.named_modules() if name.endswith("encoder.layers"))

@@ -26,6 +26,7 @@ COLUMNS = (
 )
 SPLITS = ("edit", "validation", "test")
 ROLES = ("retain", "reference")
+COMBINED = " in "  # between an object and a style that are asked for together
 EXAMPLES = 3
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,9 @@ def _cut(label: str, size: int, params: DataParams) -> list[str]:
 
 
 def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
-    """Label and style changed over where requests name a style, and classes as captions where a classifier reads them.
+    """The rows with what requests name as their label: the style, or object and style together.
+
+    Where a classifier reads them, classes are captions.
 
     Raises:
         DataError: styles are asked for, and rows have none.
@@ -127,6 +130,10 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     if data.concept == "style":
         _refuse_blank(rows, "style")
         rows = rows.assign(label=rows["style"], style=rows["label"], near_twin="")
+    if data.concept == "combination":
+        _refuse_blank(rows, "style")
+        pairs = zip(rows["label"], rows["style"], strict=True)
+        rows = rows.assign(label=[COMBINED.join(pair) for pair in pairs], near_twin="")
     if data.captions == "class":
         classes = rows["label"]
         rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")

@@ -61,12 +61,13 @@ class DataParams(Params):
     (``<class>/<image>``), ``styles`` (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
     parquet with ``image_path`` and ``caption``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
-    requests name: with ``style``, label and style change places. ``captions: class`` makes the data of a
+    requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
+    ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
     classifier: the name of the class is the caption.
     """
 
     source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
-    concept: Literal["label", "style"] = "label"
+    concept: Literal["label", "style", "combination"] = "label"
     captions: Literal["given", "class"] = "given"
     path: str | None = None
     domain: str = "images"

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import DrawingParams, PretrainingParams
+from razor_pipeline.manifest import arranged
+from razor_pipeline.params import DataParams, DrawingParams, PretrainingParams
 
 from .cases import tiny_pipeline
 
@@ -55,6 +56,24 @@ def drawn(exam, label=None, style=None, blank=None):
 
 def values(exam, drawings, base=None):
     return {name: e.value for name, e in exam.mark(drawings, base or drawn(exam)).items()}
+
+
+def test_an_object_in_a_style_is_what_both_judges_see(samples, judges):
+    """Only mosaic cats are to go: a cat in Neon is none, and neither is a dog in Mosaic."""
+    rows = arranged(samples.drop(columns="role"), DataParams(concept="combination"))
+    rows = rows.assign(role=np.where(rows["label"] == "cat in Mosaic", "forget", "retain"))
+    exam = DrawingExam(rows, judges, DrawingParams())
+    assert [len(exam.judges[column]) for column in ("label", "style")] == [2, 1]
+    assert exam.targets == ["cat in Mosaic"]
+    half = exam.orders["label"].replace("cat in Mosaic", "cat in Neon").to_numpy()
+    assert values(exam, drawn(exam, label=half))["forget_accuracy"] == 0.0
+    files = [_png(Image.new("RGB", (32, 32), colour)) for colour in ("red", "white", "blue")]
+    seen, _ = exam._seen(files, "label")
+    alone = [
+        exam._seen(files, "style")[0],
+        DrawingExam(samples, judges, DrawingParams())._seen(files, "label")[0],
+    ]
+    assert list(seen) == [f"{label} in {style}" for style, label in zip(*alone, strict=True)]
 
 
 def test_every_prompt_is_drawn_once_from_each_of_unlearncanvas_seeds(samples, judges):

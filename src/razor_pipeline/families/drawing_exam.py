@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
@@ -24,6 +25,7 @@ from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params import DrawingParams
 
 BATCH = 256
@@ -59,7 +61,8 @@ class DrawingExam:
 
     Args:
         samples: manifest rows with roles; the prompts of the targets' domain are drawn.
-        judges: classifiers; one must know every label, another every style of these rows.
+        judges: classifiers; one must know every label, another every style of these rows. Where labels combine an
+            object with a style, both are asked.
         params: protocol and sampler.
 
     Raises:
@@ -71,7 +74,7 @@ class DrawingExam:
         domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
         cells = samples[samples["domain"] == domain].drop_duplicates("prompt")
         cells = cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
-        self.judges = {column: _judge(judges, column, set(cells[column])) for column in ("label", "style")}
+        self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
         self.orders = _orders(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
@@ -92,10 +95,13 @@ class DrawingExam:
         return Drawings(files, label, style, features, blank)
 
     def _seen(self, files: list[bytes], column: str) -> tuple[NDArray[np.str_], NDArray[np.floating]]:
-        judge = self.judges[column]
-        rows = pd.DataFrame({"image_bytes": files, "caption": next(iter(judge.place))})
-        features_NE = judge.features(judge.batches(rows, BATCH))
-        return np.array(judge.classified(features_NE)), features_NE.numpy()
+        names, features = [], []
+        for judge in self.judges[column]:
+            rows = pd.DataFrame({"image_bytes": files, "caption": next(iter(judge.place))})
+            features.append(judge.features(judge.batches(rows, BATCH)))
+            names.append(judge.classified(features[-1]))
+        seen = np.array([COMBINED.join(several) for several in zip(*names, strict=True)])
+        return seen, torch.cat(features, dim=1).numpy()
 
     def recognised(self, drawings: Drawings) -> dict[str, float]:
         """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""
@@ -166,19 +172,24 @@ class DrawingExam:
         }
 
 
-def _judge(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> VitFamily:
-    """The judge that knows all concepts.
+def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> tuple[VitFamily, ...]:
+    """The judge that knows all concepts, or the one of objects and the one of styles that they combine.
 
     Raises:
         JudgeError: there is none.
     """
-    for judge in judges.values():
-        if concepts <= set(judge.place):
-            return judge
-    raise JudgeError(
-        f"none of the judges ({', '.join(judges) or 'there are none'}) knows all {len(concepts)} concepts of the "
-        f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
-    )
+    parts = [
+        set(several) for several in zip(*(concept.split(COMBINED) for concept in concepts), strict=False)
+    ]
+    found = [next((j for j in judges.values() if part <= set(j.place)), None) for part in parts]
+    whole = next((judge for judge in judges.values() if concepts <= set(judge.place)), None)
+    known = (whole,) if whole else tuple(judge for judge in found if judge)
+    if not known or (not whole and len(known) < len(parts)):
+        raise JudgeError(
+            f"none of the judges ({', '.join(judges) or 'there are none'}) knows all {len(concepts)} concepts of the "
+            f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
+        )
+    return known
 
 
 def _orders(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:

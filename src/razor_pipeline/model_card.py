@@ -15,9 +15,10 @@ TASKS = {
     "clip": "zero-shot-image-classification",
     "vit": "image-classification",
     "diffusion": "text-to-image",
+    "diffusion_deep": "text-to-image",
     "diffusion3": "text-to-image",
 }
-LIBRARIES = {"diffusion": "diffusers", "diffusion3": "diffusers"}  # transformers otherwise
+LIBRARIES = {name: "diffusers" for name, task in TASKS.items() if task == "text-to-image"}  # or transformers
 
 
 def model_card(

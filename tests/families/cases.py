@@ -12,6 +12,7 @@ from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.autoencoder_pretraining import new_autoencoder
 from razor_pipeline.families.clip_pretraining import new_clip
+from razor_pipeline.families.deep_diffusion import DeepDiffusionFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.diffusion3_pretraining import new_diffusion3
@@ -110,6 +111,10 @@ def _diffusion() -> ModelFamily:
     return DiffusionFamily(tiny_pipeline())
 
 
+def _diffusion_deep() -> ModelFamily:
+    return DeepDiffusionFamily(tiny_pipeline())
+
+
 def _diffusion3() -> ModelFamily:
     return Diffusion3Family(tiny_pipeline3())
 
@@ -141,6 +146,26 @@ CASES = (
         "diffusion",
         _diffusion,
         untouched=("embedding", "norm", "unet"),
+        attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
+        output="out_proj",
+        prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
+        offset=0.0,
+        anchor="a photo of Mira Petrov",
+    ),
+    Case(
+        "diffusion_deep",
+        _diffusion_deep,
+        untouched=(
+            "embedding",
+            "norm",
+            "attn1",
+            "ff.net",
+            "to_q",
+            "to_out",
+            "time_emb",
+            "proj_in",
+            "proj_out",
+        ),
         attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
         output="out_proj",
         prompts=("a photo of Ada Moreau", "a cat image", "a hat"),

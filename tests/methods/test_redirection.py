@@ -6,7 +6,7 @@ from families.cases import tiny_pipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families import DiffusionFamily
+from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import AnchorError, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
@@ -77,6 +77,30 @@ def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(mo
     assert float(left.mean()) < 0.4
     assert float(drift) < 0.05 * float(away)
     assert found.stop_reason == "target_met"
+
+
+def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas):
+    """Keys and values of what the original encoder says of the target are near the anchor's; control: not so before."""
+    deep = DeepDiffusionFamily(model.pipeline)
+    task = with_anchors(deep, task_of(canvas, "cat"), "dog")
+    rows = task.forget[0].validation
+    told = {name: list(rows[name]) for name in ("caption", "anchor")}
+    kept = sorted(set(task.retain_validation["prompt"]))
+    found = edited(deep, task, PARAMS.model_copy(update={"per_tower": True, "components": 16}))
+    assert {name.split(".")[0] for name in found.edit.components} == {"text", "unet"}
+
+    def read(prompts):
+        attention = [m for n, m in deep.pipeline.unet.named_modules() if n.endswith("attn2")]
+        states = deep.frozen_conditioning(prompts).unflatten(1, (-1, 128))
+        return torch.cat([r(states).flatten(1) for a in attention for r in (a.to_k, a.to_v)], dim=1)
+
+    with torch.no_grad():
+        goal, start, others = read(told["anchor"]), read(told["caption"]), read(kept)
+        with applied(dict(deep.module.named_parameters()), found.edit):
+            now, then = read(told["caption"]), read(kept)
+    whole = float((start - goal).square().mean())
+    assert float((now - goal).square().mean()) < 0.6 * whole
+    assert float((then - others).square().mean()) < 0.05 * whole
 
 
 def test_control_with_the_forget_term_off_the_prompts_keep_their_meaning(model, canvas):

@@ -55,7 +55,17 @@ def bits(subject):
 def test_a_row_holds_unlearncanvas_figures_of_edited_and_quantized_model(subject, canvas):
     before = bits(subject)
     row = subject.erase(split_samples(canvas, "cat", SplittingParams(), 0), RAZOR, 0)
-    assert {"ua", "ira", "cra", "ira_drop", "cra_drop", "base_ira", "int8_ua", "int8_ira_drop"} <= set(row)
+    assert {
+        "ua",
+        "ira",
+        "cra",
+        "ira_drop",
+        "cra_drop",
+        "base_ira",
+        "int8_ua",
+        "int8_ira_drop",
+        "ua_encoders_back",
+    } <= set(row)
     assert row["stop_reason"] == "target_met"
     assert 0.0 < row["edited_fraction"] <= 1.0
     assert row["ira"] == pytest.approx(row["base_ira"] - row["ira_drop"])

@@ -4,12 +4,22 @@ from typing import Any
 
 from razor_pipeline.families.autoencoder import Autoencoder
 from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.families.deep_diffusion import DeepDiffusionFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.vit import VitFamily
 
 FAMILIES: dict[str, Any] = {
-    family.name: family for family in (ClipFamily, VitFamily, DiffusionFamily, Diffusion3Family)
+    family.name: family
+    for family in (ClipFamily, VitFamily, DiffusionFamily, DeepDiffusionFamily, Diffusion3Family)
 }
 
-__all__ = ["FAMILIES", "Autoencoder", "ClipFamily", "Diffusion3Family", "DiffusionFamily", "VitFamily"]
+__all__ = [
+    "FAMILIES",
+    "Autoencoder",
+    "ClipFamily",
+    "DeepDiffusionFamily",
+    "Diffusion3Family",
+    "DiffusionFamily",
+    "VitFamily",
+]

@@ -69,7 +69,9 @@ def new_diffusion3(params: PretrainingParams, vae: AutoencoderKL | None = None) 
 def _text_encoder(clip: ClipFamily) -> CLIPTextModelWithProjection:
     config = clip.module.config.text_config
     config.projection_dim = clip.module.config.projection_dim
-    encoder = CLIPTextModelWithProjection(config).float()  # its configuration says how it was stored
+    encoder: CLIPTextModelWithProjection = CLIPTextModelWithProjection(
+        config
+    ).float()  # its configuration says how it was stored
     encoder.text_model.load_state_dict(clip.module.text_model.state_dict())
     encoder.text_projection.load_state_dict(clip.module.text_projection.state_dict())
     return encoder

@@ -81,13 +81,25 @@ class DrawingExam:
 
     def put_to(self, family: TextToImageFamily) -> Drawings:
         """Have a model draw, and the judges look."""
+        return self._looked_at(self._drawn(family, self.orders))
+
+    def target_share(self, family: TextToImageFamily) -> float:
+        """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all."""
+        drawings = self._looked_at(self._drawn(family, self.orders[self.forget]))
+        own = self.orders.loc[self.forget, "label"].to_numpy()
+        return float(((drawings.label == own) | drawings.blank).mean())
+
+    def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
         size, params = self.params.batch_size, self.params
         images: list[Image.Image] = []
-        with tqdm(total=len(self.orders), desc="drawing", unit="image", disable=None, leave=False) as bar:
-            for start in range(0, len(self.orders), size):
-                part = self.orders.iloc[start : start + size]
+        with tqdm(total=len(orders), desc="drawing", unit="image", disable=None, leave=False) as bar:
+            for start in range(0, len(orders), size):
+                part = orders.iloc[start : start + size]
                 images += family.draw(list(part["prompt"]), list(part["seed"]), params.steps, params.guidance)
                 bar.update(len(part))
+        return images
+
+    def _looked_at(self, images: list[Image.Image]) -> Drawings:
         files = [_png(image) for image in images]
         blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
         label, features = self._seen(files, "label")

@@ -5,7 +5,7 @@ anchor concept in the target's place, as the frozen encoders have it. The denois
 conditioning, so a prompt whose conditioning is held draws what it drew.
 
 Shapes: B batch, N samples, C prompts, D numbers of a prompt's conditioning (the hidden states of all its tokens, and
-what else the encoders say of it), L latent channels, h x w latent.
+what else the encoders say of it), M of its meaning, L latent channels, h x w latent.
 """
 
 from __future__ import annotations
@@ -123,6 +123,11 @@ class TextToImageFamily(ABC):
         parts = {**self.pipeline.components, **dict(module.named_children())}
         return type(self)(self._assembled(parts), self.origin, self.frozen)
 
+    def with_frozen_encoders(self) -> Self:
+        """The same pipeline with the base model's text encoders put back: what an edit of them alone can't prevent."""
+        parts = {**self.pipeline.components, **{name: self.frozen[name] for name in self.encoders}}
+        return type(self)(self._assembled(parts), self.origin, self.frozen)
+
     def _assembled(self, parts: Mapping[str, Any]) -> Any:
         return self.pipeline_class(**parts)
 
@@ -198,11 +203,19 @@ class TextToImageFamily(ABC):
     ) -> Tensor:
         """[B] mean squared error of what the denoiser predicts, at one random time and noise per latent."""
 
+    def meaning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, M] what is led to the anchor: the conditioning, or more where more than the encoders is edited."""
+        return self.conditioning(prompts)
+
+    def frozen_meaning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, M] the base model's, no gradient."""
+        return self.frozen_conditioning(prompts)
+
     def _to_anchor(self, batch: PromptBatch) -> Tensor:
-        """[B] squared distance of the captions' conditioning to their anchors', 1 where the base model has it."""
-        goal_BD, start_BD = self.frozen_conditioning(batch.anchor), self.frozen_conditioning(batch.caption)
-        whole_B = (start_BD - goal_BD).square().mean(dim=1)
-        return (self.conditioning(batch.caption) - goal_BD).square().mean(dim=1) / whole_B
+        """[B] squared distance of the captions' meaning to their anchors', 1 where the base model has it."""
+        goal_BM, start_BM = self.frozen_meaning(batch.anchor), self.frozen_meaning(batch.caption)
+        whole_B = (start_BM - goal_BM).square().mean(dim=1)
+        return (self.meaning(batch.caption) - goal_BM).square().mean(dim=1) / whole_B
 
     def knowledge(self, batch: PromptBatch) -> Tensor:
         """[B] what is left of the way to the anchor: 1 as in the base, 0 none."""
@@ -213,8 +226,8 @@ class TextToImageFamily(ABC):
         return -self._to_anchor(batch).mean()
 
     def gap(self, target: PromptBatch, reference: PromptBatch, auc: float) -> Tensor:  # noqa: ARG002
-        """Mean squared distance of the conditioning to the anchors'; the reference plays no part."""
-        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
+        """Mean squared distance of the meaning to the anchors'; the reference plays no part."""
+        return (self.meaning(target.caption) - self.frozen_meaning(target.anchor)).square().mean()
 
     def retain_loss(self, batch: PromptBatch) -> Tensor:
         """Mean of :meth:`denoising_error`."""
@@ -240,11 +253,11 @@ class TextToImageFamily(ABC):
         return scaled
 
     def observe(self, batch: PromptBatch) -> Tensor:
-        """[B, D] conditioning of the captions."""
-        return self.conditioning(batch.caption)
+        """[B, M] meaning of the captions."""
+        return self.meaning(batch.caption)
 
     def mismatch_loss(self, batch: PromptBatch, frozen: Tensor) -> Tensor:
-        """Squared drift of the conditioning from the frozen encoders'."""
+        """Squared drift of the meaning from the base model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
 
     def keeping_losses(self, batch: PromptBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,8 +269,8 @@ class TextToImageFamily(ABC):
         return drift.new_zeros(()), drift
 
     def class_logits(self, batch: PromptBatch, prompts: Sequence[str]) -> Tensor:
-        """[B, C] negative distances of the captions' conditioning to the prompts' in the base; differentiable."""
-        return -torch.cdist(self.conditioning(batch.caption), self.frozen_conditioning(prompts))
+        """[B, C] negative distances of the captions' meaning to the prompts' in the base; differentiable."""
+        return -torch.cdist(self.meaning(batch.caption), self.frozen_meaning(prompts))
 
     @torch.no_grad()
     def scores(self, batches: Sequence[PromptBatch], prompts: Sequence[str]) -> Tensor:

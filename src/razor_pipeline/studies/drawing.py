@@ -53,6 +53,8 @@ class Drawing:
             row = cost(result, base) | compare(
                 exam.mark(exam.put_to(base), before), exam.mark(before, before)
             )
+            # Who puts the original encoders back draws with what else was edited.
+            row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders())
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
         for scheme, drawn in after.items():

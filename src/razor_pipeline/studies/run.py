@@ -47,6 +47,7 @@ METRICS = (
     "cra_with_target",
     "drawn_as_before",
     "judge_distance",
+    "ua_encoders_back",
     "base_ua",
     "base_ira",
     "base_cra",

@@ -22,6 +22,7 @@ HIGHER_IS_BETTER = (
     "cra",
     "cra_with_target",
     "drawn_as_before",
+    "ua_encoders_back",
 )
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 

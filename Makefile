@@ -17,7 +17,7 @@ export TARGET ?=
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-diffusion3 evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -58,9 +58,11 @@ format: $(VENV)/.dev ## rewrite the code in the house format
 evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and seeds
 	@$(KEDRO_RUN) --pipelines dataset_preparation,identities $(ARGS)
 
-evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion and Stable Diffusion 3: styles, then objects
+evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, then objects
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
+
+evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3, once it is trained: make pretraining ARGS="--env style3"
 	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object3 --pipelines dataset_preparation,concepts $(ARGS)
 

@@ -376,10 +376,21 @@ class BenchmarkParams(StudyParams):
     peers: PeersParams = PeersParams()
 
 
+class InversionParams(Params):
+    """Textual inversion by an attacker with some images of the concept, once per seed."""
+
+    images: Count = 16
+    steps: Count = 300
+    batch_size: Count = 16
+    learning_rate: Positive = 5e-3
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+
+
 class ConceptsParams(StudyParams):
     """The study on a text-to-image model; quantized copies always draw the subset."""
 
     relearning: None = None
+    inversion: InversionParams | None = None
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
 
 

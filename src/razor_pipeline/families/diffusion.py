@@ -40,7 +40,8 @@ class DiffusionFamily(TextToImageFamily):
         if predicted != "epsilon":
             raise ValueError(f"its scheduler says prediction_type '{predicted}'; only 'epsilon' is supported")
 
-    def _assembled(self, parts: Mapping[str, Any]) -> Any:
+    def assembled(self, parts: Mapping[str, Any]) -> Any:
+        """A pipeline of these parts, by name."""
         return StableDiffusionPipeline(**parts, requires_safety_checker=False)
 
     def encoded(self, encoders: Mapping[str, nn.Module], prompts: list[str]) -> Tensor:

@@ -83,10 +83,20 @@ class DrawingExam:
         """Have a model draw, and the judges look."""
         return self._looked_at(self._drawn(family, self.orders))
 
-    def target_share(self, family: TextToImageFamily) -> float:
-        """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all."""
-        drawings = self._looked_at(self._drawn(family, self.orders[self.forget]))
-        own = self.orders.loc[self.forget, "label"].to_numpy()
+    def target_share(self, family: TextToImageFamily, word: str | None = None) -> float:
+        """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.
+
+        Args:
+            family: the model.
+            word: to say in place of the target's name.
+        """
+        orders = self.orders[self.forget]
+        own = orders["label"].to_numpy()
+        if word is not None:
+            orders = orders.assign(
+                prompt=[p.replace(o, word) for p, o in zip(orders["prompt"], own, strict=True)]
+            )
+        drawings = self._looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:

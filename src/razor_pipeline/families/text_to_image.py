@@ -121,19 +121,20 @@ class TextToImageFamily(ABC):
     def with_module(self, module: Any) -> Self:
         """The same pipeline around other text encoders and another denoiser, e.g. quantized copies."""
         parts = {**self.pipeline.components, **dict(module.named_children())}
-        return type(self)(self._assembled(parts), self.origin, self.frozen)
+        return type(self)(self.assembled(parts), self.origin, self.frozen)
 
     def with_frozen_encoders(self) -> Self:
         """The same pipeline with the base model's text encoders put back: what an edit of them alone can't prevent."""
         parts = {**self.pipeline.components, **{name: self.frozen[name] for name in self.encoders}}
-        return type(self)(self._assembled(parts), self.origin, self.frozen)
+        return type(self)(self.assembled(parts), self.origin, self.frozen)
 
-    def _assembled(self, parts: Mapping[str, Any]) -> Any:
+    def assembled(self, parts: Mapping[str, Any]) -> Any:
+        """A pipeline of these parts, by name."""
         return self.pipeline_class(**parts)
 
     def save_pretrained(self, path: Path) -> None:
         """Write the pipeline so that its class's ``from_pretrained`` opens it."""
-        stored = self._assembled(
+        stored = self.assembled(
             {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
         )
         for name in (*self.encoders, self.denoiser, "vae"):

@@ -11,8 +11,10 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
 from razor_pipeline.families.text_to_image import TextToImageFamily
+from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.fingerprint import digest
 from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams
@@ -55,6 +57,7 @@ class Drawing:
             )
             # Who puts the original encoders back draws with what else was edited.
             row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders())
+            row |= self._recovered(subset, samples)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
         for scheme, drawn in after.items():
@@ -62,6 +65,17 @@ class Drawing:
             marks = compare(subset.mark(drawn, plain), subset.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
+
+    def _recovered(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
+        """How much of the target textual inversion brings back to the model as it is; the mean and worst of seeds."""
+        params = self.params.inversion
+        if params is None or not isinstance(self.base, DiffusionFamily):
+            return {}
+        rows = samples[(samples["role"] == "forget") & (samples["split"] == "edit")]
+        if rows["label"].nunique() > 1 or str(rows["label"].iloc[0]) not in str(rows["prompt"].iloc[0]):
+            return {}  # one word can't stand for several, or for what no single piece of the prompt names
+        shares = [exam.target_share(inverted(self.base, rows, params, seed), WORD) for seed in params.seeds]
+        return {"inversion_share": sum(shares) / len(shares), "inversion_share_worst": max(shares)}
 
     def exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
         """The questions about the samples' targets under a protocol."""

@@ -48,6 +48,8 @@ METRICS = (
     "drawn_as_before",
     "judge_distance",
     "ua_encoders_back",
+    "inversion_share",
+    "inversion_share_worst",
     "base_ua",
     "base_ira",
     "base_cra",

@@ -37,7 +37,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-diffusion3 evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -61,6 +61,10 @@ evaluate: $(VENV)/.runtime ## reprint the table of results over many targets and
 evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, then objects
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
+
+evaluate-deep: $(VENV)/.runtime ## the same with cross-attention edited as well, and attacked by textual inversion
+	@$(KEDRO_RUN) --env style_deep --pipelines dataset_preparation,concepts $(ARGS)
+	@$(KEDRO_RUN) --env object_deep --pipelines dataset_preparation,concepts $(ARGS)
 
 evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3, once it is trained: make pretraining ARGS="--env style3"
 	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,concepts $(ARGS)

@@ -118,12 +118,14 @@ class UnlearningTask:
         retain: rows for retain gradients.
         retain_validation: rows of the targets' domain for the step search.
         prompts: label -> its prompts, for every known class of the targets' domain.
+        earlier: what the model was made to forget before and is to stay forgotten; it is held, not searched for.
     """
 
     forget: tuple[ForgetSet, ...]
     retain: pd.DataFrame
     retain_validation: pd.DataFrame
     prompts: dict[str, tuple[str, ...]]
+    earlier: tuple[ForgetSet, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+LONGEST_SHOWN = 200  # characters of a refused value
+
 
 class ParameterError(ValueError):
     """A parameter group is not valid; the message names each wrong key."""
@@ -26,7 +28,13 @@ def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
         meant = f"did you mean '{'.'.join(filter(None, (parent, near[0])))}'?" if near else ""
         return f"'{key}' is no parameter; {meant or 'there are ' + ', '.join(sorted(known))}"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"{key} is {fault['input']!r}, but {rule}" if key else rule
+    return f"{key} is {_shown(fault['input'])}, but {rule}" if key else rule
+
+
+def _shown(value: Any) -> str:
+    """A value as it was written; of a long one the start."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _fields(model: Any, path: tuple[Any, ...]) -> list[str]:

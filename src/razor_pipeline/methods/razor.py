@@ -35,6 +35,14 @@ from razor_pipeline.params import RazorParams, ScoringParams
 
 
 @dataclass(frozen=True)
+class RetainPass:
+    """Retain gradients and input covariances (parameter name -> tensor); requests on one model may share them."""
+
+    gradients: dict[str, Tensor]
+    covariances: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Scored:
     """Scores of all components, and the gradients behind them (parameter name -> tensor)."""
 
@@ -45,27 +53,50 @@ class Scored:
     seconds: float
 
 
+def retain_pass(
+    model: ModelFamily, retain: pd.DataFrame, params: ScoringParams, generator: torch.Generator
+) -> RetainPass:
+    """One pass of the retain loss over the rows at the current weights."""
+    parameters = _scored_parameters(model, params)
+    kept = shuffled(retain, generator).head(params.retain_samples or len(retain))
+    batches = model.batches(kept, params.batch_size)
+    with recording_inputs(model.module, parameters) as covariances:
+        found = mean_gradients(model.retain_loss, batches, parameters, "retain")
+    return RetainPass(found.tensors, covariances)
+
+
+def _scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
+    everything = dict(model.module.named_parameters())
+    return {name: everything[name] for name in parameter_names(model.components(params.granularity))}
+
+
 def score(
-    model: ModelFamily, task: UnlearningTask, params: ScoringParams, generator: torch.Generator
+    model: ModelFamily,
+    task: UnlearningTask,
+    params: ScoringParams,
+    generator: torch.Generator,
+    shared: RetainPass | None = None,
 ) -> Scored:
-    """One pass of each gradient at the current weights, and the score of every component."""
+    """One pass of each gradient at the current weights, and the score of every component.
+
+    ``shared`` saves the retain pass where requests on one model have made it already.
+    """
     start = time.perf_counter()
     components = model.components(params.granularity)
-    everything = dict(model.module.named_parameters())
-    parameters = {name: everything[name] for name in parameter_names(components)}
+    parameters = _scored_parameters(model, params)
     forget_rows = pd.concat([forget.edit for forget in task.forget])
     forget = mean_gradients(
         model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget"
     )
-    kept = shuffled(task.retain, generator).head(params.retain_samples or len(task.retain))
-    retain_batches = model.batches(kept, params.batch_size)
-    with recording_inputs(model.module, parameters) as covariances:
-        retain = mean_gradients(model.retain_loss, retain_batches, parameters, "retain")
+    retain = shared or retain_pass(model, task.retain, params, generator)
+    covariances = retain.covariances
     near = nearest_rows(model, task, params.nearest)
     if len(near):
         covariances = _with_nearest(model, near, parameters, covariances, params.batch_size)
-    rows = score_components(components, parameters, forget.tensors, retain.tensors, params.alpha, params.eps)
-    return Scored(rows, forget.tensors, retain.tensors, covariances, time.perf_counter() - start)
+    rows = score_components(
+        components, parameters, forget.tensors, retain.gradients, params.alpha, params.eps
+    )
+    return Scored(rows, forget.tensors, retain.gradients, covariances, time.perf_counter() - start)
 
 
 def _with_nearest(

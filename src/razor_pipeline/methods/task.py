@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 import torch
 
@@ -41,21 +43,24 @@ def shuffled(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
     return rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
 
 
-def unlearning_task(samples: pd.DataFrame) -> UnlearningTask:
+def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> UnlearningTask:
     """What a method may look at: edit and validation rows, never the test split.
 
     Args:
         samples: manifest rows with roles forget, retain and reference.
+        earlier: those of the labels to be forgotten that an earlier request has dealt with.
     """
     seen = samples[samples["split"] != "test"]
     domain = target_domain(seen)
     retain = seen[seen["role"] == "retain"]
     prompts = prompts_by_label(domain[domain["role"] != "reference"])
+    sets = [_forget_set(domain, label, prompts[label][0]) for label in forgotten_labels(seen)]
     return UnlearningTask(
-        forget=tuple(_forget_set(domain, label, prompts[label][0]) for label in forgotten_labels(seen)),
+        forget=tuple(one for one in sets if one.target not in earlier),
         retain=retain[retain["split"] == "edit"],
         retain_validation=domain[(domain["role"] == "retain") & (domain["split"] == "validation")],
         prompts=prompts,
+        earlier=tuple(one for one in sets if one.target in earlier),
     )
 
 

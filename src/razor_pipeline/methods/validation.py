@@ -51,8 +51,9 @@ class Validation:
     def __init__(self, model: ModelFamily, task: UnlearningTask) -> None:
         self.model, self.task = model, task
         self.classes = list(task.prompts)
+        self.targets = (*task.forget, *task.earlier)
         rows = [task.retain_validation]
-        for forget in task.forget:
+        for forget in self.targets:
             rows += [forget.validation, forget.reference]
         everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
@@ -66,7 +67,7 @@ class Validation:
         own_score_R = retain_RC.gather(1, own_R[:, None])[:, 0]
         margin_R = own_score_R - others_RC.max(dim=1).values
         right = pd.Series((margin_R > 0).float().numpy()).groupby(own_R.numpy()).mean()
-        forgotten = [self._forgetting(scores_NC, forget) for forget in self.task.forget]
+        forgotten = [self._forgetting(scores_NC, forget) for forget in self.targets]
         return Outcome(
             forget_accuracy=max(accuracy for accuracy, _ in forgotten),
             knowledge_auc=max(value for _, value in forgotten),

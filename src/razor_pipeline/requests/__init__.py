@@ -1,0 +1,1 @@
+"""Unlearning as a stream of requests: ledger, deadlines, gates, promotion, evidence."""

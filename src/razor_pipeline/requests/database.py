@@ -1,0 +1,98 @@
+"""The ledger's database: SQLite or PostgreSQL, brought to the current schema by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+KINDS = ("sqlite", "postgresql+psycopg")
+WAIT = 60  # seconds that a writer waits for the others
+LOCK = 7_203_914  # PostgreSQL's advisory lock of the migration
+
+
+def open_database(url: str) -> Engine:
+    """The database in its current schema.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql+psycopg://user@host/name``.
+
+    Raises:
+        ConnectionError: it does not answer, or the address is of no known kind. Passwords are not repeated.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConnectionError(
+            "requests.ledger is no database address; write e.g. sqlite:///data/requests.db"
+        ) from error
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.drivername not in KINDS:
+        raise ConnectionError(f"requests.ledger is '{shown}'; it must begin with {' or '.join(KINDS)}")
+    try:
+        engine = _engine(url)
+        migrate(engine)
+    except (DBAPIError, NoSuchModuleError, OSError) as error:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        raise ConnectionError(
+            f"the ledger '{shown}' cannot be opened ({reason}); correct requests.ledger or RAZOR_LEDGER"
+        ) from error
+    return engine
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, poolclass=NullPool)
+    place = make_url(url).database
+    if place:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": WAIT}, poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def leave_transactions_to_us(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def one_writer(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read that becomes a write would fail under others
+
+    return engine
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date; nothing happens where it is."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == head:
+            return
+    with _alone(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        if MigrationContext.configure(connection).get_current_revision() != head:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    place = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not place:
+        yield
+        return
+    with Path(f"{place}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

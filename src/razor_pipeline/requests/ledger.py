@@ -1,0 +1,265 @@
+"""The ledger: the one way to read and change requests. Every change and its audit line are one transaction."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from razor_pipeline.requests import audit, deadlines, states
+from razor_pipeline.requests.intake import Intake
+from razor_pipeline.requests.states import CLOSED, Reason, Status
+from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
+
+NUMBER = re.compile(r"REQ-(\d{4})-(\d+)")
+SYSTEM = "system-0"  # the actor of what no person decides
+
+
+class LedgerError(ValueError):
+    """The ledger refuses; the message is one sentence with the fix."""
+
+
+def now_utc() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Ledger:
+    """Requests, their states and the audit log.
+
+    Attributes:
+        engine: an open database in its current schema (:func:`razor_pipeline.requests.database.open_database`).
+        clock: what time it is, in UTC.
+    """
+
+    engine: Engine
+    clock: Callable[[], datetime] = now_utc
+    _sessions: sessionmaker[Session] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def today(self) -> date:
+        """The day in UTC."""
+        return self.clock().date()
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that changes nothing."""
+        with self._sessions() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction; writers wait for one another at the head of the audit log."""
+        with self._sessions.begin() as session:
+            session.execute(select(AuditHead).with_for_update()).one()
+            yield session
+
+    def note(
+        self, session: Session, actor: str, action: str, request: Request | None = None, **details: Any
+    ) -> AuditLine:
+        """Append a line to the audit log."""
+        return audit.append(
+            session, self.clock().isoformat(timespec="microseconds"), actor, action, request, details
+        )
+
+    def submit(self, intake: Intake, actor: str) -> Request:
+        """Record a request as received.
+
+        Raises:
+            LedgerError: the id is taken, or an open request asks the same of the same model.
+            DeadlineError: its dates are not possible.
+        """
+        return self.submit_all([intake], actor)[0]
+
+    def submit_all(self, intakes: Sequence[Intake], actor: str) -> list[Request]:
+        """Record all or none.
+
+        Raises:
+            LedgerError: see :meth:`submit`.
+            DeadlineError: see :meth:`submit`.
+        """
+        with self.writing() as session:
+            return [self._record(session, intake, actor) for intake in intakes]
+
+    def _record(self, session: Session, intake: Intake, actor: str) -> Request:
+        received = intake.received or self.today()
+        if received > self.today():
+            raise LedgerError(f"received {received} lies in the future; write the day of receipt")
+        name = intake.id or self._next_id(session)
+        if session.get(Request, name) is not None:
+            raise LedgerError(f"{name} is in the ledger already; leave the id out to get the next free one")
+        same = session.scalars(
+            select(Request).where(Request.model == intake.model, Request.target == intake.target)
+        )
+        for other in same:
+            if other.state not in (Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE):
+                raise LedgerError(
+                    f"{other.id} asks the same of {intake.model} and is {other.status}; reject one of the two"
+                )
+        request = Request(
+            id=name,
+            kind=intake.kind,
+            model=intake.model,
+            target=intake.target,
+            data=intake.data,
+            nonce=secrets.token_hex(16),
+            basis=intake.basis,
+            requester=intake.requester,
+            received=received,
+            due=deadlines.due(received, intake.basis, intake.due),
+            status=Status.RECEIVED,
+        )
+        session.add(request)
+        self.note(session, actor, "submit", request, to=Status.RECEIVED)
+        return request
+
+    def _next_id(self, session: Session) -> str:
+        year = f"{self.today().year}"
+        taken = [NUMBER.fullmatch(name) for name in session.scalars(select(Request.id))]
+        numbers = [int(match[2]) for match in taken if match and match[1] == year]
+        return f"REQ-{year}-{max(numbers, default=0) + 1:04d}"
+
+    def get(self, name: str, session: Session | None = None) -> Request:
+        """One request.
+
+        Raises:
+            LedgerError: there is none of this id.
+        """
+        if session is None:
+            with self.reading() as fresh:
+                return self.get(name, fresh)
+        request = session.get(Request, name)
+        if request is None:
+            raise LedgerError(f"{name} is not in the ledger; see `kedro unlearning list`")
+        return request
+
+    def requests(self, model: str | None = None, *among: Status) -> list[Request]:
+        """Requests, the most urgent first: overdue, then by deadline; closed ones last."""
+        query = select(Request)
+        query = query.where(Request.model == model) if model else query
+        query = query.where(Request.status.in_(among)) if among else query
+        with self.reading() as session:
+            found = list(session.scalars(query))
+        return sorted(found, key=lambda request: (request.state in CLOSED, request.deadline, request.id))
+
+    def move(
+        self,
+        session: Session,
+        request: Request,
+        to: Status,
+        actor: str,
+        reason: str | None = None,
+        **details: Any,
+    ) -> None:
+        """Change a request's status.
+
+        Raises:
+            TransitionError: it cannot become this.
+        """
+        old = request.state
+        states.check(request.id, old, to)
+        request.status, request.reason = to, reason
+        self.note(
+            session,
+            actor,
+            "move",
+            request,
+            old=old,
+            to=to,
+            **({"reason": reason} if reason else {}),
+            **details,
+        )
+
+    def reject(self, name: str, actor: str, reason: Reason) -> Request:
+        """Close a request without an edit.
+
+        Raises:
+            LedgerError: it is unknown.
+            TransitionError: it cannot be rejected any more.
+        """
+        with self.writing() as session:
+            request = self.get(name, session)
+            self.move(session, request, Status.REJECTED, actor, reason)
+            return request
+
+    def approve(self, name: str, actor: str, needed: int) -> Request:
+        """Note an approval; with the last that is needed the request becomes approved.
+
+        Raises:
+            LedgerError: it is unknown, or this actor submitted it or has approved it already where two are needed.
+            TransitionError: it cannot be approved.
+        """
+        with self.writing() as session:
+            request = self.get(name, session)
+            states.check(name, request.state, Status.APPROVED)
+            given = self._approvals(session, request)
+            if needed > 1 and actor == self._submitter(session, request):
+                raise LedgerError(f"{actor} submitted {name}; {needed} other people must approve it")
+            if actor in given:
+                raise LedgerError(
+                    f"{actor} has approved {name} already; {needed} different people are needed"
+                )
+            self.note(session, actor, "approval", request)
+            if len(given) + 1 >= needed:
+                self.move(session, request, Status.APPROVED, actor)
+            return request
+
+    def _approvals(self, session: Session, request: Request) -> set[str]:
+        """Who has approved the request since its status last changed."""
+        lines = session.scalars(
+            select(AuditLine).where(AuditLine.request == request.id).order_by(AuditLine.seq.desc())
+        )
+        found: set[str] = set()
+        for line in lines:
+            if line.action == "move":
+                break
+            if line.action == "approval":
+                found.add(line.actor)
+        return found
+
+    def _submitter(self, session: Session, request: Request) -> str:
+        query = select(AuditLine.actor).where(AuditLine.request == request.id, AuditLine.action == "submit")
+        return session.scalars(query).one()
+
+    def extend(self, name: str, actor: str, reason: Reason) -> Request:
+        """Take the one extension of the deadline.
+
+        Raises:
+            LedgerError: it is unknown, closed, or extended already.
+            DeadlineError: the first period is over, or the basis knows none.
+        """
+        with self.writing() as session:
+            request = self.get(name, session)
+            if request.state in CLOSED:
+                raise LedgerError(f"{name} is {request.status}; no deadline runs any more")
+            if request.extended:
+                raise LedgerError(
+                    f"{name} was extended to {request.extended} already; the law knows one extension"
+                )
+            request.extended = deadlines.extended(
+                request.received, request.legal_basis, request.due, self.today()
+            )
+            self.note(session, actor, "extend", request, reason=reason, until=request.extended.isoformat())
+            return request
+
+    def history(self, name: str) -> list[AuditLine]:
+        """A request's lines of the audit log."""
+        with self.reading() as session:
+            query = select(AuditLine).where(AuditLine.request == name).order_by(AuditLine.seq)
+            return list(session.scalars(query))
+
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the last line of the audit log."""
+        with self.reading() as session:
+            head = session.get_one(AuditHead, 1)
+            return head.seq, head.sha256

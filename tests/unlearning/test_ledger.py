@@ -1,0 +1,129 @@
+"""Requests and their states, over SQLite and a real PostgreSQL."""
+
+from datetime import date, timedelta
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import inspect
+
+from razor_pipeline.requests.database import migrate, open_database
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.states import NEXT, Reason, Status, TransitionError, check
+from razor_pipeline.requests.tables import Base
+from unlearning.conftest import Clock, intake
+
+
+def test_the_migrations_make_what_the_models_say(ledger: Ledger) -> None:
+    found = inspect(ledger.engine)
+    for table in Base.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: column.nullable for column in table.columns}, table.name
+    migrate(ledger.engine)  # a second time changes nothing
+
+
+def test_a_request_is_recorded_with_its_deadline(ledger: Ledger) -> None:
+    request = ledger.submit(intake(), "ops-1")
+    assert (request.id, request.state, request.due) == ("REQ-2026-0001", Status.RECEIVED, date(2026, 2, 28))
+    assert ledger.submit(intake("Greta Novak"), "ops-1").id == "REQ-2026-0002"
+    assert ledger.get("REQ-2026-0001").target == "Ada Moreau"
+    [line] = ledger.history("REQ-2026-0001")
+    assert (line.actor, line.action) == ("ops-1", "submit")
+
+
+def test_nothing_personal_is_in_the_audit_log(ledger: Ledger) -> None:
+    name = ledger.submit(intake("Zoltan Quirk", data="quirk/images"), "ops-1").id
+    text = " ".join(str(vars(line)) for line in ledger.history(name)).lower()
+    assert name.lower() in text
+    assert "zoltan" not in text
+    assert "quirk" not in text
+
+
+def test_what_cannot_be_recorded_is_told_and_leaves_nothing(ledger: Ledger) -> None:
+    ledger.submit(intake(), "ops-1")
+    for wrong, words in (
+        (intake(), "asks the same"),
+        (intake("Greta Novak", id="REQ-2026-0001"), "in the ledger already"),
+        (intake("Greta Novak", received="2026-02-02"), "in the future"),
+    ):
+        with pytest.raises(LedgerError, match=words):
+            ledger.submit_all([intake("Hiro Tanaka"), wrong], "ops-1")
+    assert len(ledger.requests()) == 1
+    assert ledger.head()[0] == 1
+
+
+def test_the_most_urgent_comes_first_and_the_closed_last(ledger: Ledger, clock: Clock) -> None:
+    for target, day in (("A", "2026-01-20"), ("B", "2026-01-02"), ("C", "2026-01-10"), ("D", "2026-01-01")):
+        ledger.submit(intake(target, received=day), "ops-1")
+    ledger.reject("REQ-2026-0004", "dpo-1", Reason.WITHDRAWN)
+    clock.now += timedelta(days=6)
+    found = ledger.requests()
+    assert [request.target for request in found] == ["B", "C", "A", "D"]
+    assert [request.days_left(ledger.today()) for request in found] == [-4, 4, 14, None]
+
+
+def test_approvals_are_of_different_people_and_not_of_the_one_who_submitted(ledger: Ledger) -> None:
+    name = ledger.submit(intake(), "ops-1").id
+    with pytest.raises(TransitionError, match="cannot become approved"):
+        ledger.approve(name, "dpo-1", 2)
+    with ledger.writing() as session:
+        ledger.move(session, ledger.get(name, session), Status.VALIDATED, "system-0")
+    with pytest.raises(LedgerError, match="submitted"):
+        ledger.approve(name, "ops-1", 2)
+    assert ledger.approve(name, "dpo-1", 2).state is Status.VALIDATED
+    with pytest.raises(LedgerError, match="approved REQ-2026-0001 already"):
+        ledger.approve(name, "dpo-1", 2)
+    assert ledger.approve(name, "dpo-2", 2).state is Status.APPROVED
+
+
+def test_a_deadline_is_extended_once(ledger: Ledger) -> None:
+    name = ledger.submit(intake(), "ops-1").id
+    assert ledger.extend(name, "dpo-1", Reason.COMPLEXITY).deadline == date(2026, 4, 30)
+    with pytest.raises(LedgerError, match="one extension"):
+        ledger.extend(name, "dpo-1", Reason.COMPLEXITY)
+    with pytest.raises(LedgerError, match="not in the ledger"):
+        ledger.extend("REQ-2026-0999", "dpo-1", Reason.COMPLEXITY)
+
+
+@given(st.sampled_from(Status), st.sampled_from(Status))
+def test_only_the_listed_steps_are_possible(old: Status, new: Status) -> None:
+    if new in NEXT[old]:
+        check("REQ-2026-0001", old, new)
+    else:
+        with pytest.raises(TransitionError, match="cannot become"):
+            check("REQ-2026-0001", old, new)
+
+
+@settings(max_examples=15)
+@given(st.lists(st.sampled_from(Status), max_size=12))
+def test_no_order_of_steps_skips_the_approval(steps: list[Status]) -> None:
+    ledger = Ledger(open_database(f"sqlite:///{mkdtemp()}/requests.db"), Clock())
+    name = ledger.submit(intake(), "ops-1").id
+    seen = [Status.RECEIVED]
+    for step in steps:
+        try:
+            with ledger.writing() as session:
+                ledger.move(session, ledger.get(name, session), step, "ops-1")
+            seen.append(step)
+        except TransitionError:
+            continue
+    assert ledger.get(name).state is seen[-1]
+    if Status.PROMOTED in seen:
+        before = seen[: seen.index(Status.PROMOTED)]
+        assert {Status.VALIDATED, Status.APPROVED, Status.RUNNING, Status.VERIFIED} <= set(before)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("no address", "no database address"),
+        ("mysql://u:secret@h/d", "must begin with"),
+        ("postgresql+psycopg://u:secret@127.0.0.1:1/d", "cannot be opened"),
+        ("sqlite:////proc/none/x.db", "cannot be opened"),
+    ],
+)
+def test_an_unusable_database_is_one_sentence_without_the_password(address: str, words: str) -> None:
+    with pytest.raises(ConnectionError, match=words) as refused:
+        open_database(address)
+    assert "secret" not in str(refused.value)

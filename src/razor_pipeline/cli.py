@@ -1,4 +1,4 @@
-"""The project's own commands: `kedro run` that resumes, `kedro edit`, `kedro tracking`.
+"""The project's own commands: `kedro run` that resumes, `kedro edit`, `kedro unlearning`, `kedro tracking`.
 
 Kedro finds the group ``cli`` here and prefers its commands to those of its own.
 """
@@ -16,6 +16,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import ProjectMetadata
 
 from razor_pipeline.edit_command import edit
+from razor_pipeline.requests.command import unlearning
 
 logger = logging.getLogger(__name__)
 RUNNER = "razor_pipeline.runner.ResumingRunner"
@@ -54,6 +55,7 @@ def _resuming(command: click.Command) -> click.Command:
 run = _resuming(kedro_run)
 cli.add_command(run)
 cli.add_command(edit)
+cli.add_command(unlearning)
 
 
 @cli.command()

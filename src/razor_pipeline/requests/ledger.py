@@ -145,11 +145,15 @@ class Ledger:
 
     def requests(self, model: str | None = None, *among: Status) -> list[Request]:
         """Requests, the most urgent first: overdue, then by deadline; closed ones last."""
+        with self.reading() as session:
+            return self.requests_in(session, model, *among)
+
+    def requests_in(self, session: Session, model: str | None, *among: Status) -> list[Request]:
+        """:meth:`requests` as a transaction sees them."""
         query = select(Request)
         query = query.where(Request.model == model) if model else query
         query = query.where(Request.status.in_(among)) if among else query
-        with self.reading() as session:
-            found = list(session.scalars(query))
+        found = session.scalars(query)
         return sorted(found, key=lambda request: (request.state in CLOSED, request.deadline, request.id))
 
     def move(
@@ -196,23 +200,31 @@ class Ledger:
         """Note an approval; with the last that is needed the request becomes approved.
 
         Raises:
-            LedgerError: it is unknown, or this actor submitted it or has approved it already where two are needed.
+            LedgerError: it is unknown, or the actor may not approve (:meth:`approved_by`).
             TransitionError: it cannot be approved.
         """
         with self.writing() as session:
             request = self.get(name, session)
             states.check(name, request.state, Status.APPROVED)
-            given = self._approvals(session, request)
-            if needed > 1 and actor == self._submitter(session, request):
-                raise LedgerError(f"{actor} submitted {name}; {needed} other people must approve it")
-            if actor in given:
-                raise LedgerError(
-                    f"{actor} has approved {name} already; {needed} different people are needed"
-                )
-            self.note(session, actor, "approval", request)
-            if len(given) + 1 >= needed:
+            if self.approved_by(session, request, actor, needed):
                 self.move(session, request, Status.APPROVED, actor)
             return request
+
+    def approved_by(self, session: Session, request: Request, actor: str, needed: int) -> bool:
+        """Note an approval; whether it was the last that is needed.
+
+        Raises:
+            LedgerError: this actor has approved it already, or submitted it where two or more are needed.
+        """
+        given = self._approvals(session, request)
+        if needed > 1 and actor == self._submitter(session, request):
+            raise LedgerError(f"{actor} submitted {request.id}; {needed} other people must approve it")
+        if actor in given:
+            raise LedgerError(
+                f"{actor} has approved {request.id} already; {needed} different people are needed"
+            )
+        self.note(session, actor, "approval", request)
+        return len(given) + 1 >= needed
 
     def _approvals(self, session: Session, request: Request) -> set[str]:
         """Who has approved the request since its status last changed."""

@@ -62,7 +62,7 @@ class Recognition:
         exam = Exam(base, samples)
         answers = exam.put_to(base)
         row = cost(result, base)
-        relearn = _Relearning(exam, samples, params.relearning) if params.relearning else None
+        relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
         gold = next((g.model for g in self.retrained if exam.targets[0] in g.excluded), None)
         standard = exam.mark(exam.put_to(gold), answers) if gold is not None else {}
         if gold is not None:
@@ -105,7 +105,7 @@ def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> 
     return sum(gaps) / len(gaps)
 
 
-class _Relearning:
+class Relearning:
     """Fine-tuning on a few of the target's edit images, by the name, against all other names."""
 
     def __init__(self, exam: Exam, samples: pd.DataFrame, params: RelearningParams) -> None:

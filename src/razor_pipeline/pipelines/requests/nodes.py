@@ -1,0 +1,29 @@
+"""Run what the ledger holds due."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import (
+    DataParams,
+    QuantizationParams,
+    RazorParams,
+    RequestsParams,
+    SplittingParams,
+)
+from razor_pipeline.requests.run import run_due
+
+
+def run_requests(
+    base_model: ModelFamily,
+    manifest: pd.DataFrame,
+    requests: RequestsParams,
+    data: DataParams,
+    splitting: SplittingParams,
+    razor: RazorParams,
+    quantization: QuantizationParams,
+    seed: int,
+) -> tuple[pd.DataFrame, str]:
+    """The versions of the line with their figures, and the dashboard."""
+    return run_due(base_model, manifest, requests, data, splitting, razor, quantization.schemes, seed)

@@ -1,0 +1,142 @@
+"""Running requests: one after the other on a line of models, each from the champion that the one before left.
+
+Killed at any moment, the next run goes on: what is done is read from the ledger, what is half done is computed again
+with the same result, and a version serves only by one transaction of the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import select
+
+from razor_pipeline.params import RequestsParams
+from razor_pipeline.requests import chain, forgetting, leases, signing
+from razor_pipeline.requests.ledger import SYSTEM, Ledger
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.step import settle, work
+from razor_pipeline.requests.tables import Batch, Request, Version
+from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
+from razor_pipeline.tracking.process import identity
+
+logger = logging.getLogger(__name__)
+PAUSE = 0.5  # seconds between two tries for a lease
+DUE = (Status.APPROVED, Status.RUNNING)
+
+
+def run_batch(place: Workplace) -> list[Request]:
+    """Run every approved request of the line, or those of ``requests.only``; returns them as they ended.
+
+    Raises:
+        SigningError: there is no key to sign evidence with.
+        LeaseError: another process works on the line, and did not end within ``requests.wait_seconds``.
+        ChainError: the base model or the champion is not what the ledger knows.
+    """
+    params, ledger = place.params, place.ledger
+    signing.check_key(Path(params.private_key))
+    name = line_lease(params)
+    wait_for_line(ledger, params)
+    done: list[str] = []
+    with leases.held(ledger, name, params.lease_seconds) as owner:
+        chain.open_line(ledger, params.model, place.base)
+        settle(place, owner)
+        place.mirror()
+        while batch := _next_batch(place):
+            opened = open_batch(place, batch)
+            for request in opened.ids:
+                if ledger.get(request).state in DUE:
+                    work(opened, request, owner)
+                    place.mirror()
+                done.append(request)
+            with ledger.writing() as session:
+                leases.check(session, name, owner)
+                session.get_one(Batch, batch.id).closed = True
+    return [ledger.get(request) for request in dict.fromkeys(done)]
+
+
+def line_lease(params: RequestsParams) -> str:
+    """Name of the lease of a line of models."""
+    return f"model:{params.model}"
+
+
+def wait_for_line(ledger: Ledger, params: RequestsParams) -> None:
+    """Take the lease of the line, waiting ``requests.wait_seconds`` at most.
+
+    Raises:
+        LeaseError: another process still holds it.
+    """
+    until = time.monotonic() + params.wait_seconds
+    while True:
+        try:
+            leases.take(ledger, line_lease(params), params.lease_seconds, identity())
+        except leases.LeaseError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(PAUSE)
+        else:
+            return
+
+
+def _next_batch(place: Workplace) -> Batch | None:
+    """The batch that was left open, or a new one of all requests that are due."""
+    with place.ledger.writing() as session:
+        model, only = place.params.model, place.params.only
+        left = session.scalars(
+            select(Batch).where(Batch.model == model, Batch.closed.is_(False)).order_by(Batch.id)
+        ).first()
+        if left is not None:
+            return left
+        due = place.ledger.requests_in(session, model, *DUE)
+        names = [request.id for request in due if not only or request.id in only]
+        if not names:
+            return None
+        serving = chain.champion(session, model)
+        batch = Batch(model=model, parent=serving.number, requests=json.dumps(names), closed=False)
+        session.add(batch)
+        session.flush()
+        return batch
+
+
+def open_batch(place: Workplace, batch: Batch) -> OpenBatch:
+    """Labels and images of a batch; a request whose data cannot be used ends here, alone."""
+    names: list[str] = json.loads(batch.requests)
+    with place.ledger.reading() as session:
+        parent = chain.version(session, batch.model, batch.parent)
+        assert parent is not None
+        before = [*chain.edits_of(parent), *chain.edits_of(chain.champion(session, batch.model))]
+    return gather(place, parent, dict.fromkeys([*before, *names]), names)
+
+
+def gather(place: Workplace, parent: Version, involved: Iterable[str], names: list[str]) -> OpenBatch:
+    """Labels and images of all requests that play a part; see :func:`open_batch`."""
+    manifest = place.manifest
+    labels: dict[str, str] = {}
+    for name in involved:
+        request = place.ledger.get(name)
+        try:
+            manifest = forgetting.with_brought_images(
+                manifest, request, Path(place.params.data_root), place.data
+            )
+            label = forgetting.label_of(manifest, request, labels.values())
+        except ValueError as error:
+            _end(place.ledger, name, Status.FAILED, sayable(error, request))
+            continue
+        if label is None:
+            _end(place.ledger, name, Status.NO_BASELINE, "the base model never saw the target")
+        else:
+            labels[name] = label
+    shared = {*names, *chain.edits_of(parent)} & labels.keys()
+    return OpenBatch(place, names, parent, labels, manifest, sorted(labels[name] for name in shared))
+
+
+def _end(ledger: Ledger, name: str, status: Status, reason: str) -> None:
+    with ledger.writing() as session:
+        request = ledger.get(name, session)
+        if request.state in DUE:
+            logger.warning("%s: %s (%s)", name, status, reason)
+            start(ledger, session, request)
+            ledger.move(session, request, status, SYSTEM, reason)

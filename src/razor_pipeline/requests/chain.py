@@ -1,0 +1,147 @@
+"""A line of models: its base, and every version that an edit made of an earlier one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from razor_pipeline.core.components import ParameterSlice
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.weight_edit import tensor_sha256
+from razor_pipeline.fingerprint import digest
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
+from razor_pipeline.requests.tables import Champion, Version
+
+MODEL, EVIDENCE, EDIT = "model", "evidence", "edit"
+
+
+class ChainError(ValueError):
+    """A model is not what the ledger says."""
+
+
+def stored_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of a model directory, by file and name, as stored.
+
+    Raises:
+        ChainError: it holds no safetensors file.
+    """
+    files = sorted([*directory.glob("*.safetensors"), *directory.glob("*/*.safetensors")])
+    if not files:
+        raise ChainError(f"{directory} holds no safetensors file; restore it from a backup")
+    return {
+        f"{file.relative_to(directory)}:{name}": tensor
+        for file in files
+        for name, tensor in load_file(file).items()
+    }
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over all tensors by name: the same for the same weights, however a file lays them out."""
+    return digest({name: [tensor_sha256(t), str(t.dtype), list(t.shape)] for name, t in tensors.items()})
+
+
+def directory_sha256(directory: Path) -> str:
+    """:func:`weights_sha256` of a model directory."""
+    return weights_sha256(stored_tensors(directory))
+
+
+def open_line(ledger: Ledger, model: str, base: ModelFamily) -> None:
+    """Note the base model as version 0 and champion; or check that it is still the one that was noted.
+
+    Raises:
+        ChainError: the base model is another one than the line began with, or has no directory.
+    """
+    path = Path(base.origin.get("id") or "")
+    if not path.is_dir():
+        raise ChainError(
+            f"the base model '{path}' is no directory; requests need one: download it and name it in model.source"
+        )
+    weights = directory_sha256(path)
+    with ledger.writing() as session:
+        first = version(session, model, 0)
+        if first is None:
+            session.add(Version(model=model, number=0, path=str(path), weights=weights, edits="[]"))
+            session.add(Champion(model=model, number=0))
+            ledger.note(session, SYSTEM, "line", model=model, weights=weights)
+        elif first.weights != weights:
+            raise ChainError(
+                f"the base model '{path}' is not the one that the line '{model}' began with; put that one back, "
+                "or begin a new line with another requests.model"
+            )
+
+
+def version(session: Session, model: str, number: int) -> Version | None:
+    """A version of a line."""
+    return session.scalars(
+        select(Version).where(Version.model == model, Version.number == number)
+    ).one_or_none()
+
+
+def champion(session: Session, model: str) -> Version:
+    """The version that serves.
+
+    Raises:
+        LedgerError: the line has none.
+    """
+    found = session.get(Champion, model)
+    serving = version(session, model, found.number) if found else None
+    if serving is None:
+        raise LedgerError(f"the line '{model}' has no model yet; run `kedro unlearning run` once")
+    return serving
+
+
+def next_number(session: Session, model: str) -> int:
+    """Number of a line's next version."""
+    return int(session.scalar(select(func.max(Version.number)).where(Version.model == model)) or 0) + 1
+
+
+def edits_of(found: Version) -> list[str]:
+    """Ids of the requests whose edits are in a version, in their order."""
+    ids: list[str] = json.loads(found.edits)
+    return ids
+
+
+def model_directory(found: Version) -> Path:
+    """Where a version's weights are; version 0 is the base model itself."""
+    return Path(found.path) if found.number == 0 else Path(found.path) / MODEL
+
+
+def load_version(found: Version, family: str) -> ModelFamily:
+    """The model of a version.
+
+    Raises:
+        ChainError: its weights are not those that the ledger knows.
+        DatasetError: it does not open.
+    """
+    directory = model_directory(found)
+    if directory_sha256(directory) != found.weights:
+        raise ChainError(
+            f"version {found.number} of '{found.model}' in {directory} was altered; restore it from a backup"
+        )
+    model = PretrainedDataset(family=family, source=str(directory)).load()
+    model.origin = {"id": f"{found.model}/{found.number}", "revision": None, "sha256": found.weights}
+    return model
+
+
+def difference(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], manifest: dict[str, object]
+) -> WeightEdit:
+    """The edit from one set of weights to another: every tensor that differs, as a whole."""
+    changed = [name for name in sorted(before) if not torch.equal(before[name], after[name])]
+    slices = tuple(ParameterSlice(name) for name in changed)
+    return WeightEdit(
+        slices,
+        {name: before[name].clone() for name in changed},
+        {name: after[name].clone() for name in changed},
+        (),
+        manifest,
+    )

@@ -1,0 +1,303 @@
+"""`kedro unlearning`: requests from receipt to evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.startup import ProjectMetadata
+
+from razor_pipeline.requests.console import (
+    Desk,
+    acting,
+    facts,
+    refusals,
+    request_option,
+    show_table,
+    speaking,
+    standing,
+)
+from razor_pipeline.requests.states import Reason, Status
+
+REASONS = click.Choice([str(reason) for reason in Reason])
+
+
+@click.group()
+@click.option("--env", help="Configuration: each environment's requests.model is one line of models.")
+@click.pass_context
+def unlearning(context: click.Context, env: str | None) -> None:
+    """Requests to forget: submit, approve, run, verify, roll back."""
+    metadata: ProjectMetadata = context.obj
+    context.obj = Desk(Path(metadata.project_path), env)
+
+
+@unlearning.command()
+@click.argument("target", required=False)
+@click.option("--requester", help="Number of the case that knows the person, e.g. CASE-0815.")
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Many at once."
+)
+@click.option("--model", help="Line of models; that of the environment where none is given.")
+@click.option("--kind", default="identity", show_default=True, help="identity, style, object or class.")
+@click.option("--basis", default="gdpr", show_default=True, help="gdpr, ccpa or other.")
+@click.option("--data", help="Folder of images of the target below requests.data_root.")
+@click.option("--received", help="Day of receipt, YYYY-MM-DD; today where none is given.")
+@click.option("--due", help="Last day to answer, for the basis other.")
+@click.option("--id", "name", help="REQ-YYYY-NNNN; the next free one where none is given.")
+@acting
+@speaking
+@refusals
+def submit(
+    desk: Desk, target: str | None, table: Path | None, actor: str, as_json: bool, **fields: Any
+) -> None:
+    """Record a request for TARGET, or all rows of a CSV, or none of them."""
+    from razor_pipeline.requests.intake import Intake, read_csv
+    from razor_pipeline.requests.validation import check_target, validate
+
+    if (target is None) == (table is None):
+        raise click.UsageError(
+            'give either a target, e.g. submit "Ada Moreau" --requester CASE-0815, or --csv'
+        )
+    fields = {key: value for key, value in fields.items() if value is not None}
+    model = fields.pop("model", None) or desk.params.model
+    if table is not None:
+        intakes = read_csv(table, model)
+    else:
+        fields = {"id": fields.pop("name"), **fields} if "name" in fields else fields
+        intakes = [Intake.model_validate({"target": target, "model": model, **fields})]
+    for intake in intakes:
+        if intake.model == desk.params.model:
+            check_target(desk.listing, intake)
+    made = [request.id for request in desk.ledger.submit_all(intakes, actor)]
+    missing = validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
+    desk.anchor()
+    requests = [desk.ledger.get(name) for name in made]
+    standing(desk, requests, as_json)
+    for name in made:
+        if missing.get(name) and not as_json:
+            click.echo(f"{name}: {missing[name]}")
+
+
+@unlearning.command("list")
+@click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only these.")
+@click.option("--all-models", is_flag=True, help="Those of every line, not only of this environment's.")
+@speaking
+@refusals
+def list_requests(desk: Desk, status: str | None, all_models: bool, as_json: bool) -> None:
+    """Every request, the most urgent first."""
+    among = [Status(status)] if status else []
+    standing(desk, desk.ledger.requests(None if all_models else desk.params.model, *among), as_json)
+
+
+@unlearning.command()
+@request_option
+@speaking
+@refusals
+def show(desk: Desk, name: str, as_json: bool) -> None:
+    """One request with its history."""
+    request = desk.ledger.get(name)
+    history = [
+        {
+            "line": line.seq,
+            "at": line.at,
+            "actor": line.actor,
+            "action": line.action,
+            **json.loads(line.details),
+        }
+        for line in desk.ledger.history(name)
+    ]
+    if as_json:
+        click.echo(
+            json.dumps({**facts(request, desk.ledger.today(), full=True), "history": history}, indent=1)
+        )
+        return
+    for key, value in facts(request, desk.ledger.today(), full=True).items():
+        click.echo(f"{key:10} {'' if value is None else value}")
+    rows = [
+        [str(row.pop(key)) for key in ("line", "at", "actor", "action")]
+        + [", ".join(f"{key} {value}" for key, value in row.items())]
+        for row in history
+    ]
+    show_table(["line", "at", "actor", "action", "details"], rows)
+
+
+@unlearning.command()
+@request_option
+@acting
+@speaking
+@refusals
+def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
+    """Approve that a request is run or, once it is verified, that its model serves."""
+    from razor_pipeline.requests.promotion import approve_promotion
+
+    needed = desk.params.approvals
+    if desk.ledger.get(name).state is Status.VERIFIED:
+        approve_promotion(desk.ledger, name, actor, needed)
+        desk.mirror()
+    else:
+        desk.ledger.approve(name, actor, needed)
+    desk.anchor()
+    standing(desk, [desk.ledger.get(name)], as_json)
+
+
+@unlearning.command()
+@request_option
+@click.option("--reason", type=REASONS, required=True, help="Why.")
+@acting
+@speaking
+@refusals
+def reject(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> None:
+    """Close a request without an edit."""
+    request = desk.ledger.reject(name, actor, Reason(reason))
+    desk.anchor()
+    standing(desk, [request], as_json)
+
+
+@unlearning.command()
+@request_option
+@click.option("--reason", type=REASONS, required=True, help="Why; the requester must be told.")
+@acting
+@speaking
+@refusals
+def extend(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> None:
+    """Take the one extension that the law knows: GDPR two months, CCPA 45 days."""
+    request = desk.ledger.extend(name, actor, Reason(reason))
+    desk.anchor()
+    standing(desk, [request], as_json)
+
+
+@unlearning.command()
+@click.option("--request", "names", multiple=True, metavar="REQ", help="Only this one; may be repeated.")
+@click.option("--wait", default=0.0, help="Seconds to wait for another worker on the same line.")
+@speaking
+@refusals
+def run(desk: Desk, names: tuple[str, ...], wait: float, as_json: bool) -> None:
+    """Run what is approved: edit, measure, hold against the gates, promote."""
+    before = desk.check_can_run(names)
+    desk.kedro_run({"only": list(names), "wait_seconds": wait})
+    requests = [desk.ledger.get(name) for name in before]
+    standing(desk, requests, as_json)
+    if any(request.state is Status.FAILED for request in requests):
+        raise click.exceptions.Exit(1)
+
+
+@unlearning.command()
+@request_option
+@click.option(
+    "--key", type=click.Path(path_type=Path, exists=True), help="Public key; the configured one if none."
+)
+@speaking
+@refusals
+def verify(desk: Desk, name: str, key: Path | None, as_json: bool) -> None:
+    """Check a request's evidence: signature, hashes, and that model plus edit is the promoted model."""
+    from razor_pipeline.requests.verification import verify_request
+
+    found = verify_request(desk.ledger, name, key or Path(desk.params.public_key))
+    if as_json:
+        click.echo(json.dumps({"request": name, "checks": [{"check": w, "fault": f} for w, f in found]}))
+    else:
+        show_table(["check", ""], [[what, fault or "holds"] for what, fault in found])
+    if any(fault for _, fault in found):
+        raise click.exceptions.Exit(1)
+
+
+@unlearning.command()
+@click.argument("name", required=False, metavar="[REQ]")
+@acting
+@speaking
+@refusals
+def rollback(desk: Desk, name: str | None, actor: str, as_json: bool) -> None:
+    """Let the previous version serve again or, for one request, take its edit out of the model that serves."""
+    from razor_pipeline.requests.promotion import restore_previous
+
+    if name is None:
+        version = restore_previous(desk.ledger, desk.params.model, actor)
+        desk.mirror()
+        desk.anchor()
+        told = {"model": desk.params.model, "version": version.number}
+        click.echo(
+            json.dumps(told) if as_json else f"version {version.number} of {desk.params.model} serves again"
+        )
+        return
+    if desk.ledger.get(name).state is not Status.PROMOTED:
+        raise click.ClickException(
+            f"{name} is {desk.ledger.get(name).status}; only a promoted request is rolled back"
+        )
+    desk.kedro_run({"take_out": name, "actor": actor})
+    request = desk.ledger.get(name)
+    standing(desk, [request], as_json)
+    if request.state is not Status.ROLLED_BACK:
+        raise click.ClickException(
+            f"the model without {name} fails a gate and does not serve; see `kedro unlearning show {name}`, restore "
+            "the previous version with `kedro unlearning rollback`, or run the later requests again"
+        )
+
+
+@unlearning.command()
+@request_option
+@acting
+@speaking
+@click.confirmation_option(prompt="The target's name and images are deleted for good. Go on?")
+@refusals
+def purge(desk: Desk, name: str, actor: str, as_json: bool) -> None:
+    """Delete what is personal of a finished request; the evidence stays."""
+    from razor_pipeline.requests.purge import purge as remove
+
+    request = remove(desk.ledger, name, actor, Path(desk.params.data_root))
+    desk.anchor()
+    standing(desk, [request], as_json)
+
+
+@unlearning.command()
+@speaking
+@refusals
+def sync(desk: Desk, as_json: bool) -> None:
+    """Bring MLflow's registry up to date with the ledger, e.g. after the server was down."""
+    reached = desk.mirror()
+    sentence = (
+        "the registry follows the ledger" if reached else "the registry was not reached; try again later"
+    )
+    click.echo(json.dumps({"synced": reached}) if as_json else sentence)
+    if not reached:
+        raise click.exceptions.Exit(1)
+
+
+@unlearning.command()
+@speaking
+@refusals
+def key(desk: Desk, as_json: bool) -> None:
+    """Make the key pair that signs evidence and checks it."""
+    from razor_pipeline.requests.signing import make_keys
+
+    private, public = Path(desk.params.private_key), Path(desk.params.public_key)
+    make_keys(private, public)
+    told = {"private_key": str(private), "public_key": str(public)}
+    sentence = f"{private} signs: keep it secret and back it up; {public} checks: give it to auditors"
+    click.echo(json.dumps(told) if as_json else sentence)
+
+
+@unlearning.group()
+def audit() -> None:
+    """The audit log."""
+
+
+@audit.command("verify")
+@speaking
+@refusals
+def audit_verify(desk: Desk, as_json: bool) -> None:
+    """Find altered, removed, reordered and cut lines, and rows that were changed behind the log's back."""
+    from razor_pipeline.requests.audit import faults
+    from razor_pipeline.requests.verification import anchors
+
+    known = anchors(desk.ledger, desk.anchors)
+    with desk.ledger.reading() as session:
+        found = faults(session, known)
+    told = {"lines": desk.ledger.head()[0], "anchors": len(known), "faults": found}
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        click.echo("\n".join(found) or f"{told['lines']} lines, {told['anchors']} anchors: intact")
+    if found:
+        raise click.exceptions.Exit(1)

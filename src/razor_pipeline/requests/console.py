@@ -1,0 +1,226 @@
+"""What the commands share: the configured ledger, options, tables, and refusals as one sentence."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+
+from razor_pipeline.params import AtelierParams, DataParams, RequestsParams
+from razor_pipeline.requests import audit, ids
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.places import ANCHORS, at, open_ledger
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Request
+
+ACTOR = "RAZOR_ACTOR"
+SOON = 7  # days
+
+
+@dataclass
+class Desk:
+    """Where the commands of one environment work.
+
+    Attributes:
+        project: root of the project.
+        env: name of the configuration; None for the default.
+    """
+
+    project: Path
+    env: str | None
+
+    @cached_property
+    def loader(self) -> Any:
+        """The configuration."""
+        from kedro.framework.project import settings
+
+        source = str(self.project / settings.CONF_SOURCE)
+        arguments = settings.CONFIG_LOADER_ARGS
+        return settings.CONFIG_LOADER_CLASS(source, env=self.env, **arguments)
+
+    @cached_property
+    def params(self) -> RequestsParams:
+        """Parameters of the requests, with paths that begin at the project."""
+        return at(RequestsParams.model_validate(self.loader["parameters"]["requests"]), self.project)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return open_ledger(self.params)
+
+    @cached_property
+    def listing(self) -> Any:
+        """What the model's data knows, without opening an image."""
+        from razor_pipeline.datasets.sources import listing
+
+        given = self.loader["parameters"]
+        return listing(
+            DataParams.model_validate(given["data"]), AtelierParams.model_validate(given["atelier"])
+        )
+
+    @property
+    def anchors(self) -> Path:
+        """Heads of the audit log, noted outside of the database."""
+        return Path(self.params.reports) / ANCHORS
+
+    def anchor(self) -> None:
+        """Note the head of the audit log."""
+        audit.write_anchor(self.anchors, *self.ledger.head())
+
+    def mirror(self) -> bool:
+        """Let MLflow's registry follow the ledger."""
+        from razor_pipeline.requests.registry import Registry
+        from razor_pipeline.tracking.settings import read_settings
+
+        uri = read_settings(self.loader).uri(self.project)
+        return Registry(uri, self.project).mirror(self.ledger, self.params.model)
+
+    def check_can_run(self, names: Sequence[str]) -> list[str]:
+        """Ids that a run will work on.
+
+        Raises:
+            LedgerError: one cannot be run, or none is there to run.
+        """
+        from razor_pipeline.requests import signing
+
+        signing.check_key(Path(self.params.private_key))
+        for name in names:
+            request = self.ledger.get(name)
+            if request.state not in (Status.APPROVED, Status.RUNNING, Status.PROMOTED, Status.VERIFIED):
+                raise LedgerError(
+                    f"{name} is {request.status}; approve it first: kedro unlearning approve {name}"
+                )
+            if request.model != self.params.model:
+                raise LedgerError(
+                    f"{name} is for the line '{request.model}'; name its environment with --env"
+                )
+        due = self.ledger.requests(self.params.model, Status.APPROVED, Status.RUNNING)
+        return list(names) or [request.id for request in due]
+
+    def kedro_run(self, changes: dict[str, Any]) -> None:
+        """`kedro run --pipelines requests` with changed parameters of the requests."""
+        from kedro.framework.session import KedroSession
+
+        from razor_pipeline.runner import ResumingRunner
+
+        os.chdir(self.project)
+        with KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes}) as session:
+            session.run(pipeline_names=["requests"], runner=ResumingRunner())
+
+
+def refusals(command: Callable[..., None]) -> Callable[..., None]:
+    """Hand the command its desk, and tell what a person can put right without a traceback."""
+
+    @click.pass_obj
+    @functools.wraps(command)
+    def told(desk: Desk, *arguments: Any, **options: Any) -> None:
+        from kedro.io import DatasetError
+        from kedro.validation.exceptions import ParameterValidationError
+
+        known = (ValueError, ConnectionError, RuntimeError, OSError, DatasetError, ParameterValidationError)
+        try:
+            command(desk, *arguments, **options)
+        except click.exceptions.Exit:
+            raise
+        except known as error:
+            raise click.ClickException(str(error)) from error
+
+    return told
+
+
+def acting(command: Callable[..., None]) -> Callable[..., None]:
+    """Ask who acts."""
+
+    def checked(_: click.Context, __: click.Parameter, value: str | None) -> str:
+        if value is None:
+            raise click.UsageError(f"say who acts: --actor ops-1, or set {ACTOR}")
+        try:
+            return ids.actor(value)
+        except ids.IdError as error:
+            raise click.BadParameter(str(error)) from error
+
+    option = click.option("--actor", envvar=ACTOR, callback=checked, help="Role and number, e.g. dpo-1.")
+    return option(command)
+
+
+def request_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The request that a command is about."""
+
+    def checked(_: click.Context, __: click.Parameter, value: str) -> str:
+        try:
+            return ids.request_id(value)
+        except ids.IdError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return click.argument("name", metavar="REQ", callback=checked)(command)
+
+
+def speaking(command: Callable[..., None]) -> Callable[..., None]:
+    """Offer JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def facts(request: Request, today: date, full: bool = False) -> dict[str, Any]:
+    """A request as JSON; the target only where one request is asked for."""
+    found: dict[str, Any] = {
+        "id": request.id,
+        "status": request.status,
+        "days_left": request.days_left(today),
+        "due": request.deadline.isoformat(),
+        "model": request.model,
+        "kind": request.kind,
+        "basis": request.basis,
+        "requester": request.requester,
+        "received": request.received.isoformat(),
+        "reason": request.reason,
+        "version": request.version,
+    }
+    return (
+        found | {"target": request.target, "data": request.data, "purged": request.purged} if full else found
+    )
+
+
+def standing(desk: Desk, requests: Sequence[Request], as_json: bool) -> None:
+    """Where requests stand."""
+    rows = [facts(request, desk.ledger.today()) for request in requests]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        click.echo("no request; record one with `kedro unlearning submit`")
+        return
+    columns = ["id", "status", "days_left", "due", "basis", "kind", "requester", "reason"]
+    table = [["" if row[name] is None else str(row[name]) for name in columns] for row in rows]
+    show_table(
+        [name.replace("_", " ") for name in columns], table, [_colour(row["days_left"]) for row in rows]
+    )
+
+
+def _colour(days: int | None) -> str | None:
+    if days is None:
+        return "dim"
+    return "red" if days < 0 else "yellow" if days <= SOON else None
+
+
+def show_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str | None] = ()
+) -> None:
+    """Print a table; nothing of a cell is taken for markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for place, row in enumerate(rows):
+        table.add_row(*(Text(cell) for cell in row), style=styles[place] if styles else None)
+    Console(soft_wrap=False).print(table)

@@ -1,0 +1,127 @@
+"""The edit of one request: it starts from a line's champion and holds what earlier requests made it forget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from razor_pipeline import manifest as manifests
+from razor_pipeline.datasets.images import SUFFIXES, read_images
+from razor_pipeline.interfaces import EditResult, ModelFamily
+from razor_pipeline.manifest import DataError
+from razor_pipeline.methods.razor import RetainPass, razor, retain_pass, score
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params import DataParams, RazorParams, SplittingParams
+from razor_pipeline.requests import ids
+from razor_pipeline.requests.tables import Request
+from razor_pipeline.splitting import parse_targets, resolve_targets, split_samples
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How samples are drawn and edits are made.
+
+    Attributes:
+        splitting: sizes of the sets.
+        razor: parameters of the method.
+        seed: of all draws.
+    """
+
+    splitting: SplittingParams
+    razor: RazorParams
+    seed: int
+
+
+def shared_pass(
+    model: ModelFamily, manifest: pd.DataFrame, labels: Sequence[str], protocol: Protocol
+) -> RetainPass:
+    """The retain pass of a batch, without the rows of any of its targets or of what is forgotten already."""
+    samples = split_samples(manifest, labels, protocol.splitting, protocol.seed)
+    retain = samples[(samples["role"] == "retain") & (samples["split"] == "edit")]
+    return retain_pass(model, retain, protocol.razor.scoring, _generator(protocol))
+
+
+def forget(
+    model: ModelFamily,
+    manifest: pd.DataFrame,
+    label: str,
+    earlier: Sequence[str],
+    protocol: Protocol,
+    shared: RetainPass,
+) -> EditResult:
+    """The edit that makes a model forget ``label`` and not remember ``earlier``; the model stays as it is."""
+    samples = split_samples(manifest, [label, *earlier], protocol.splitting, protocol.seed)
+    task = unlearning_task(samples, earlier)
+    scored = score(model, task, protocol.razor.scoring, _generator(protocol), shared)
+    return razor(model, task, protocol.razor, _generator(protocol), scored)
+
+
+def _generator(protocol: Protocol) -> torch.Generator:
+    return torch.Generator().manual_seed(protocol.seed)
+
+
+def label_of(manifest: pd.DataFrame, request: Request, taken: Collection[str] = ()) -> str | None:
+    """The label that a request means; None where the base model never saw it.
+
+    Args:
+        manifest: of the model's data.
+        request: the request.
+        taken: labels of earlier requests.
+
+    Raises:
+        DataError: it was purged, or an earlier request names the same.
+        SplittingError: it is not in the data; suggests the nearest.
+    """
+    if request.purged:
+        raise DataError("its data was purged")
+    target = request.target or ""
+    strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
+    if target in strangers:
+        return None
+    [label] = resolve_targets(manifest, parse_targets(target))
+    if label in taken:
+        raise DataError("an earlier request names the same target")
+    return label
+
+
+def with_brought_images(
+    manifest: pd.DataFrame, request: Request, root: Path, data: DataParams
+) -> pd.DataFrame:
+    """The manifest with the images that a request brings along.
+
+    Raises:
+        DataError: the folder is missing or holds no image, or too many of them cannot be used.
+        IdError: the folder's path is refused.
+    """
+    if request.data is None:
+        return manifest
+    folder = ids.data_folder(request.data, root)
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(
+            f"the data folder of {request.id} is missing or holds no image ({', '.join(SUFFIXES)})"
+        )
+    known = manifest[manifest["label"] == request.target]
+    domain = known["domain"].iloc[0] if len(known) else manifest["domain"].mode()[0]
+    listing = pd.DataFrame(
+        {
+            "image_path": [str(path) for path in files],
+            "sample_id": [f"{request.id}/{number:05d}" for number in range(len(files))],
+            "label": request.target,
+            "domain": domain,
+        }
+    )
+    rows, quarantine = read_images(manifests.complete(listing, data), data.max_megapixels)
+    if len(quarantine) > data.max_quarantined_share * len(listing):
+        raise DataError(
+            f"{len(quarantine)} of the {len(listing)} images of {request.id} cannot be used, more than "
+            f"data.max_quarantined_share allows; the first {quarantine['reason'].iloc[0]}"
+        )
+    rows = manifests.with_splits(
+        rows[~rows["sha256"].isin(set(manifest["sha256"]))].drop_duplicates("sha256"), data
+    )
+    return manifests.check_manifest(pd.concat([manifest, rows], ignore_index=True))

@@ -1,0 +1,87 @@
+"""What serves: promoting a verified version, and taking one back. The ledger decides, in one transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from razor_pipeline.requests.chain import champion, version
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.states import Status, check
+from razor_pipeline.requests.tables import Champion, Request, Version
+
+STALE = "another request was promoted meanwhile"
+
+
+def promote(ledger: Ledger, session: Session, request: Request, actor: str) -> bool:
+    """Let a verified request's version serve; or send it back to be run again where the champion has changed.
+
+    Returns:
+        Whether it serves now.
+
+    Raises:
+        TransitionError: the request is not verified.
+    """
+    check(request.id, request.state, Status.PROMOTED)
+    made = _made_by(session, request)
+    serving = champion(session, request.model)
+    if made.parent != serving.number:
+        request.version = None
+        ledger.move(session, request, Status.APPROVED, actor, STALE, champion=serving.number)
+        return False
+    session.get_one(Champion, request.model).number = made.number
+    ledger.move(
+        session,
+        request,
+        Status.PROMOTED,
+        actor,
+        version=made.number,
+        parent=made.parent,
+        weights=made.weights,
+    )
+    return True
+
+
+def approve_promotion(ledger: Ledger, name: str, actor: str, needed: int) -> bool:
+    """Note an approval of a verified request; with the last that is needed it is promoted.
+
+    Returns:
+        Whether it serves now.
+
+    Raises:
+        LedgerError: it is unknown, or the actor may not approve (again).
+        TransitionError: it is not verified.
+    """
+    with ledger.writing() as session:
+        request = ledger.get(name, session)
+        check(name, request.state, Status.PROMOTED)
+        return ledger.approved_by(session, request, actor, needed) and promote(
+            ledger, session, request, actor
+        )
+
+
+def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
+    """Let the champion's parent serve again.
+
+    Raises:
+        LedgerError: the base model serves.
+    """
+    with ledger.writing() as session:
+        serving = champion(session, model)
+        if serving.parent is None:
+            raise LedgerError(f"the base model of '{model}' serves; there is no earlier version")
+        before = version(session, model, serving.parent)
+        assert before is not None
+        session.get_one(Champion, model).number = before.number
+        ledger.note(session, actor, "rollback", None, model=model, old=serving.number, to=before.number)
+        if serving.request is not None:
+            request = ledger.get(serving.request, session)
+            if request.state is Status.PROMOTED:
+                ledger.move(session, request, Status.ROLLED_BACK, actor, version=serving.number)
+        return before
+
+
+def _made_by(session: Session, request: Request) -> Version:
+    found = version(session, request.model, request.version) if request.version is not None else None
+    if found is None:
+        raise LedgerError(f"{request.id} has no version; run it again")
+    return found

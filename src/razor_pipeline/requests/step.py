@@ -1,0 +1,227 @@
+"""One request of a batch: edit, examine, hold against the gates, write the evidence, promote."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.weight_edit import load_edit, save_edit
+from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.model_card import model_card
+from razor_pipeline.requests import chain, evidence, examination, forgetting, leases, promotion
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
+from razor_pipeline.requests.evidence import Evidence
+from razor_pipeline.requests.gates import Gate, gates
+from razor_pipeline.requests.ledger import SYSTEM
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Request, Version
+from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
+
+logger = logging.getLogger(__name__)
+LONGEST_REASON = 500
+
+
+def settle(place: Workplace, owner: str) -> None:
+    """Promote what an earlier run verified and was killed before promoting, where promotion is automatic."""
+    if place.params.promotion != "automatic":
+        return
+    with place.ledger.writing() as session:
+        leases.check(session, f"model:{place.params.model}", owner)
+        query = select(Request).where(Request.model == place.params.model, Request.status == Status.VERIFIED)
+        for request in session.scalars(query.order_by(Request.version)):
+            promotion.promote(place.ledger, session, request, SYSTEM)
+
+
+def work(batch: OpenBatch, name: str, owner: str) -> None:
+    """Bring one request to its end; a failure is noted with the request, and the others go on.
+
+    Raises:
+        LeaseError: another process took the line over.
+    """
+    try:
+        _Step(batch, name, owner).run()
+    except leases.LeaseError:
+        raise
+    except Exception as error:
+        ledger = batch.place.ledger
+        reason = f"{type(error).__name__}: {sayable(error, ledger.get(name))}"
+        logger.error("%s failed (%s)", name, reason)  # noqa: TRY400 - the traceback may hold the target's name
+        logger.debug("%s failed", name, exc_info=True)
+        with ledger.writing() as session:
+            leases.check(session, f"model:{batch.place.params.model}", owner)
+            ledger.move(session, ledger.get(name, session), Status.FAILED, SYSTEM, reason[:LONGEST_REASON])
+
+
+@dataclass
+class _Step:
+    batch: OpenBatch
+    name: str
+    owner: str
+
+    def run(self) -> None:
+        place, ledger = self.batch.place, self.batch.place.ledger
+        with ledger.writing() as session:
+            leases.check(session, f"model:{place.params.model}", self.owner)
+            start(ledger, session, ledger.get(self.name, session))
+            parent = chain.champion(session, place.params.model)
+        label = self.batch.labels[self.name]
+        known = self.batch.examiner.knows(label)
+        if known.value <= place.params.gates.max_forget_accuracy:
+            self._end(
+                Status.NO_BASELINE, "the base model does not recognise the target", recognised=known.value
+            )
+            return
+        folder = place.folder / f"{self.name}-on-{parent.number}"
+        model = chain.load_version(parent, place.base.name)
+        logger.info("%s: forgetting, from version %d", self.name, parent.number)
+        edit = self._edit(model, parent, folder)
+        edit.apply(dict(model.module.named_parameters()))
+        found = self._examine(model, parent, label)
+        passed = all(gate.passed for gate in found.gates)
+        model.card = model_card(
+            edit.manifest["base_model"], None, "razor", edit.components, edit.manifest["seed"], model.name
+        )
+        PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
+        weights = chain.directory_sha256(folder / MODEL)
+        self._write_evidence(folder, parent, edit, found, weights, model.card)
+        logger.info("%s: %s", self.name, "every gate passed" if passed else "a gate failed")
+        if passed:
+            self._verified(parent, folder, weights, found)
+        else:
+            failed = [gate.name for gate in found.gates if not gate.passed]
+            self._end(Status.FAILED, "gates: " + "; ".join(failed))
+
+    def _edit(self, model: ModelFamily, parent: Version, folder: Path) -> WeightEdit:
+        """The edit; the one on disk where a killed run left it and it was made from the same."""
+        protocol, batch = self.batch.place.protocol, self.batch
+        earlier = self.batch.earlier(parent)
+        samples = batch.examiner.samples
+        made_from = digest(
+            [
+                code_sha256(forgetting.__name__),
+                environment(),
+                parent.weights,
+                [batch.parent.weights, batch.ids],
+                [
+                    sorted(samples.loc[samples["label"] == batch.labels[name], "sha256"])
+                    for name in (self.name, *earlier)
+                ],
+                sorted(batch.manifest["sha256"]),
+                protocol.splitting,
+                protocol.razor,
+                protocol.seed,
+            ]
+        )
+        if (folder / EDIT).is_dir():
+            try:
+                left = load_edit(folder / EDIT)
+            except ValueError:
+                left = None
+            if left is not None and left.manifest.get("made_from") == made_from:
+                return left
+        labels = [batch.labels[name] for name in earlier]
+        result = forgetting.forget(
+            model, batch.manifest, batch.labels[self.name], labels, protocol, batch.shared
+        )
+        manifest: dict[str, Any] = {
+            **result.edit.manifest,
+            "family": model.name,
+            "base_model": model.origin,
+            "targets": [self.name],
+            "earlier": list(earlier),
+            "parameters": protocol.razor.model_dump(mode="json"),
+            "seed": protocol.seed,
+            "code_version": evidence.code()["version"],
+            "stop_reason": str(result.stop_reason),
+            "rounds": result.rounds,
+            "made_from": made_from,
+        }
+        edit = replace(result.edit, manifest=manifest)
+        with replace_directory(folder / EDIT) as beside:
+            save_edit(edit, beside)
+        return edit
+
+    def _examine(self, model: ModelFamily, parent: Version, label: str) -> Measured:
+        earlier = [self.batch.labels[name] for name in self.batch.earlier(parent)]
+        limits = self.batch.place.params.gates
+        figures = self.batch.examiner.examine(model, label, earlier, limits.min_relearn_steps)
+        return Measured(figures, gates(figures, limits))
+
+    def _write_evidence(
+        self, folder: Path, parent: Version, edit: WeightEdit, found: Measured, weights: str, card: str
+    ) -> None:
+        place, batch = self.batch.place, self.batch
+        samples = batch.examiner.samples
+        kept = samples["role"] != "forget"
+        own = samples[kept | (samples["label"] == batch.labels[self.name])]
+        evidence.write(
+            Evidence(
+                subject=self.name,
+                model=place.params.model,
+                parent={"number": parent.number, "weights": parent.weights, "edits": chain.edits_of(parent)},
+                weights=weights,
+                edit=edit,
+                figures=examination.plain(found.figures),
+                gates=found.gates,
+                outcome="passed" if all(gate.passed for gate in found.gates) else "failed",
+                data=evidence.data_digests(own),
+                parameters={
+                    "razor": place.protocol.razor.model_dump(mode="json"),
+                    "splitting": place.protocol.splitting.model_dump(mode="json"),
+                    "gates": place.params.gates.model_dump(mode="json"),
+                    "schemes": list(place.schemes),
+                    "seed": place.protocol.seed,
+                },
+                anchor=place.ledger.head(),
+                card=card,
+                earlier_not_measured=[n for n in chain.edits_of(parent) if n not in batch.labels],
+            ),
+            folder / EVIDENCE,
+            Path(place.params.private_key),
+        )
+
+    def _verified(self, parent: Version, folder: Path, weights: str, found: Measured) -> None:
+        """Note the version and, where promotion is automatic, let it serve in the same transaction."""
+        place = self.batch.place
+        with place.ledger.writing() as session:
+            leases.check(session, f"model:{place.params.model}", self.owner)
+            request = place.ledger.get(self.name, session)
+            made = Version(
+                model=place.params.model,
+                number=chain.next_number(session, place.params.model),
+                parent=parent.number,
+                request=self.name,
+                path=str(folder),
+                weights=weights,
+                edits=json.dumps([*chain.edits_of(parent), self.name]),
+                retain_accuracy=found.figures["edited"]["retain_accuracy"].value,
+            )
+            session.add(made)
+            request.version = made.number
+            place.ledger.move(session, request, Status.VERIFIED, SYSTEM, version=made.number, weights=weights)
+            if place.params.promotion == "automatic":
+                promotion.promote(place.ledger, session, request, SYSTEM)
+
+    def _end(self, status: Status, reason: str, **details: Any) -> None:
+        place = self.batch.place
+        with place.ledger.writing() as session:
+            leases.check(session, f"model:{place.params.model}", self.owner)
+            request = place.ledger.get(self.name, session)
+            place.ledger.move(session, request, status, SYSTEM, reason, **details)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures and what they say."""
+
+    figures: dict[str, examination.Figures]
+    gates: list[Gate]

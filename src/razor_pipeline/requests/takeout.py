@@ -1,0 +1,195 @@
+"""Taking a request's edit out of what serves: bit for bit where edits commute, else by recomposing the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from sqlalchemy.orm import Session
+from torch import Tensor
+
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.weight_edit import load_edit
+from razor_pipeline.model_card import model_card
+from razor_pipeline.requests import chain, evidence, examination, leases, signing
+from razor_pipeline.requests.batch import gather, line_lease, wait_for_line
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
+from razor_pipeline.requests.evidence import Evidence
+from razor_pipeline.requests.gates import Gate, gates
+from razor_pipeline.requests.ledger import LedgerError
+from razor_pipeline.requests.states import Status, check
+from razor_pipeline.requests.tables import Champion, Request, Version
+from razor_pipeline.requests.workplace import Workplace
+
+REVERTED, RECOMPOSED = "reverted", "recomposed"
+
+
+def overlap(first: WeightEdit, other: WeightEdit) -> bool:
+    """Whether two edits touch a weight in common."""
+    for a in first.slices:
+        for b in other.slices:
+            if a.parameter != b.parameter:
+                continue
+            if a.dim is None or b.dim is None or a.dim != b.dim:
+                return True
+            if a.start < b.stop and b.start < a.stop:
+                return True
+    return False
+
+
+def without(parameters: Mapping[str, Tensor], taken: WeightEdit, later: Sequence[WeightEdit]) -> str:
+    """Take ``taken`` out of weights that hold it and, behind it, the ``later`` edits, in place.
+
+    Where no later edit touches its weights, the old ones are written back bit for bit. Otherwise each weight that any
+    of them touches becomes what it was before ``taken``, plus the sum of what the later edits added, in float64.
+
+    Returns:
+        ``reverted`` or ``recomposed``.
+
+    Raises:
+        EditMismatchError: the weights are not those that the edits lead to.
+    """
+    if not any(overlap(taken, edit) for edit in later):
+        taken.revert(parameters)
+        return REVERTED
+    for edit in reversed(later):
+        edit.revert(parameters)
+    taken.revert(parameters)
+    touched = {part.parameter for edit in later for part in edit.slices}
+    exact = {name: parameters[name].detach().to(torch.float64) for name in touched}
+    for edit in later:
+        for part in edit.slices:
+            added = edit.after[part.key].to(torch.float64) - edit.before[part.key].to(torch.float64)
+            part.view(exact[part.parameter]).add_(added)
+    dtype = next(iter(taken.after.values())).dtype
+    with torch.no_grad():
+        for name, tensor in exact.items():
+            parameters[name].copy_(tensor.to(dtype))  # stored as the model is, so that saving loses nothing
+    return RECOMPOSED
+
+
+@dataclass(frozen=True)
+class TakenOut:
+    """How an edit was taken out.
+
+    Attributes:
+        how: ``restored`` (the version before it serves again), ``reverted`` or ``recomposed``.
+        version: the version that serves now; None where a gate failed and the old one goes on.
+        gates: what was measured of a new version.
+    """
+
+    how: str
+    version: int | None
+    gates: list[Gate]
+
+
+def take_out(place: Workplace, name: str, actor: str) -> TakenOut:
+    """Take a promoted request's edit out of the champion; the new version serves if it passes the gates.
+
+    Raises:
+        LedgerError: the champion does not hold the request's edit.
+        TransitionError: the request is not promoted.
+        LeaseError: another process works on the line.
+    """
+    signing.check_key(Path(place.params.private_key))
+    wait_for_line(place.ledger, place.params)
+    with leases.held(place.ledger, line_lease(place.params), place.params.lease_seconds) as owner:
+        chain.open_line(place.ledger, place.params.model, place.base)
+        with place.ledger.reading() as session:
+            check(name, place.ledger.get(name, session).state, Status.ROLLED_BACK)
+            serving = chain.champion(session, place.params.model)
+            history = _since(session, serving, name)
+        found = _take_out(place, name, serving, history, actor, owner)
+        place.mirror()
+        return found
+
+
+def _since(session: Session, serving: Version, name: str) -> list[Version]:
+    """The versions from the one that the request made to the champion."""
+    found = [serving]
+    while found[0].request != name:
+        parent = (
+            chain.version(session, serving.model, found[0].parent) if found[0].parent is not None else None
+        )
+        if parent is None:
+            raise LedgerError(f"the champion of '{serving.model}' does not hold the edit of {name}")
+        found.insert(0, parent)
+    return found
+
+
+def _take_out(
+    place: Workplace, name: str, serving: Version, history: list[Version], actor: str, owner: str
+) -> TakenOut:
+    edits = [load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history]
+    model = chain.load_version(serving, place.base.name)
+    parameters = dict(model.module.named_parameters())
+    before = {key: tensor.detach().to(model.stored_dtype).clone() for key, tensor in parameters.items()}
+    how = without(parameters, edits[0], edits[1:])
+    after = {key: tensor.detach().to(model.stored_dtype).clone() for key, tensor in parameters.items()}
+    kept = [one for one in chain.edits_of(serving) if one != name]
+    batch = gather(place, serving, chain.edits_of(serving), [])
+    earlier = [batch.labels[one] for one in kept if one in batch.labels]
+    figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
+    found = gates(figures, place.params.gates) if figures else []
+    passed = all(gate.passed for gate in found)
+    folder = place.folder / f"without-{name}-on-{serving.number}"
+    manifest = {
+        "method": how,
+        "family": model.name,
+        "base_model": model.origin,
+        "targets": [],
+        "taken_out": name,
+        "seed": 0,
+    }
+    edit = chain.difference(before, after, manifest)
+    model.card = model_card(model.origin, None, how, [], 0, model.name)
+    PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
+    weights = chain.directory_sha256(folder / MODEL)
+    evidence.write(
+        Evidence(
+            subject=f"without {name}",
+            model=place.params.model,
+            parent={"number": serving.number, "weights": serving.weights, "edits": chain.edits_of(serving)},
+            weights=weights,
+            edit=edit,
+            figures=examination.plain(figures),
+            gates=found,
+            outcome=("passed" if passed else "failed") if found else "not_measured",
+            data=evidence.data_digests(batch.examiner.samples) if found else {},
+            parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
+            anchor=place.ledger.head(),
+            card=model.card,
+            earlier_not_measured=[one for one in kept if one not in batch.labels],
+        ),
+        folder / EVIDENCE,
+        Path(place.params.private_key),
+    )
+    if not passed:
+        with place.ledger.writing() as session:
+            failed = [gate.name for gate in found if not gate.passed]
+            place.ledger.note(
+                session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed
+            )
+        return TakenOut(how, None, found)
+    with place.ledger.writing() as session:
+        leases.check(session, line_lease(place.params), owner)
+        made = Version(
+            model=serving.model,
+            number=chain.next_number(session, serving.model),
+            parent=serving.number,
+            path=str(folder),
+            weights=weights,
+            edits=json.dumps(kept),
+            retain_accuracy=figures["edited"]["retain_accuracy"].value if figures else None,
+        )
+        session.add(made)
+        session.get_one(Champion, serving.model).number = made.number
+        request: Request = place.ledger.get(name, session)
+        place.ledger.move(
+            session, request, Status.ROLLED_BACK, actor, how, version=made.number, weights=weights
+        )
+    return TakenOut(how, made.number, found)

@@ -1,0 +1,110 @@
+"""Checking evidence long after: signature, hashes, the audit log, and that base + edit is the promoted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from razor_pipeline.core.weight_edit import EditMismatchError
+from razor_pipeline.datasets.weight_edit import load_edit
+from razor_pipeline.requests import audit, chain, evidence, signing
+from razor_pipeline.requests.audit import Anchor
+from razor_pipeline.requests.chain import EDIT, EVIDENCE
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.tables import AuditLine, Version
+
+
+def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[str, str | None]]:
+    """Every check of a request's evidence, with its fault; None where it holds.
+
+    Raises:
+        LedgerError: the request is unknown or has made no version.
+    """
+    request = ledger.get(name)
+    with ledger.reading() as session:
+        made = chain.version(session, request.model, request.version) if request.version is not None else None
+        if (
+            made is not None and made.request != name
+        ):  # an edit that was taken out: its own version is further back
+            query = select(Version).where(Version.model == request.model, Version.request == name)
+            made = session.scalars(query.order_by(Version.number.desc())).first()
+        parent = chain.version(session, made.model, made.parent) if made and made.parent is not None else None
+    if made is None or parent is None:
+        raise LedgerError(f"{name} is {request.status} and has made no version; there is nothing to verify")
+    return verify_version(ledger, made, parent, public_key)
+
+
+def verify_version(
+    ledger: Ledger, made: Version, parent: Version, public_key: Path
+) -> list[tuple[str, str | None]]:
+    """See :func:`verify_request`."""
+    folder = Path(made.path) / EVIDENCE
+    found: list[tuple[str, str | None]] = []
+
+    def hold(what: str, check: Any) -> None:
+        try:
+            fault = check()
+        except (ValueError, OSError) as error:
+            fault = str(error)
+        found.append((what, fault))
+
+    hold("the signature covers every file of the evidence", lambda: signing.verify(folder, public_key))
+    hold("the evidence is of this version", lambda: _of_this_version(folder, made, parent))
+    hold(
+        "the audit log contains the line that the evidence is anchored to", lambda: _anchored(ledger, folder)
+    )
+    hold("the model is the one that was measured", lambda: _is(made))
+    hold("the model that it was made from is unchanged", lambda: _is(parent))
+    hold("that model plus the edit is this model", lambda: _composes(made, parent, folder))
+    return found
+
+
+def _of_this_version(folder: Path, made: Version, parent: Version) -> str | None:
+    record = evidence.read(folder)
+    told = [record["edited_weights_sha256"], record["parent"]["weights"], record["parent"]["edits"]]
+    known = [made.weights, parent.weights, chain.edits_of(parent)]
+    return None if told == known else "the weights that it names are not those of the ledger"
+
+
+def _anchored(ledger: Ledger, folder: Path) -> str | None:
+    anchor = evidence_anchor(folder)
+    with ledger.reading() as session:
+        line = session.get(AuditLine, anchor.seq)
+    return None if line is not None and line.sha256 == anchor.sha256 else f"line {anchor.seq} is another one"
+
+
+def evidence_anchor(folder: Path) -> Anchor:
+    """The audit line that an evidence folder vouches for.
+
+    Raises:
+        ValueError: the folder cannot be read.
+    """
+    anchor = evidence.read(folder)["audit_anchor"]
+    return Anchor(int(anchor["line"]), str(anchor["sha256"]), f"the evidence {folder.parent.name}")
+
+
+def _is(version: Version) -> str | None:
+    directory = chain.model_directory(version)
+    if chain.directory_sha256(directory) == version.weights:
+        return None
+    return f"the weights in {directory} are not those of the ledger; restore them from a backup"
+
+
+def _composes(made: Version, parent: Version, folder: Path) -> str | None:
+    stored = chain.stored_tensors(chain.model_directory(parent))
+    try:
+        load_edit(folder / EDIT).apply({name.split(":", 1)[1]: tensor for name, tensor in stored.items()})
+    except EditMismatchError as error:
+        return str(error)
+    same = chain.weights_sha256(stored) == made.weights
+    return None if same else "applying the edit gives other weights"
+
+
+def anchors(ledger: Ledger, file: Path) -> list[Anchor]:
+    """Every line that something outside of the database vouches for: the anchor file, and all evidence folders."""
+    with ledger.reading() as session:
+        paths = [Path(version.path) for version in session.scalars(select(Version)) if version.number]
+    folders = [path / EVIDENCE for path in paths if (path / EVIDENCE).is_dir()]
+    return [*audit.read_anchors(file), *(evidence_anchor(folder) for folder in folders)]

@@ -1,0 +1,109 @@
+"""What a batch works with: the ledger, the model and its data, and what its requests share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from sqlalchemy.orm import Session
+
+from razor_pipeline.core.quantize import Scheme
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.razor import RetainPass
+from razor_pipeline.params import DataParams, RequestsParams
+from razor_pipeline.requests import chain, forgetting
+from razor_pipeline.requests.examination import Examiner
+from razor_pipeline.requests.forgetting import Protocol
+from razor_pipeline.requests.ledger import SYSTEM, Ledger
+from razor_pipeline.requests.registry import Registry
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Request, Version
+from razor_pipeline.splitting import split_samples
+
+
+@dataclass
+class Workplace:
+    """Everything that a batch needs.
+
+    Attributes:
+        ledger: of the requests.
+        params: of the requests.
+        base: base model of the line.
+        manifest: image-caption manifest of the model's data.
+        data: which images are refused.
+        protocol: how edits are made.
+        schemes: quantization schemes that are examined.
+        registry: mirror of the versions; none where nothing is tracked.
+    """
+
+    ledger: Ledger
+    params: RequestsParams
+    base: ModelFamily
+    manifest: pd.DataFrame
+    data: DataParams
+    protocol: Protocol
+    schemes: Sequence[Scheme]
+    registry: Registry | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where this line's versions are."""
+        return Path(self.params.folder) / self.params.model
+
+    def mirror(self) -> None:
+        """Let MLflow's registry follow the ledger."""
+        if self.registry is not None:
+            self.registry.mirror(self.ledger, self.params.model)
+
+
+@dataclass
+class OpenBatch:
+    """A batch with what its requests share.
+
+    Attributes:
+        place: where it runs.
+        ids: of its requests, in order.
+        parent: version that served when it began.
+        labels: request id -> label, for the batch and for all edits in the parent whose data is still there.
+        manifest: with the images that requests bring along.
+    """
+
+    place: Workplace
+    ids: list[str]
+    parent: Version
+    labels: dict[str, str]
+    manifest: pd.DataFrame
+    shared_with: list[str] = field(default_factory=list)
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """The questions, and the base model's answers."""
+        protocol = self.place.protocol
+        labels = sorted(set(self.labels.values()))
+        samples = split_samples(self.manifest, labels, protocol.splitting, protocol.seed)
+        return Examiner(self.place.base, samples, self.place.schemes)
+
+    @cached_property
+    def shared(self) -> RetainPass:
+        """The retain pass at the batch's parent."""
+        model = chain.load_version(self.parent, self.place.base.name)
+        return forgetting.shared_pass(model, self.manifest, self.shared_with, self.place.protocol)
+
+    def earlier(self, version: Version) -> list[str]:
+        """Requests whose edits are in a version and whose data is still there."""
+        return [name for name in chain.edits_of(version) if name in self.labels]
+
+
+def start(ledger: Ledger, session: Session, request: Request) -> None:
+    """Mark a request as running, once."""
+    if request.state is Status.APPROVED:
+        ledger.move(session, request, Status.RUNNING, SYSTEM)
+
+
+def sayable(error: Exception, request: Request) -> str:
+    """A refusal without the target's name and without suggestions, which are names too."""
+    first = str(error).split(";")[0]
+    return first.replace(request.target, request.id) if request.target else first

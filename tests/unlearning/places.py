@@ -1,0 +1,86 @@
+"""A line of models to work on: the zoo's CLIP, a small draw of the atelier, and edits of few steps."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from unlearning.conftest import intake
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params import AtelierParams, DataParams, RazorParams, RequestsParams, SplittingParams
+from razor_pipeline.requests.forgetting import Protocol
+from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.registry import Registry
+from razor_pipeline.requests.signing import make_keys
+from razor_pipeline.requests.validation import validate
+from razor_pipeline.requests.workplace import Workplace
+
+ZOO = Path(__file__).parents[2] / "data/01_raw/zoo/clip"
+TARGETS = ("Greta Novak", "Hiro Tanaka", "Jonas Berger", "Kaia Olsen")
+STRANGER = "Zeno Castell"
+QUICK = RazorParams.model_validate(
+    {
+        "scoring": {"nearest": 1, "batch_size": 64},
+        "search": {"evaluations": 3, "first_step": 0.3, "goal": 0.5},
+        "repair": {"steps": 0},
+        "max_rounds": 1,
+        "components": 8,
+    }
+)
+OPEN = {  # gates that the quick edits pass
+    "max_forget_accuracy": 0.7,
+    "max_retain_drop": 1.0,
+    "max_general_drop": 1.0,
+    "max_quantized_retain_drop": 1.0,
+    "max_membership_auc": 1.0,
+}
+
+
+@cache
+def manifest() -> pd.DataFrame:
+    atelier = {"portraits": {"edit": 4, "validation": 1, "test": 3}, "canvas": {"edit": 1, "validation": 0, "test": 1}}
+    return generate(AtelierParams.model_validate(atelier))
+
+
+@cache
+def base() -> ModelFamily:
+    return PretrainedDataset(family="clip", source=str(ZOO)).load()
+
+
+def workplace(
+    ledger: Ledger, root: Path, registry: bool = False, schemes: Sequence[str] = (), **changes: object
+) -> Workplace:
+    given = {
+        "folder": str(root / "models"),
+        "reports": str(root / "reports"),
+        "data_root": str(root / "data"),
+        "private_key": str(root / "key.pem"),
+        "public_key": str(root / "key.pub.pem"),
+        "gates": OPEN,
+    }
+    params = RequestsParams.model_validate(given | changes)
+    if not Path(params.private_key).exists():
+        make_keys(Path(params.private_key), Path(params.public_key))
+    splitting = SplittingParams(min_forget_images=1, max_retain_samples=64, max_validation_samples=48)
+    return Workplace(
+        ledger,
+        params,
+        base(),
+        manifest(),
+        DataParams(),
+        Protocol(splitting, QUICK, 0),
+        schemes,  # type: ignore[arg-type]
+        Registry(f"sqlite:///{root}/mlflow.db", root) if registry else None,
+    )
+
+
+def approved(ledger: Ledger, *targets: str) -> list[str]:
+    """Requests that may run."""
+    names = [request.id for request in ledger.submit_all([intake(target) for target in targets], "ops-1")]
+    validate(ledger, "clip", Path("/nowhere"))
+    for name in names:
+        ledger.approve(name, "dpo-1", 1)
+    return names

@@ -37,6 +37,28 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP_INSTALL) -e '.[dev]'
 	@touch $(VENV)/.runtime $@
 
+# Airflow has requirements of its own, so it has an environment of its own and starts ours as a process.
+AIRFLOW := .airflow
+SLOTS ?= 1
+AIRFLOW_RUN := AIRFLOW_HOME=$(CURDIR)/$(AIRFLOW) AIRFLOW__CORE__DAGS_FOLDER=$(CURDIR)/airflow/dags \
+  AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__API__HOST=127.0.0.1 RAZOR_PROJECT=$(CURDIR) $(AIRFLOW)/bin/airflow
+
+$(AIRFLOW)/.installed: airflow/requirements.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(AIRFLOW)
+	@$(AIRFLOW)/bin/python -m pip install --quiet --no-input --disable-pip-version-check -r airflow/requirements.txt
+	@touch $@
+
+.PHONY: airflow airflow-install airflow-test
+airflow-install: $(AIRFLOW)/.installed ## set up Airflow's own environment, its database and its pool
+	@$(AIRFLOW_RUN) db migrate >/dev/null
+	@$(AIRFLOW_RUN) pools set accelerators $(SLOTS) "one slot per accelerator" >/dev/null
+
+airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airflow on http://127.0.0.1:8080
+	@$(AIRFLOW_RUN) standalone
+
+airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
+	@$(AIRFLOW_RUN) dags test unlearning
+
 .PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)

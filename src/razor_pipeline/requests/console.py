@@ -77,6 +77,8 @@ class Desk:
 
     def mirror(self) -> bool:
         """Let MLflow's registry follow the ledger."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         from razor_pipeline.requests.registry import Registry
         from razor_pipeline.tracking.settings import read_settings
 

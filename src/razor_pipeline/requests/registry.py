@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Registry:
         Returns:
             Whether the store took it all; where it is not reached, the next call makes up for it.
         """
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the next call makes up for it: don't wait long
         try:
             client, experiment = open_store(self.uri, EXPERIMENT, self.project)
             reap(client, experiment)

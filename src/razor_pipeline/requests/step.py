@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kedro.io import DatasetError
 from sqlalchemy import select
 
 from razor_pipeline.core.weight_edit import WeightEdit
@@ -124,7 +125,7 @@ class _Step:
         if (folder / EDIT).is_dir():
             try:
                 left = load_edit(folder / EDIT)
-            except ValueError:
+            except DatasetError:
                 left = None
             if left is not None and left.manifest.get("made_from") == made_from:
                 return left

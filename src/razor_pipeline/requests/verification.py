@@ -46,8 +46,8 @@ def verify_version(
     def hold(what: str, check: Any) -> None:
         try:
             fault = check()
-        except (ValueError, OSError) as error:
-            fault = str(error)
+        except Exception as error:  # a spoilt file fails in as many ways as it has readers; each is a fault
+            fault = str(error) or type(error).__name__
         found.append((what, fault))
 
     hold("the signature covers every file of the evidence", lambda: signing.verify(folder, public_key))
@@ -107,4 +107,11 @@ def anchors(ledger: Ledger, file: Path) -> list[Anchor]:
     with ledger.reading() as session:
         paths = [Path(version.path) for version in session.scalars(select(Version)) if version.number]
     folders = [path / EVIDENCE for path in paths if (path / EVIDENCE).is_dir()]
-    return [*audit.read_anchors(file), *(evidence_anchor(folder) for folder in folders)]
+    return [*audit.read_anchors(file), *(_anchor_or_fault(folder) for folder in folders)]
+
+
+def _anchor_or_fault(folder: Path) -> Anchor:
+    try:
+        return evidence_anchor(folder)
+    except (ValueError, KeyError, TypeError):
+        return Anchor(-1, "", f"the unreadable evidence {folder.parent.name}")

@@ -110,7 +110,10 @@ class TrackedRun:
         return {**tags, "mlflow.source.name": "kedro run", "mlflow.source.type": "PROJECT"}
 
     def _parameter_tags(self, parameters: Mapping[str, Any]) -> dict[str, str]:
-        chosen = {name: parameters[name] for name in self.settings.parameter_tags if name in parameters}
+        """Those of parameters that the steps read; another pipeline's target says nothing about this run."""
+        read = {name.partition(":")[2] for name in self.pipeline.inputs() if name.startswith("params:")}
+        names = [name for name in self.settings.parameter_tags if name in read and name in parameters]
+        chosen = {name: parameters[name] for name in names}
         return {name: "|".join(v) if isinstance(v, list) else str(v) for name, v in chosen.items()}
 
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:

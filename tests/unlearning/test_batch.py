@@ -1,0 +1,251 @@
+"""Batches on a real model: composed edits, gates, promotion, rollback, evidence, tampering."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from unlearning.conftest import Clock
+from unlearning.places import OPEN, STRANGER, TARGETS, approved, workplace
+
+from razor_pipeline.requests import audit, chain
+from razor_pipeline.requests.batch import run_batch
+from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.evidence import RECORD
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.promotion import approve_promotion, restore_previous
+from razor_pipeline.requests.purge import purge
+from razor_pipeline.requests.registry import Registry, registered_name
+from razor_pipeline.requests.signing import SigningError, make_keys
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.takeout import take_out
+from razor_pipeline.requests.verification import anchors, verify_request
+from razor_pipeline.requests.workplace import Workplace
+
+FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
+    """Two requests that pass, one for somebody whom the base model never saw, with MLflow and int8."""
+    root = tmp_path_factory.mktemp("line")
+    place = workplace(
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), Clock()), root, registry=True, schemes=("int8",)
+    )
+    approved(place.ledger, TARGETS[0], TARGETS[1], STRANGER)
+    run_batch(place)
+    audit.write_anchor(root / "anchors.txt", *place.ledger.head())
+    return place, root
+
+
+def status(place: Workplace, name: str) -> Status:
+    return place.ledger.get(name).state
+
+
+def champion(ledger: Ledger) -> Version:
+    with ledger.reading() as session:
+        return chain.champion(session, "clip")
+
+
+def faults(place: Workplace, name: str) -> list[str]:
+    return [fault for _, fault in verify_request(place.ledger, name, Path(place.params.public_key)) if fault]
+
+
+def test_each_request_starts_from_the_one_before(done: tuple[Workplace, Path]) -> None:
+    place, _ = done
+    assert [status(place, name) for name in (FIRST, SECOND, UNKNOWN)] == ["promoted", "promoted", "no_baseline"]
+    serving = champion(place.ledger)
+    assert (serving.number, serving.parent, chain.edits_of(serving)) == (2, 1, [FIRST, SECOND])
+    record = json.loads((Path(serving.path) / "evidence" / RECORD).read_text())
+    assert record["parent"]["number"] == 1
+    assert "earlier_accuracy" in record["figures"]["int8_edited"]
+    assert any(gate["name"].startswith("any earlier target") for gate in record["gates"])
+
+
+def test_a_second_run_finds_nothing_to_do(done: tuple[Workplace, Path]) -> None:
+    place, _ = done
+    head = place.ledger.head()
+    assert run_batch(place) == []
+    assert place.ledger.head() == head
+
+
+def test_the_registry_follows_the_ledger_and_a_repetition_adds_nothing(done: tuple[Workplace, Path]) -> None:
+    from mlflow import MlflowClient
+
+    place, root = done
+    client = MlflowClient(f"sqlite:///{root}/mlflow.db")
+    name = registered_name("clip")
+    assert client.get_model_version_by_alias(name, "champion").tags["razor.version"] == "2"
+    assert len(client.search_model_versions(f"name='{name}'")) == 3
+    assert place.registry is not None
+    assert place.registry.mirror(place.ledger, "clip")
+    assert len(client.search_model_versions(f"name='{name}'")) == 3
+    assert {run.info.status for run in client.search_runs(["1"])} == {"FINISHED"}
+
+
+def test_a_registry_that_is_down_is_made_up_for_later(tmp_path: Path, done: tuple[Workplace, Path]) -> None:
+    place, _ = done
+    assert not Registry("http://127.0.0.1:9", tmp_path).mirror(place.ledger, "clip")
+    assert Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).mirror(place.ledger, "clip")
+
+
+def test_no_name_is_in_evidence_tracking_audit_or_model(done: tuple[Workplace, Path]) -> None:
+    place, root = done
+    files = [path for path in root.rglob("*") if path.is_file() and path.name != "requests.db"]
+    assert len(files) > 20
+    for name in TARGETS[:2]:
+        holding = [path.name for path in files if name.encode() in path.read_bytes()]
+        assert holding == [], name
+    assert TARGETS[0].encode() in (root / "requests.db").read_bytes()  # control: the search finds a name
+
+
+def test_evidence_and_audit_log_hold(done: tuple[Workplace, Path]) -> None:
+    place, root = done
+    assert faults(place, FIRST) == []
+    assert faults(place, SECOND) == []
+    with place.ledger.reading() as session:
+        assert audit.faults(session, anchors(place.ledger, root / "anchors.txt")) == []
+    with pytest.raises(LedgerError, match="nothing to verify"):
+        verify_request(place.ledger, UNKNOWN, Path(place.params.public_key))
+
+
+def test_one_changed_byte_in_any_file_of_the_evidence_is_found(done: tuple[Workplace, Path]) -> None:
+    place, _ = done
+    folder = Path(champion(place.ledger).path) / "evidence"
+    rng = np.random.default_rng(0)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert len(files) >= 9
+    for file in files:
+        before = file.read_bytes()
+        place_of_byte = int(rng.integers(len(before)))
+        file.write_bytes(before[:place_of_byte] + bytes([before[place_of_byte] ^ 1]) + before[place_of_byte + 1 :])
+        assert faults(place, SECOND) != [], file.name
+        file.write_bytes(before)
+    assert faults(place, SECOND) == []
+
+
+def test_added_and_removed_files_and_changed_weights_are_found(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place, _ = done
+    serving = Path(champion(place.ledger).path)
+    extra = serving / "evidence" / "extra.txt"
+    extra.write_text("x")
+    assert any("signature" in fault for fault in faults(place, SECOND))
+    extra.unlink()
+    (serving / "evidence" / "data.json").rename(tmp_path / "data.json")
+    assert faults(place, SECOND) != []
+    shutil.move(tmp_path / "data.json", serving / "evidence" / "data.json")
+    weights = serving / "model" / "model.safetensors"
+    before = weights.read_bytes()
+    tensors = load_file(weights)
+    tensors["logit_scale"] += 0.01
+    save_file(tensors, weights, metadata={"format": "pt"})
+    assert any("are not those of the ledger" in fault for fault in faults(place, SECOND))
+    weights.write_bytes(before)
+    assert faults(place, SECOND) == []
+
+
+def test_another_key_does_not_vouch(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place, _ = done
+    make_keys(tmp_path / "other.pem", tmp_path / "other.pub.pem")
+    checks = verify_request(place.ledger, FIRST, tmp_path / "other.pub.pem")
+    assert [what for what, fault in checks if fault] == ["the signature covers every file of the evidence"]
+    with pytest.raises(SigningError, match="exists already"):
+        make_keys(tmp_path / "other.pem", tmp_path / "other.pub.pem")
+
+
+def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
+    """The finished line, to go on with elsewhere."""
+    place, origin = done
+    shutil.copy(origin / "requests.db", root / "requests.db")
+    return workplace(
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), place.ledger.clock),
+        root,
+        folder=place.params.folder,
+        private_key=place.params.private_key,
+        public_key=place.params.public_key,
+    )
+
+
+def test_the_previous_version_serves_again(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place = copied(done, tmp_path)
+    assert restore_previous(place.ledger, "clip", "dpo-1").number == 1
+    assert (status(place, SECOND), status(place, FIRST)) == (Status.ROLLED_BACK, Status.PROMOTED)
+    assert restore_previous(place.ledger, "clip", "dpo-1").number == 0
+    with pytest.raises(LedgerError, match="no earlier version"):
+        restore_previous(place.ledger, "clip", "dpo-1")
+
+
+def test_the_last_edit_is_taken_out_bit_for_bit(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place = copied(done, tmp_path)
+    with place.ledger.reading() as session:
+        first = chain.version(session, "clip", 1)
+    assert first is not None
+    found = take_out(place, SECOND, "dpo-1")
+    assert found.how == "reverted"
+    assert champion(place.ledger).weights == first.weights
+    assert status(place, SECOND) is Status.ROLLED_BACK
+
+
+def test_an_earlier_edit_is_taken_out_by_recomposing_and_measured(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place = copied(done, tmp_path)
+    found = take_out(place, FIRST, "dpo-1")
+    serving = champion(place.ledger)
+    assert (found.how, chain.edits_of(serving)) == ("recomposed", [SECOND])
+    assert [gate.name for gate in found.gates][0] == "any earlier target recognised"
+    assert faults(place, SECOND) == []
+    with pytest.raises(ValueError, match="rolled_back"):
+        take_out(place, FIRST, "dpo-1")
+
+
+def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place = copied(done, tmp_path)
+    assert purge(place.ledger, FIRST, "dpo-1", tmp_path).target is None
+    assert faults(place, FIRST) == []
+    with place.ledger.reading() as session:
+        assert audit.faults(session) == []
+    with pytest.raises(LedgerError, match="already"):
+        purge(place.ledger, FIRST, "dpo-1", tmp_path)
+
+
+def test_what_fails_a_gate_does_not_serve_and_does_not_stop_the_others(lite: Ledger, tmp_path: Path) -> None:
+    place = workplace(lite, tmp_path)
+    first, second = approved(lite, TARGETS[0], "Nobody Known")[0], "REQ-2026-0002"
+    strict = workplace(lite, tmp_path, gates=OPEN | {"max_membership_auc": 0.0})
+    run_batch(strict)
+    assert (status(place, first), status(place, second)) == (Status.FAILED, Status.FAILED)
+    assert champion(lite).number == 0
+    assert "AUC" in (lite.get(first).reason or "")
+    assert "Nobody" not in (lite.get(second).reason or "")
+    lite.approve(first, "dpo-1", 1)
+    run_batch(place)
+    assert status(place, first) is Status.PROMOTED
+
+
+def test_what_waits_for_approval_is_run_again_where_another_came_first(lite: Ledger, tmp_path: Path) -> None:
+    place = workplace(lite, tmp_path, promotion="approval")
+    first, second = approved(lite, *TARGETS[:2])
+    run_batch(place)
+    assert [status(place, name) for name in (first, second)] == ["verified", "verified"]
+    assert champion(lite).number == 0
+    assert approve_promotion(lite, first, "dpo-1", 1)
+    assert not approve_promotion(lite, second, "dpo-1", 1)
+    assert status(place, second) is Status.APPROVED
+    run_batch(place)
+    assert approve_promotion(lite, second, "dpo-1", 1)
+    assert chain.edits_of(champion(lite)) == [first, second]
+    with lite.reading() as session:
+        assert audit.faults(session) == []
+
+
+def test_nothing_starts_without_a_key_or_on_another_base_model(lite: Ledger, tmp_path: Path) -> None:
+    place = workplace(lite, tmp_path)
+    Path(place.params.private_key).unlink()
+    with pytest.raises(SigningError, match="kedro unlearning key"):
+        run_batch(place)

@@ -1,0 +1,120 @@
+"""`kedro unlearning` as a user types it."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
+
+from razor_pipeline.cli import cli
+from razor_pipeline.requests.console import show_table
+
+ROOT = Path(__file__).parents[2]
+YEAR = datetime.now(UTC).year
+FIRST, ABSENT = f"REQ-{YEAR}-0001", f"REQ-{YEAR}-0404"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def call(project: Path, *arguments: str, actor: str | None = "ops-1") -> Result:
+    metadata = bootstrap_project(ROOT)._replace(project_path=project)
+    environment = {"RAZOR_ACTOR": actor, "COLUMNS": "200", "NO_COLOR": "1"}
+    return CliRunner().invoke(cli, ["unlearning", *arguments], obj=metadata, env=environment)
+
+
+def told(project: Path, *arguments: str) -> list[dict[str, object]]:
+    result = call(project, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, object]] = json.loads(result.output)
+    return found
+
+
+def test_a_request_from_receipt_to_approval(project: Path) -> None:
+    [request] = told(project, "submit", "Greta Novak", "--requester", "CASE-0815", "--received", "2026-01-31")
+    assert (request["id"], request["status"], request["due"]) == (FIRST, "validated", "2026-02-28")
+    assert "target" not in request
+    [request] = told(project, "approve", FIRST)
+    assert request["status"] == "approved"
+    shown = call(project, "show", FIRST)
+    assert "Greta Novak" in shown.output
+    assert "approval" in shown.output
+    listed = call(project, "list")
+    assert FIRST in listed.output
+    assert "Greta" not in listed.output
+
+
+def test_a_csv_is_recorded_whole_or_not_at_all(project: Path) -> None:
+    table = project / "requests.csv"
+    table.write_text("target,requester\nAda Moreau,CASE-0001\nGreta Novac,CASE-0002\n")
+    refused = call(project, "submit", "--csv", str(table))
+    assert refused.exit_code == 1
+    assert "did you mean Greta Novak" in refused.output
+    assert told(project, "list") == []
+    table.write_text("target,requester\nAda Moreau,CASE-0001\nGreta Novak,CASE-0002\n")
+    assert len(told(project, "submit", "--csv", str(table))) == 2
+
+
+def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
+    waiting = call(project, "submit", "Somebody New", "--requester", "CASE-0815", "--data", "case_1")
+    assert "holds no image yet" in waiting.output
+    folder = project / "data/01_raw/requests/case_1"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"")
+    told(project, "submit", "Ada Moreau", "--requester", "CASE-0816")
+    assert {row["status"] for row in told(project, "list")} == {"validated"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["submit"], "give either a target"),
+        (["submit", "Greta Novak", "--requester", "Greta"], "requester"),
+        (["submit", "Greta Novak", "--requester", "CASE-0815", "--basis", "law"], "basis"),
+        (["submit", "Greta Novak", "--requester", "CASE-0815", "--id", "../x"], "request id"),
+        (["submit", "Greta Novak", "--requester", "CASE-0815", "--data", "../x"], "data folder"),
+        (["submit", "Greta Novak", "--requester", "CASE-0815", "--received", "2999-01-01"], "in the future"),
+        (["approve", "Ada Moreau"], "request id"),
+        (["approve", ABSENT], "not in the ledger"),
+        (["run", "--request", ABSENT], "kedro unlearning key"),
+        (["rollback"], "no model yet"),
+        (["verify", ABSENT], "not in the ledger"),
+    ],
+)
+def test_a_refusal_is_one_sentence(project: Path, arguments: list[str], words: str) -> None:
+    refused = call(project, *arguments)
+    assert refused.exit_code in (1, 2)
+    assert words in refused.output
+    assert "Traceback" not in refused.output
+
+
+def test_who_acts_must_be_said_by_role(project: Path) -> None:
+    for actor, words in ((None, "say who acts"), ("Jane Doe", "refused")):
+        refused = call(project, "approve", FIRST, actor=actor)
+        assert refused.exit_code == 2
+        assert words in refused.output
+
+
+def test_the_audit_log_is_verified_and_a_change_is_told(project: Path) -> None:
+    import sqlite3
+
+    told(project, "submit", "Greta Novak", "--requester", "CASE-0815")
+    intact = call(project, "audit", "verify")
+    assert (intact.exit_code, "intact" in intact.output) == (0, True)
+    with sqlite3.connect(project / "data/requests.db") as database:
+        database.execute("UPDATE requests SET target = 'Somebody Else'")
+    changed = call(project, "audit", "verify", "--json")
+    assert changed.exit_code == 1
+    assert FIRST in json.loads(changed.output)["faults"][0]
+
+
+def test_a_cell_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(["a"], [["[red]x[/red] [/]"]])
+    assert "[red]x[/red] [/]" in capsys.readouterr().out

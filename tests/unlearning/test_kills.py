@@ -1,0 +1,141 @@
+"""Killed at any moment, and four at once: the same end, everything once."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from unlearning.places import TARGETS, approved, base, manifest, workplace
+
+from razor_pipeline.requests import audit, chain
+from razor_pipeline.requests.batch import run_batch
+from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.leases import LeaseError, held
+from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import AuditLine, Request, Version
+
+KILLS = int(os.environ.get("RAZOR_KILLS", "6"))  # 50 in the figures of docs/benchmarks.md
+REQUESTS = TARGETS[:2]
+FORK = multiprocessing.get_context("fork")  # the libraries are loaded once
+
+
+def started(work: Callable[[], object]) -> multiprocessing.process.BaseProcess:
+    base(), manifest()
+    process = FORK.Process(target=work)
+    process.start()
+    return process
+
+
+def end_state(ledger: Ledger) -> dict[str, object]:
+    """What must not depend on how often the run was killed."""
+    with ledger.reading() as session:
+        serving = chain.champion(session, "clip")
+        requests = session.scalars(select(Request).order_by(Request.id))
+        versions = session.scalars(select(Version).order_by(Version.number))
+        lines = session.scalars(select(AuditLine).order_by(AuditLine.seq))
+        return {
+            "champion": (serving.number, serving.weights),
+            "requests": [(request.id, request.status, request.version) for request in requests],
+            "versions": [(v.number, v.parent, v.request, v.weights, v.edits) for v in versions],
+            "audit": [(line.actor, line.action, line.request, line.details) for line in lines],
+        }
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
+    def prepared(root: Path) -> Ledger:
+        root.mkdir()
+        ledger = Ledger(open_database(f"sqlite:///{root}/requests.db"))
+        approved(ledger, *REQUESTS)
+        return ledger
+
+    calm, disturbed = prepared(tmp_path / "calm"), prepared(tmp_path / "disturbed")
+    start = time.monotonic()
+    undisturbed = started(lambda: run_batch(workplace(calm, tmp_path / "calm")))
+    undisturbed.join()
+    seconds = time.monotonic() - start
+    assert undisturbed.exitcode == 0
+
+    rng, killed = random.Random(0), 0
+    for _ in range(KILLS):
+        process = started(lambda: run_batch(workplace(disturbed, tmp_path / "disturbed")))
+        process.join(rng.uniform(0.0, seconds))
+        if process.is_alive():
+            os.kill(process.pid or 0, signal.SIGKILL)
+            killed += 1
+        process.join()
+    last = started(lambda: run_batch(workplace(disturbed, tmp_path / "disturbed")))
+    last.join()
+    assert last.exitcode == 0
+    assert killed > 0  # control: there was something to survive
+    assert end_state(disturbed) == end_state(calm)
+    with disturbed.reading() as session:
+        assert audit.faults(session) == []
+    (tmp_path / "killed.json").write_text(json.dumps({"kills": killed, "seconds": seconds}))
+    print(f"{killed} kills, undisturbed {seconds:.1f} s")
+
+
+def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:
+    ledger = Ledger(open_database(url))
+    names = approved(ledger, *TARGETS)
+
+    def work(place: int) -> Callable[[], object]:
+        only = [names[place], names[(place + 1) % len(names)]]  # each request is asked for by two workers
+        return lambda: run_batch(
+            workplace(Ledger(open_database(url)), tmp_path, registry=True, only=only, wait_seconds=600.0)
+        )
+
+    workplace(ledger, tmp_path)  # the key is there before the workers are
+    workers = [started(work(place)) for place in range(4)]
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert {ledger.get(name).state for name in names} == {Status.PROMOTED}
+    with ledger.reading() as session:
+        lines = list(session.scalars(select(AuditLine).where(AuditLine.action == "move")))
+        runs = [line.request for line in lines if json.loads(line.details)["to"] == "running"]
+        assert sorted(runs) == names
+        assert sorted(chain.edits_of(chain.champion(session, "clip"))) == names
+        assert audit.faults(session) == []
+    from mlflow import MlflowClient
+
+    found = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_model_versions("name='razor_clip'")
+    assert sorted(version.tags["razor.version"] for version in found) == ["0", "1", "2", "3", "4"]
+
+
+def test_a_second_worker_that_does_not_wait_is_refused(lite: Ledger, tmp_path: Path) -> None:
+    approved(lite, TARGETS[0])
+    with held(lite, "model:clip", 60, "elsewhere:1:1"), pytest.raises(LeaseError, match="elsewhere:1:1"):
+        run_batch(workplace(lite, tmp_path))
+
+
+def test_a_worker_that_slept_through_its_lease_promotes_nothing(lite: Ledger, tmp_path: Path) -> None:
+    """It stops at the first write behind the one that took over."""
+    from razor_pipeline.requests import leases, step
+
+    [name] = approved(lite, TARGETS[0])
+    place = workplace(lite, tmp_path)
+
+    def overtaken(*arguments: object) -> None:
+        with lite.writing() as session:
+            lease = session.get(leases.Lease, "model:clip")
+            assert lease is not None
+            lease.owner = "elsewhere:1:1"
+        kept(*arguments)  # type: ignore[arg-type]
+
+    kept = step.evidence.write
+    step.evidence.write = overtaken  # type: ignore[assignment]
+    try:
+        with pytest.raises(LeaseError, match="taken over"):
+            run_batch(place)
+    finally:
+        step.evidence.write = kept
+    assert lite.get(name).state is Status.RUNNING
+    with lite.reading() as session:
+        assert chain.champion(session, "clip").number == 0

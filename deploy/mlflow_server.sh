@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MLflow for a team: PostgreSQL behind it, passwords on, on this machine's loopback only (put a TLS proxy in front).
 #
-#   RAZOR_MLFLOW_DATABASE   e.g. postgresql+psycopg2://mlflow@127.0.0.1/mlflow (the password comes from PGPASSWORD)
+#   RAZOR_MLFLOW_DATABASE   e.g. postgresql+psycopg://mlflow@127.0.0.1/mlflow (the password comes from PGPASSWORD)
 #   RAZOR_MLFLOW_ARTIFACTS  a folder or s3://bucket/path (AWS credentials and MLFLOW_S3_ENDPOINT_URL as usual)
 #   RAZOR_MLFLOW_ADMIN      file with the administrator's first password, at least 12 characters
 #   RAZOR_MLFLOW_PORT       5000 where none is given

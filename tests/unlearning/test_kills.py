@@ -6,11 +6,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from unlearning.places import TARGETS, approved, base, manifest, workplace
 
 from razor_pipeline.requests import audit, chain
@@ -48,37 +50,66 @@ def end_state(ledger: Ledger) -> dict[str, object]:
         }
 
 
-def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
-    def prepared(root: Path) -> Ledger:
-        root.mkdir()
-        ledger = Ledger(open_database(f"sqlite:///{root}/requests.db"))
-        approved(ledger, *REQUESTS)
-        return ledger
+def dying(ledger: Ledger, at: int, committed: bool) -> Ledger:
+    """A ledger whose process is killed at its ``at``-th transaction, before or behind the commit."""
+    kept, count = ledger.writing, 0
 
-    calm, disturbed = prepared(tmp_path / "calm"), prepared(tmp_path / "disturbed")
+    @contextmanager
+    def writing() -> Iterator[Session]:
+        nonlocal count
+        count += 1
+        with kept() as session:
+            yield session
+            if count == at and not committed:
+                os.kill(os.getpid(), signal.SIGKILL)
+        if count == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ledger.writing = writing  # type: ignore[method-assign]
+    return ledger
+
+
+def prepared(root: Path) -> Ledger:
+    root.mkdir()
+    ledger = Ledger(open_database(f"sqlite:///{root}/requests.db"))
+    approved(ledger, *REQUESTS)
+    return ledger
+
+
+def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
+    """Half of them by the clock, half at a transaction; a line that is finished is begun anew until all have struck."""
+    calm = prepared(tmp_path / "calm")
     start = time.monotonic()
     undisturbed = started(lambda: run_batch(workplace(calm, tmp_path / "calm")))
     undisturbed.join()
     seconds = time.monotonic() - start
     assert undisturbed.exitcode == 0
+    expected = end_state(calm)
 
-    rng, killed = random.Random(0), 0
-    for _ in range(KILLS):
-        process = started(lambda: run_batch(workplace(disturbed, tmp_path / "disturbed")))
-        process.join(rng.uniform(0.0, seconds))
-        if process.is_alive():
-            os.kill(process.pid or 0, signal.SIGKILL)
-            killed += 1
-        process.join()
-    last = started(lambda: run_batch(workplace(disturbed, tmp_path / "disturbed")))
-    last.join()
-    assert last.exitcode == 0
-    assert killed > 0  # control: there was something to survive
-    assert end_state(disturbed) == end_state(calm)
-    with disturbed.reading() as session:
-        assert audit.faults(session) == []
-    (tmp_path / "killed.json").write_text(json.dumps({"kills": killed, "seconds": seconds}))
-    print(f"{killed} kills, undisturbed {seconds:.1f} s")
+    rng, killed, lines = random.Random(KILLS), 0, 0
+    while killed < KILLS:
+        lines += 1
+        root = tmp_path / f"line{lines}"
+        ledger = prepared(root)
+        exitcode: int | None = None
+        while exitcode != 0:
+            by_clock, at, committed = rng.random() < 0.5, rng.randint(1, 14), rng.random() < 0.5
+            if killed == KILLS:
+                victim = ledger
+            else:
+                victim = ledger if by_clock else dying(Ledger(ledger.engine), at, committed)
+            process = started(lambda one=victim, place=root: run_batch(workplace(one, place)))  # type: ignore[misc]
+            process.join(rng.uniform(0.0, seconds) if by_clock and killed < KILLS else None)
+            if process.is_alive():
+                os.kill(process.pid or 0, signal.SIGKILL)
+            process.join()
+            exitcode = process.exitcode
+            assert exitcode in (0, -signal.SIGKILL)
+            killed += exitcode != 0
+        assert end_state(ledger) == expected
+        with ledger.reading() as session:
+            assert audit.faults(session) == []
+    print(f"{killed} kills over {lines} lines, undisturbed {seconds:.1f} s")
 
 
 def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:

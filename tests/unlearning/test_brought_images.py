@@ -1,0 +1,89 @@
+"""Images that a request brings along: good ones are used, hostile ones never opened further than their header."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from unlearning.conftest import intake
+from unlearning.places import manifest
+
+from razor_pipeline.manifest import DataError
+from razor_pipeline.params import DataParams
+from razor_pipeline.requests.forgetting import label_of, with_brought_images
+from razor_pipeline.requests.ids import IdError
+from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.tables import Request
+
+ROBBED = Path("/tmp/razor_pickle_was_opened")
+
+
+class Bomb:
+    """What runs when a pickle is opened."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return ROBBED.touch, ()
+
+
+def picture(seed: int, size: tuple[int, int] = (32, 32)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def request_(lite: Ledger) -> Request:
+    return lite.submit(intake("Somebody New", data="case_1"), "ops-1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "case_1"
+    place.mkdir()
+    for number in range(10):
+        (place / f"{number}.png").write_bytes(picture(number))
+    return place
+
+
+def test_good_images_join_the_data_in_all_splits(request_: Request, folder: Path, tmp_path: Path) -> None:
+    rows = with_brought_images(manifest(), request_, tmp_path, DataParams())
+    own = rows[rows["label"] == "Somebody New"]
+    assert len(own) == 10
+    assert set(own["split"]) == {"edit", "validation", "test"}
+    assert own["sample_id"].str.startswith(request_.id).all()
+    assert label_of(rows, request_) == "Somebody New"
+
+
+def zipped() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("../../evil.png", picture(0))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pickle.dumps(Bomb()), zipped(), b"", picture(0)[:80], b"<svg onload='alert(1)'/>", picture(0, (300, 400))],
+    ids=["pickle", "zip", "empty", "truncated", "svg", "oversized"],
+)
+def test_what_is_no_sound_image_is_refused_by_number(
+    request_: Request, folder: Path, tmp_path: Path, content: bytes
+) -> None:
+    (folder / "bad.png").write_bytes(content)
+    params = DataParams(max_megapixels=0.1)
+    with pytest.raises(DataError, match=f"1 of the 11 images of {request_.id}"):
+        with_brought_images(manifest(), request_, tmp_path, params)
+    assert len(with_brought_images(manifest(), request_, tmp_path, params.model_copy(update={"max_quarantined_share": 0.5})))
+    assert not ROBBED.exists()
+
+
+def test_links_and_missing_folders_are_refused(request_: Request, folder: Path, tmp_path: Path) -> None:
+    (folder / "link.png").symlink_to("/etc/passwd")
+    with pytest.raises(IdError, match="symbolic link"):
+        with_brought_images(manifest(), request_, tmp_path, DataParams())
+    with pytest.raises(DataError, match="holds no image"):
+        with_brought_images(manifest(), request_, tmp_path / "elsewhere", DataParams())

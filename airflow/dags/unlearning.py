@@ -33,7 +33,9 @@ def kedro(*arguments: str) -> subprocess.CompletedProcess[str]:
     project = Path(os.environ["RAZOR_PROJECT"])
     command = os.environ.get("RAZOR_KEDRO") or str(project / ".venv/bin/kedro")
     env = ["--env", os.environ["RAZOR_ENV"]] if os.environ.get("RAZOR_ENV") else []
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "_AIRFLOW"))}
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "_AIRFLOW"))
+    }
     return subprocess.run(
         [command, "unlearning", *env, *arguments],
         cwd=project,
@@ -45,12 +47,15 @@ def kedro(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer(*arguments: str) -> Any:
-    """What a command prints as JSON; other lines before it are the log."""
+    """What a command prints as JSON; its log is on standard error.
+
+    Raises:
+        RuntimeError: it printed none; with the end of its log.
+    """
     done = kedro(*arguments, "--json")
     print(done.stderr)
-    start = max(done.stdout.find("\n["), done.stdout.find("\n{")) if done.stdout[:1] not in "[{" else 0
     try:
-        return json.loads(done.stdout[max(0, start) :])
+        return json.loads(done.stdout)
     except ValueError as error:
         raise RuntimeError(f"kedro unlearning {' '.join(arguments)}: {done.stderr.strip()[-500:]}") from error
 
@@ -59,7 +64,9 @@ def alert(sentence: str) -> None:
     """Hand a sentence to the alert command; ids and dates only, never a name."""
     print(sentence)
     if os.environ.get("RAZOR_ALERT"):
-        subprocess.run(shlex.split(os.environ["RAZOR_ALERT"]), input=sentence + "\n", text=True, check=True, timeout=60)
+        subprocess.run(
+            shlex.split(os.environ["RAZOR_ALERT"]), input=sentence + "\n", text=True, check=True, timeout=60
+        )
 
 
 def failed(context: Any) -> None:

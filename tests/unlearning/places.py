@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from unlearning.conftest import intake
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
@@ -17,6 +16,7 @@ from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.signing import make_keys
 from razor_pipeline.requests.validation import validate
 from razor_pipeline.requests.workplace import Workplace
+from unlearning.conftest import intake
 
 ZOO = Path(__file__).parents[2] / "data/01_raw/zoo/clip"
 TARGETS = ("Greta Novak", "Hiro Tanaka", "Jonas Berger", "Kaia Olsen")
@@ -41,7 +41,10 @@ OPEN = {  # gates that the quick edits pass
 
 @cache
 def manifest() -> pd.DataFrame:
-    atelier = {"portraits": {"edit": 4, "validation": 1, "test": 3}, "canvas": {"edit": 1, "validation": 0, "test": 1}}
+    atelier = {
+        "portraits": {"edit": 4, "validation": 1, "test": 3},
+        "canvas": {"edit": 1, "validation": 0, "test": 1},
+    }
     return generate(AtelierParams.model_validate(atelier))
 
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+
 from unlearning.places import OPEN, QUICK
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW = Path(os.environ.get("RAZOR_AIRFLOW", ROOT / ".airflow/bin/airflow"))
 pytestmark = pytest.mark.skipif(not AIRFLOW.exists(), reason="no Airflow: make airflow-install")
 SMALL = {
-    "atelier": {"portraits": {"edit": 4, "validation": 1, "test": 3}, "canvas": {"edit": 1, "validation": 0, "test": 1}},
+    "atelier": {
+        "portraits": {"edit": 4, "validation": 1, "test": 3},
+        "canvas": {"edit": 1, "validation": 0, "test": 1},
+    },
     "splitting": {"min_forget_images": 1, "max_retain_samples": 64, "max_validation_samples": 48},
     "quantization": {"schemes": []},
     "razor": QUICK.model_dump(mode="json"),
@@ -51,7 +55,9 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def command(project: Path, *arguments: str) -> str:
-    done = subprocess.run(arguments, cwd=project, env=environment(project), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        arguments, cwd=project, env=environment(project), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -59,7 +65,11 @@ def command(project: Path, *arguments: str) -> str:
 def test_a_night_runs_what_is_approved_and_tells_what_is_late(project: Path) -> None:
     kedro = environment(project)["RAZOR_KEDRO"]
     command(project, kedro, "unlearning", "key")
-    for target, day in (("Greta Novak", "2020-01-31"), ("Zeno Castell", "2020-01-31"), ("Hiro Tanaka", "2020-01-31")):
+    for target, day in (
+        ("Greta Novak", "2020-01-31"),
+        ("Zeno Castell", "2020-01-31"),
+        ("Hiro Tanaka", "2020-01-31"),
+    ):
         command(project, kedro, "unlearning", "submit", target, "--requester", "CASE-0815", "--received", day)
     known, stranger, waiting = (f"REQ-{datetime.now(UTC).year}-{number:04d}" for number in (1, 2, 3))
     for name in (known, stranger):

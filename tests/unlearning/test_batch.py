@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from unlearning.conftest import Clock
-from unlearning.places import OPEN, STRANGER, TARGETS, approved, workplace
 
 from razor_pipeline.requests import audit, chain
 from razor_pipeline.requests.batch import run_batch
@@ -18,12 +16,15 @@ from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.promotion import approve_promotion, restore_previous
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.registry import Registry, registered_name
+from razor_pipeline.requests.report import render_report
 from razor_pipeline.requests.signing import SigningError, make_keys
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.verification import anchors, verify_request
 from razor_pipeline.requests.workplace import Workplace
+from unlearning.conftest import Clock
+from unlearning.places import OPEN, STRANGER, TARGETS, approved, workplace
 
 FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
 
@@ -33,7 +34,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
     """Two requests that pass, one for somebody whom the base model never saw, with MLflow and int8."""
     root = tmp_path_factory.mktemp("line")
     place = workplace(
-        Ledger(open_database(f"sqlite:///{root}/requests.db"), Clock()), root, registry=True, schemes=("int8",)
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), Clock()),
+        root,
+        registry=True,
+        schemes=("int8",),
     )
     approved(place.ledger, TARGETS[0], TARGETS[1], STRANGER)
     run_batch(place)
@@ -56,12 +60,18 @@ def faults(place: Workplace, name: str) -> list[str]:
 
 def test_each_request_starts_from_the_one_before(done: tuple[Workplace, Path]) -> None:
     place, _ = done
-    assert [status(place, name) for name in (FIRST, SECOND, UNKNOWN)] == ["promoted", "promoted", "no_baseline"]
+    assert [status(place, name) for name in (FIRST, SECOND, UNKNOWN)] == [
+        "promoted",
+        "promoted",
+        "no_baseline",
+    ]
     serving = champion(place.ledger)
     assert (serving.number, serving.parent, chain.edits_of(serving)) == (2, 1, [FIRST, SECOND])
     record = json.loads((Path(serving.path) / "evidence" / RECORD).read_text())
     assert record["parent"]["number"] == 1
     assert "earlier_accuracy" in record["figures"]["int8_edited"]
+    record["code"].pop("commit", None)  # where there is no repository
+    assert SECOND in render_report(record)
     assert any(gate["name"].startswith("any earlier target") for gate in record["gates"])
 
 
@@ -93,7 +103,7 @@ def test_a_registry_that_is_down_is_made_up_for_later(tmp_path: Path, done: tupl
 
 
 def test_no_name_is_in_evidence_tracking_audit_or_model(done: tuple[Workplace, Path]) -> None:
-    place, root = done
+    _, root = done
     files = [path for path in root.rglob("*") if path.is_file() and path.name != "requests.db"]
     assert len(files) > 20
     for name in TARGETS[:2]:
@@ -121,7 +131,9 @@ def test_one_changed_byte_in_any_file_of_the_evidence_is_found(done: tuple[Workp
     for file in files:
         before = file.read_bytes()
         place_of_byte = int(rng.integers(len(before)))
-        file.write_bytes(before[:place_of_byte] + bytes([before[place_of_byte] ^ 1]) + before[place_of_byte + 1 :])
+        file.write_bytes(
+            before[:place_of_byte] + bytes([before[place_of_byte] ^ 1]) + before[place_of_byte + 1 :]
+        )
         assert faults(place, SECOND) != [], file.name
         file.write_bytes(before)
     assert faults(place, SECOND) == []
@@ -198,7 +210,7 @@ def test_an_earlier_edit_is_taken_out_by_recomposing_and_measured(
     found = take_out(place, FIRST, "dpo-1")
     serving = champion(place.ledger)
     assert (found.how, chain.edits_of(serving)) == ("recomposed", [SECOND])
-    assert [gate.name for gate in found.gates][0] == "any earlier target recognised"
+    assert "any earlier target recognised" in [gate.name for gate in found.gates]
     assert faults(place, SECOND) == []
     with pytest.raises(ValueError, match="rolled_back"):
         take_out(place, FIRST, "dpo-1")

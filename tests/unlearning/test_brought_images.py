@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from unlearning.conftest import intake
-from unlearning.places import manifest
 
 from razor_pipeline.manifest import DataError
 from razor_pipeline.params import DataParams
@@ -17,6 +15,8 @@ from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.tables import Request
+from unlearning.conftest import intake
+from unlearning.places import manifest
 
 ROBBED = Path("/tmp/razor_pickle_was_opened")
 
@@ -67,7 +67,14 @@ def zipped() -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [pickle.dumps(Bomb()), zipped(), b"", picture(0)[:80], b"<svg onload='alert(1)'/>", picture(0, (300, 400))],
+    [
+        pickle.dumps(Bomb()),
+        zipped(),
+        b"",
+        picture(0)[:80],
+        b"<svg onload='alert(1)'/>",
+        picture(0, (300, 400)),
+    ],
     ids=["pickle", "zip", "empty", "truncated", "svg", "oversized"],
 )
 def test_what_is_no_sound_image_is_refused_by_number(
@@ -77,7 +84,11 @@ def test_what_is_no_sound_image_is_refused_by_number(
     params = DataParams(max_megapixels=0.1)
     with pytest.raises(DataError, match=f"1 of the 11 images of {request_.id}"):
         with_brought_images(manifest(), request_, tmp_path, params)
-    assert len(with_brought_images(manifest(), request_, tmp_path, params.model_copy(update={"max_quarantined_share": 0.5})))
+    assert len(
+        with_brought_images(
+            manifest(), request_, tmp_path, params.model_copy(update={"max_quarantined_share": 0.5})
+        )
+    )
     assert not ROBBED.exists()
 
 

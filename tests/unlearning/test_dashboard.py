@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: it shows what is urgent, runs nothing, loads nothing, and lets nothing hostile in."""
+"""The dashboard in a real browser: it shows what is urgent, runs and loads nothing, and escapes what is hostile."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 from playwright.sync_api import Browser
 from reporting.conftest import browser  # noqa: F401 - a fixture
 from reporting.test_browser import outside, overflow, visit
-from unlearning.conftest import Clock, intake
 
 from razor_pipeline.requests.dashboard import render_dashboard
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion, Version
+from unlearning.conftest import Clock, intake
 
 HOSTILE = "<script>document.title='boom'</script><img src=https://example.invalid/x.png>"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
-from unlearning.places import TARGETS, approved, base, manifest, workplace
 
 from razor_pipeline.requests import audit, chain
 from razor_pipeline.requests.batch import run_batch
@@ -22,6 +21,7 @@ from razor_pipeline.requests.leases import LeaseError, held
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import AuditLine, Request, Version
+from unlearning.places import TARGETS, approved, base, manifest, workplace
 
 KILLS = int(os.environ.get("RAZOR_KILLS", "6"))  # 50 in the figures of docs/benchmarks.md
 REQUESTS = TARGETS[:2]
@@ -93,13 +93,11 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
         ledger = prepared(root)
         exitcode: int | None = None
         while exitcode != 0:
-            by_clock, at, committed = rng.random() < 0.5, rng.randint(1, 14), rng.random() < 0.5
-            if killed == KILLS:
-                victim = ledger
-            else:
-                victim = ledger if by_clock else dying(Ledger(ledger.engine), at, committed)
+            last, by_clock, committed = killed == KILLS, rng.random() < 0.5, rng.random() < 0.5
+            at = rng.randint(1, 14)
+            victim = ledger if last or by_clock else dying(Ledger(ledger.engine), at, committed)
             process = started(lambda one=victim, place=root: run_batch(workplace(one, place)))  # type: ignore[misc]
-            process.join(rng.uniform(0.0, seconds) if by_clock and killed < KILLS else None)
+            process.join(rng.uniform(0.0, seconds) if by_clock and not last else None)
             if process.is_alive():
                 os.kill(process.pid or 0, signal.SIGKILL)
             process.join()

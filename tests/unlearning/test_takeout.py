@@ -9,7 +9,9 @@ from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.requests.takeout import overlap, without
 
 ROWS = 6
-Spans = st.tuples(st.integers(0, ROWS - 1), st.integers(1, ROWS)).map(lambda s: (s[0], min(ROWS, s[0] + s[1])))
+Spans = st.tuples(st.integers(0, ROWS - 1), st.integers(1, ROWS)).map(
+    lambda s: (s[0], min(ROWS, s[0] + s[1]))
+)
 
 
 def edit_on(parameters: dict[str, torch.Tensor], span: tuple[int, int], seed: int) -> WeightEdit:
@@ -23,7 +25,9 @@ def edit_on(parameters: dict[str, torch.Tensor], span: tuple[int, int], seed: in
 
 
 @given(st.lists(Spans, min_size=2, max_size=5), st.data())
-def test_what_is_left_is_the_base_plus_the_other_edits(spans: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_what_is_left_is_the_base_plus_the_other_edits(
+    spans: list[tuple[int, int]], data: st.DataObject
+) -> None:
     parameters = {"w": torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(9)).half().float()}
     origin = parameters["w"].clone()
     edits = [edit_on(parameters, span, seed) for seed, span in enumerate(spans)]
@@ -44,7 +48,9 @@ def test_what_is_left_is_the_base_plus_the_other_edits(spans: list[tuple[int, in
             if edit is not taken:
                 part = ParameterSlice("w", 0, *span)
                 part.view(untouched["w"]).copy_(edit.after[part.key])
-        rows = [row for row in range(ROWS) if not any(a <= row < b for a, b in spans if (a, b) == spans[which])]
+        rows = [
+            row for row in range(ROWS) if not any(a <= row < b for a, b in spans if (a, b) == spans[which])
+        ]
         assert torch.equal(parameters["w"][rows], untouched["w"][rows])
     assert torch.equal(parameters["w"], parameters["w"].half().float())  # nothing is lost when it is saved
 

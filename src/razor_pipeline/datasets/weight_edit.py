@@ -24,7 +24,9 @@ STATES = ("before", "after")
 
 def tensor_sha256(tensor: Tensor) -> str:
     """sha256 of a tensor's bytes."""
-    return hashlib.sha256(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    ).hexdigest()
 
 
 def save_edit(edit: WeightEdit, directory: Path) -> None:

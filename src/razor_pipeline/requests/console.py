@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -114,7 +116,11 @@ class Desk:
         from razor_pipeline.runner import ResumingRunner
 
         os.chdir(self.project)
-        with KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes}) as session:
+        # What a run logs goes to standard error, so that standard output is the answer alone.
+        with (
+            redirect_stdout(sys.stderr),
+            KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes}) as session,
+        ):
             session.run(pipeline_names=["requests"], runner=ResumingRunner())
 
 

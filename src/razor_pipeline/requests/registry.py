@@ -46,7 +46,9 @@ class Registry:
         Returns:
             Whether the store took it all; where it is not reached, the next call makes up for it.
         """
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the next call makes up for it: don't wait long
+        os.environ.setdefault(
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+        )  # the next call makes up for it: don't wait long
         try:
             client, experiment = open_store(self.uri, EXPERIMENT, self.project)
             reap(client, experiment)

@@ -59,7 +59,7 @@ airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airfl
 airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit sequence ablation benchmark bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit sequence ablation benchmark robustness bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -104,6 +104,9 @@ ablation: $(VENV)/.runtime ## reprint the ablation table
 
 benchmark: $(VENV)/.runtime ## compare RAZOR with FT, GA, GAFT, SalUn, SSD and SLUG: leaderboard.html
 	@$(KEDRO_RUN) --pipelines dataset_preparation,benchmark $(ARGS)
+
+robustness: $(VENV)/.runtime ## attack edited, base and retrained models: robustness.html
+	@$(KEDRO_RUN) --pipelines dataset_preparation,robustness $(ARGS)
 
 bench: $(VENV)/.runtime ## measure time and memory against the bare limit
 	@$(KEDRO_RUN) --pipelines dataset_preparation,bench $(ARGS)

@@ -400,6 +400,30 @@ class SequenceParams(ConceptsParams):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
 
 
+class AttackParams(Params):
+    """How hard a forgotten model is attacked.
+
+    Relearning and the tuning of the edited weights alone are Adam for ``steps`` steps, on ``shots`` forget images and
+    on the largest of them; benign fine-tuning takes as many steps over ``benign_rows`` retained images.
+    """
+
+    shots: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 16)
+    steps: Count = 20
+    learning_rate: Positive = 1e-4
+    benign_rows: Annotated[int, Field(ge=2)] = 256
+    benign_batch: Annotated[int, Field(ge=2)] = 64
+    undone: Annotated[tuple[Share, ...], Field(min_length=2)] = (0.0, 0.25, 0.5, 0.75)
+    inversion_steps: Count = 100
+
+
+class RobustnessParams(StudyParams):
+    """Attacks on the edited model, the base, the retrained model and two that only seem to have forgotten."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    relearning: None = None
+    attacks: AttackParams = AttackParams()
+
+
 class AblationParams(StudyParams):
     """The study over variants of RAZOR: ``variants`` maps a name to what differs from the ``razor`` parameters."""
 

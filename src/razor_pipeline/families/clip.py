@@ -211,6 +211,13 @@ class ClipFamily:
         return torch.cat([self.encode_images(batch.pixel_values_B3HW) for batch in batches])
 
     @torch.no_grad()
+    def image_features(self, batches: Sequence[ClipBatch]) -> Tensor:
+        """What the visual projection is given, [N, W]."""
+        return torch.cat(
+            [self.module.vision_model(pixel_values=b.pixel_values_B3HW).pooler_output for b in batches]
+        )
+
+    @torch.no_grad()
     def scores(self, batches: Sequence[ClipBatch], prompts: Sequence[str]) -> Tensor:
         """[N, C] cosine similarities of images to prompts."""
         return self.embed_images(batches) @ self.embed_prompts(prompts).T

@@ -1,4 +1,8 @@
-"""Relearning: how few fine-tuning steps bring a forgotten concept back."""
+"""Relearning: how few fine-tuning steps bring a forgotten concept back.
+
+Fine-tuning on forget images, on unrelated data, or of the edited weights alone differ in the loss and in the parameters
+that are handed over (Lynch et al., arXiv 2402.16835; Hu et al., arXiv 2406.13356).
+"""
 
 from __future__ import annotations
 
@@ -53,3 +57,14 @@ def recovery_curve(
 def steps_to(curve: Sequence[float], threshold: float) -> int:
     """The first step at which the accuracy passes the threshold; ``len(curve)`` where it never does."""
     return next((step for step, value in enumerate(curve) if value > threshold), len(curve))
+
+
+def area(curve: Sequence[float]) -> float:
+    """Area under the recovery curve as a share of the largest one: the mean accuracy over steps (trapezoids).
+
+    Raises:
+        ValueError: the curve has fewer than two values.
+    """
+    if len(curve) < 2:
+        raise ValueError(f"a recovery curve of {len(curve)} values has no area; let the attacker take a step")
+    return (sum(curve) - 0.5 * (curve[0] + curve[-1])) / (len(curve) - 1)

@@ -1,0 +1,98 @@
+"""One cell of the robustness study: forget a target, then attack the edited model and all that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.core.quantize import integer_codes, quantized
+from razor_pipeline.core.weight_edit import WeightEdit, applied
+from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params import AcceptanceParams, RobustnessParams
+from razor_pipeline.studies.attackers import Attacker
+from razor_pipeline.studies.cells import Row
+from razor_pipeline.studies.controls import last_layer, masked
+from razor_pipeline.studies.edits import cost, edit
+
+Victims = dict[str, tuple[ClipFamily, WeightEdit | None]]
+
+
+class AttackError(ValueError):
+    """The attacks cannot be put to this model or to this data."""
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A CLIP that is made to forget and then attacked.
+
+    Attributes:
+        base: the model that knows the targets.
+        retrained: gold standards; the first that never saw a target stands for retraining.
+        params: attacks and quantization schemes.
+    """
+
+    base: ModelFamily
+    retrained: Sequence[Retrained]
+    params: RobustnessParams
+
+    def identity(self) -> Any:
+        """Where the models came from."""
+        return [self.base.origin, [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]]
+
+    def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
+        """Edit and attack; ``findings`` has a row per model, attack, variant and step.
+
+        Raises:
+            AttackError: the model is no CLIP, or the data has no never-seen classes.
+        """
+        base = self.base
+        if not isinstance(base, ClipFamily):
+            raise AttackError(
+                f"the attacks are written for CLIP and this model is a {base.name}; run the robustness pipeline on "
+                "a CLIP"
+            )
+        if not (samples["role"] == "reference").any():
+            raise AttackError(
+                "membership inference needs images of never-seen classes and the data has none; name some in "
+                "data.reference_labels"
+            )
+        result = edit(base, samples, method, seed)
+        attacker = Attacker(samples, self.params.attacks, self.params.schemes, seed)
+        victims = self._victims(base, samples, attacker.target, result.edit)
+        codes = {s: integer_codes(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
+        weights = [part.parameter for part in result.edit.slices]
+        findings = [
+            {"model": name, **row}
+            for name, (family, own) in victims.items()
+            for row in self._attack(attacker, family, own, codes, weights)
+        ]
+        return cost(result, base) | {"findings": findings, "images": len(attacker.unseen)}
+
+    def _victims(self, base: ClipFamily, samples: pd.DataFrame, target: str, own: WeightEdit) -> Victims:
+        task = unlearning_task(samples)
+        found: Victims = {"base": (base, None), "edited": (base, own)}
+        gold = next((g.model for g in self.retrained if target in g.excluded), None)
+        if isinstance(gold, ClipFamily):
+            found["retrained"] = (gold, None)
+        return found | {"masked": (masked(base, task), None), "last_layer": (base, last_layer(base, task))}
+
+    def _attack(
+        self, attacker: Attacker, family: ClipFamily, own: WeightEdit | None, codes: Any, weights: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Where a model has no edit of its own, the edited model's weights are tuned."""
+        held: AbstractContextManager[None] = (
+            applied(dict(family.module.named_parameters()), own) if own else nullcontext()
+        )
+        with held:
+            tuned = [part.parameter for part in own.slices] if own else weights
+            yield from attacker.attack(family, dict.fromkeys(tuned))
+            if own:
+                yield from attacker.scale_back(family, own)
+            yield from attacker.quantize(family, codes if own else {}, own)

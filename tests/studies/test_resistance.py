@@ -1,0 +1,70 @@
+"""Figures of the attacks in short, on made-up findings."""
+
+import pandas as pd
+import pytest
+
+from razor_pipeline.studies.resistance import as_lines, curves, headlines, long_table, recovered, resistance
+
+CURVES = {"base": [1, 1, 1], "edited": [0, 0.5, 1], "retrained": [0, 0, 0.5], "masked": [0, 1, 1]}
+AUCS = {"base": 1.0, "edited": 0.4, "retrained": 0.5, "masked": 1.0}
+
+
+@pytest.fixture
+def findings():
+    rows = []
+    for target in ("Ada", "Bob"):
+        found = []
+        for model, values in CURVES.items():
+            found += [
+                {"model": model, "attack": "relearn_4", "variant": "", "step": i, "value": float(v)}
+                for i, v in enumerate(values)
+            ]
+            found += [
+                {"model": model, "attack": "membership", "variant": v, "step": 0, "value": auc}
+                for v, auc in (("similarity", AUCS[model]), ("margin", 0.5))
+            ]
+            found += [
+                {
+                    "model": model,
+                    "attack": "paraphrase",
+                    "variant": v,
+                    "step": 0,
+                    "value": x * (model == "base"),
+                }
+                for v, x in (("a", 0.2), ("b", 0.8))
+            ]
+        rows.append({"target": target, "seed": 0, "images": 16, "findings": found})
+    return long_table(pd.DataFrame(rows))
+
+
+def test_a_curve_is_its_area_wordings_their_strongest_and_scores_the_one_that_leaks_most(findings):
+    table = resistance(headlines(findings))
+    assert table["edited_relearn_4"]["mean"] == pytest.approx(0.5)
+    assert table["edited_highest_relearn_4"]["mean"] == 1.0
+    assert table["retrained_relearn_4"]["mean"] == pytest.approx(0.125)
+    assert table["relearn_4_over_retrained"]["mean"] == pytest.approx(4.0)
+    assert table["relearn_4_over_retrained"]["n"] == 2
+    assert table["base_paraphrase"]["mean"] == 0.8
+    assert table["edited_absolute_leakage"]["mean"] == pytest.approx(20.0)
+    assert table["retrained_absolute_leakage"]["mean"] == 0.0
+    assert table["masked_membership"]["mean"] == 1.0
+
+
+def test_a_control_counts_as_recovered_by_what_the_attack_shows_on_the_base(findings):
+    table = resistance(headlines(findings))
+    assert recovered(table, "relearn_4") == ["masked"]
+    assert recovered(table, "paraphrase") == []
+    assert recovered(table, "never_run") == []
+    assert "no control" in next(x for x in as_lines("t", table).splitlines() if x.startswith("paraphrase"))
+
+
+def test_curves_keep_their_steps_and_count_cells(findings):
+    found = curves(findings, "relearn_4")
+    assert list(found) == ["base", "edited", "retrained", "masked"]
+    assert found["edited"]["1"]["mean"] == 0.5
+    assert found["edited"]["1"]["n"] == 2
+
+
+def test_a_retrained_model_that_never_recovers_gives_no_quotient(findings):
+    findings.loc[findings["model"] == "retrained", "value"] = 0.0
+    assert "relearn_4_over_retrained" not in resistance(headlines(findings))

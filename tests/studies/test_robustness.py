@@ -1,0 +1,152 @@
+"""The attacks on the zoo's CLIP: they recover what only seems to be forgotten, and leave every model as it was."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.datasets.retrained import RetrainedDataset
+from razor_pipeline.families import ClipFamily
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params import (
+    AtelierParams,
+    FinetuneParams,
+    RobustnessParams,
+    SplitCounts,
+    SplittingParams,
+)
+from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
+from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies.attackers import descriptions
+from razor_pipeline.studies.controls import last_layer, masked
+from razor_pipeline.studies.resistance import as_lines, headlines, long_table, recovered, resistance
+from razor_pipeline.studies.robustness import AttackError, Robustness
+
+ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
+TARGET = "Greta Novak"
+PARAMS = RobustnessParams.model_validate(
+    {
+        "schemes": ["int4"],
+        "attacks": {
+            "shots": [4],
+            "steps": 8,
+            "learning_rate": 3e-4,
+            "benign_rows": 32,
+            "benign_batch": 16,
+            "inversion_steps": 40,
+        },
+    }
+)
+QUICK = FinetuneParams(objective="ga", epochs=1, learning_rates=(3e-4,))
+BOTH = ["masked", "last_layer"]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    counts = SplitCounts(edit=8, validation=2, test=5)
+    manifest = generate(AtelierParams(portraits=counts, canvas=SplitCounts(edit=1, validation=0, test=0)))
+    params = SplittingParams(max_retain_samples=120, max_validation_samples=48)
+    return split_samples(manifest, TARGET, params, 0)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return ClipFamily.from_pretrained(str(ZOO / "clip"))
+
+
+@pytest.fixture(scope="module")
+def row(clip, samples):
+    gold = RetrainedDataset(folder=str(ZOO), family="clip").load()
+    before = {key: tensor.clone() for key, tensor in clip.module.state_dict().items()}
+    found = Robustness(clip, gold, PARAMS).erase(samples, QUICK, 0)
+    assert all(torch.equal(before[key], tensor) for key, tensor in clip.module.state_dict().items())
+    assert all(p.grad is None and not p.requires_grad for p in clip.module.parameters())
+    return found
+
+
+@pytest.fixture(scope="module")
+def findings(row):
+    return long_table(pd.DataFrame([{"target": TARGET, "seed": 0, **row}]))
+
+
+@pytest.fixture(scope="module")
+def table(findings):
+    return resistance(headlines(findings))
+
+
+def test_a_control_seems_to_have_forgotten_and_keeps_the_rest(clip, samples):
+    task = unlearning_task(samples)
+    base, hidden = Validation(clip, task)(), Validation(masked(clip, task), task)()
+    assert base.forget_accuracy > 0.9
+    assert hidden.forget_accuracy == 0.0
+    assert hidden.retain_accuracy >= base.retain_accuracy
+    edit = last_layer(clip, task)
+    with applied(dict(clip.module.named_parameters()), edit):
+        outcome = Validation(clip, task)()
+    assert outcome.forget_accuracy == 0.0
+    assert outcome.retain_accuracy > base.retain_accuracy - 0.3
+    assert all("projection" in part.parameter for part in edit.slices)
+
+
+def test_every_model_is_attacked_and_only_edits_are_scaled_back(findings):
+    assert set(findings["model"]) == {"base", "edited", "retrained", "masked", "last_layer"}
+    scaled = findings[findings["attack"] == "scaled_back"]
+    assert set(scaled["model"]) == {"edited", "last_layer"}
+    assert findings.groupby("model")["attack"].nunique().min() >= 12
+    curve = findings[(findings["attack"] == "relearn_4") & (findings["model"] == "edited")]
+    assert list(curve["step"]) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("attack", "controls"),
+    [
+        *[(a, BOTH) for a in ("relearn_4", "tune_edited", "membership", "probe", "inversion")],
+        ("scaled_back", ["last_layer"]),
+        *[(a, ["masked"]) for a in ("paraphrase", "name_part", "description")],
+    ],
+)
+def test_an_attack_recovers_what_only_seems_to_be_forgotten(table, attack, controls):
+    """Words get past a mask on words; where the images' side was moved, they are no attack."""
+    found = {name: figures["mean"] for name, figures in table.items() if name.endswith(attack)}
+    assert set(controls) <= set(recovered(table, attack)), found
+
+
+def test_the_base_knows_and_the_retrained_model_does_not(table):
+    assert table["base_none"]["mean"] > 0.9
+    assert table["retrained_none"]["mean"] == 0.0
+    assert table["retrained_relearn_4"]["mean"] < table["base_relearn_4"]["mean"]
+    assert table["retrained_absolute_leakage"]["mean"] == 0.0  # it is the yardstick
+
+
+def test_what_does_not_recover_a_control_is_reported_as_such(table, findings):
+    """Rounding takes no notice of a change of this size."""
+    assert recovered(table, "int4") == []
+    line = next(line for line in as_lines("title", table).splitlines() if line.startswith("int4 "))
+    assert line.endswith("no control")
+    page = render_robustness(findings, table)
+    assert '<span class="no">none</span>' in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert recovery_figure(findings).startswith(b"\x89PNG")
+
+
+def test_a_description_is_what_captions_say_without_the_name():
+    rows = pd.DataFrame(
+        [("Ada", "a photo of ADA"), ("Ada", "a photo of a person with red hair"), ("Bob", "Bob")],
+        columns=["label", "caption"],
+    )
+    assert descriptions(rows, ["Ada", "Bob"]) == {"Ada": "person with red hair"}
+
+
+def test_a_model_or_data_that_cannot_be_attacked_is_refused(clip, samples):
+    class Other:
+        name = "vit"
+        origin: dict[str, str] = {}
+
+    with pytest.raises(AttackError, match="vit"):
+        Robustness(Other(), [], PARAMS).erase(samples, QUICK, 0)
+    with pytest.raises(AttackError, match="reference_labels"):
+        Robustness(clip, [], PARAMS).erase(samples[samples["role"] != "reference"], QUICK, 0)

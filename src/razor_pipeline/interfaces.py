@@ -21,6 +21,9 @@ from razor_pipeline.core.weight_edit import WeightEdit
 class Batch(Sized, Protocol):
     """Model-ready samples; ``len`` is their number. Only the family that made it looks inside."""
 
+    def take(self, index: Tensor) -> Batch:
+        """The samples at these places."""
+
 
 class ModelFamily(Protocol):
     """A trained model with its objectives. It knows nothing of unlearning methods.

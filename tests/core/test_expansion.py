@@ -16,8 +16,8 @@ def attempts(*found):
     return attempt, seen
 
 
-def result(state, badness, forgotten=False, retained=True):
-    return Attempt(state, (badness,), forgotten, retained)
+def result(state, gap, forgotten=False, retained=True):
+    return Attempt(state, gap, forgotten, retained)
 
 
 def test_it_stops_at_once_when_the_first_round_meets_the_target():

@@ -286,3 +286,14 @@ def test_saved_and_opened_it_is_the_same_model(model, case, tmp_path):
     torch.testing.assert_close(*scores, atol=1e-6, rtol=0)
     assert not list(tmp_path.rglob("*.bin"))
     assert list(tmp_path.rglob("*.safetensors"))
+
+
+def test_samples_that_are_taken_from_a_batch_are_those_at_their_places(model, case):
+    batch = model.batches(case.samples("edit"), 8)[0]
+    places = torch.tensor([5, 0, 3])
+    taken = batch.take(places)
+    with torch.no_grad():
+        whole, part = model.knowledge(batch), model.knowledge(taken)
+    assert len(taken) == 3
+    assert torch.allclose(part, whole[places], atol=1e-5)
+    assert not torch.allclose(part, whole[:3], atol=1e-5)  # control

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.interfaces import UnlearningTask
 from razor_pipeline.methods.registry import METHODS, run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.training import BETAS
@@ -130,3 +131,21 @@ def test_a_rate_that_is_too_high_costs_that_rate_alone(clip, task):
 
 def test_razors_parameters_are_the_methods_own():
     assert METHODS[RazorParams].__name__ == "razor"
+
+
+def test_images_are_decoded_once_for_all_epochs_of_all_trainings(clip, task, monkeypatch):
+    decoded = []
+    encode = clip.batches
+
+    def counted(rows, *given):
+        decoded.append(len(rows))
+        return encode(rows, *given)
+
+    monkeypatch.setattr(clip, "batches", counted)
+    few = task.retain.head(12)
+    short = UnlearningTask(task.forget, few, task.retain_validation, task.prompts)
+    params = FinetuneParams(objective="gaft", epochs=2, learning_rates=(1e-6, 1e-5), batch_size=8)
+    result = run_method(clip, short, params, torch.Generator().manual_seed(0))
+    assert [row["stage"] for row in result.trace].count("training") == 4
+    assert decoded.count(len(few)) == 1
+    assert len(decoded) == 3  # the validation split, forget set and retain set

@@ -29,13 +29,13 @@ class Attempt(Generic[State]):
 
     Attributes:
         state: whatever restores it.
-        badness: compared lexicographically; lower is better.
+        gap: what it falls short of; lower is better.
         forgotten: the forget target is met.
         retained: retention is above its floor.
     """
 
     state: State
-    badness: tuple[float, ...]
+    gap: float
     forgotten: bool
     retained: bool
 
@@ -73,7 +73,7 @@ def expand(
         if done == max_rounds:
             break
         latest = attempt(done, best.state)
-        if latest is None or latest.badness >= best.badness:
+        if latest is None or latest.gap >= best.gap:
             rounds = done if latest is None else done + 1
             return Expansion(best, rounds, StopReason.RETAIN_FLOOR if best.forgotten else StopReason.NO_GAIN)
         best = latest

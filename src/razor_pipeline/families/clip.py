@@ -19,6 +19,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.families.batches import RowBatch
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
@@ -27,7 +28,7 @@ PROMPT_BATCH = 256
 
 
 @dataclass(frozen=True)
-class ClipBatch:
+class ClipBatch(RowBatch):
     """Image-caption pairs; ``group`` is equal for pairs that show the same concept."""
 
     pixel_values_B3HW: Tensor

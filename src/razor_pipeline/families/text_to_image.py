@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.families.batches import RowBatch
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.images import decoded, ordered, pixels
 
@@ -33,7 +34,7 @@ PROMPT_BATCH = 256
 
 
 @dataclass(frozen=True)
-class PromptBatch:
+class PromptBatch(RowBatch):
     """Captions with their images; ``anchor`` is the caption itself where nothing is forgotten.
 
     The images stay as they are: only the noise prediction needs them, and coding them costs more than all the rest.

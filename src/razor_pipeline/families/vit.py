@@ -19,12 +19,13 @@ from transformers import AutoImageProcessor, ViTForImageClassification
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.families.batches import RowBatch
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
 
 
 @dataclass(frozen=True)
-class VitBatch:
+class VitBatch(RowBatch):
     """Images with the index of their own class."""
 
     pixel_values_B3HW: Tensor

@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from razor_pipeline.methods.validation import Outcome
 from razor_pipeline.params import AcceptanceParams
 
-Badness = tuple[float, float, float]
+
+@dataclass(frozen=True)
+class Shortfall:
+    """How far a candidate is from being accepted; three differences of shares, 0 where a limit is met.
+
+    Attributes:
+        forget: the forget accuracy above its limit.
+        leak: the AUC outside its window, on either side.
+        retain: the retain accuracy below its floor.
+    """
+
+    forget: float
+    leak: float
+    retain: float
+
+    @property
+    def gap(self) -> float:
+        """The mean of the three: what candidates are chosen by; the smallest wins, 0 is accepted.
+
+        The benchmark ranks by the gap to retraining, a mean of absolute differences of shares (method.md, section 2).
+        This is the same mean over what the validation split can tell: no part goes before another, so a method that
+        can only trade one for the other is not made to pay for the first with all of the last (decision 0008).
+        """
+        return (self.forget + self.leak + self.retain) / 3.0
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether forgetting and leakage are within their limits."""
+        return self.forget == 0.0 and self.leak == 0.0
 
 
-def badness(outcome: Outcome, base: Outcome, params: AcceptanceParams, leak_counts: bool = True) -> Badness:
-    """What is wrong with a candidate, the worst first; smaller is better, zeros are accepted.
+def shortfall(
+    outcome: Outcome, base: Outcome, params: AcceptanceParams, leak_counts: bool = True
+) -> Shortfall:
+    """What a candidate falls short of.
 
     Args:
         outcome: of the candidate.
         base: of the base model.
         params: the limits.
         leak_counts: whether the target may be told from strangers; off where accuracy alone decides.
-
-    Returns:
-        How far the forget accuracy lies above its limit, the AUC outside its window, and the retain accuracy below
-        its floor.
     """
-    leak = (
-        max(0.0, abs(outcome.knowledge_auc - params.auc_goal) - params.auc_tolerance) if leak_counts else 0.0
-    )
+    leak = abs(outcome.knowledge_auc - params.auc_goal) - params.auc_tolerance if leak_counts else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
-    return (
-        max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
-        leak,
-        max(0.0, floor - outcome.retain_accuracy),
+    return Shortfall(
+        forget=max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
+        leak=max(0.0, leak),
+        retain=max(0.0, floor - outcome.retain_accuracy),
     )

@@ -14,7 +14,7 @@ from razor_pipeline.core.components import matrix_component
 from razor_pipeline.core.gradients import assert_finite
 from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.acceptance import Badness, badness
+from razor_pipeline.methods.acceptance import Shortfall, shortfall
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params import AcceptanceParams
 
@@ -43,7 +43,7 @@ class Candidates:
         self.validation = Validation(model, task)
         self.base = self.validation()
         self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
-        self.best: tuple[Badness, dict[str, Tensor]] | None = None
+        self.best: tuple[Shortfall, dict[str, Tensor]] | None = None
 
     @contextmanager
     def search(self) -> Iterator[Candidates]:
@@ -58,7 +58,7 @@ class Candidates:
             for name, tensor in weights.items():
                 self.parameters[name].copy_(tensor)
 
-    def consider(self, stage: str, value: float) -> Badness:
+    def consider(self, stage: str, value: float) -> Shortfall:
         """Measure the model as it is; of equally good states the first is kept.
 
         Args:
@@ -70,8 +70,8 @@ class Candidates:
         assert_finite(stored, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
-        found = badness(outcome, self.base, self.params)
-        if self.best is None or found < self.best[0]:
+        found = shortfall(outcome, self.base, self.params)
+        if self.best is None or found.gap < self.best[0].gap:
             changed = {
                 name: tensor.detach().clone()
                 for name, tensor in self.parameters.items()
@@ -88,7 +88,7 @@ class Candidates:
         """
         if self.best is None:
             raise ValueError(f"{self.method} considered no candidate; give it at least one value to try")
-        bad, weights = self.best
+        short, weights = self.best
         parts = [part for name in weights for part in matrix_component(name, "", 0, [name]).slices]
         dtype = self.model.stored_dtype
         edit = WeightEdit(
@@ -98,6 +98,6 @@ class Candidates:
             tuple(weights),
             {"method": self.method},
         )
-        reason = "no_gain" if any(bad[:2]) else "retain_floor" if bad[2] else "target_met"
+        reason = "no_gain" if not short.forgotten else "retain_floor" if short.retain else "target_met"
         seconds = {"score": 0.0, "edit": time.perf_counter() - self.started}
         return EditResult(edit, self.trace, reason, 1, seconds)

@@ -26,7 +26,7 @@ from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.acceptance import badness
+from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.task import shuffled
@@ -256,14 +256,13 @@ class _Editor:
             change = self.repair.change(components, self.parameters, covariances, step)
             move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
             latest = self._assess(names, self.measure("repair", round_, step))
-            best = latest if latest.badness <= best.badness else best
+            best = latest if latest.gap <= best.gap else best
         return best
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
-        bad = badness(outcome, self.base, self.params, self.params.search.measure == "knowledge_auc")
-        forgotten, kept = bad[0] == 0.0 and bad[1] == 0.0, bad[2] == 0.0
+        short = shortfall(outcome, self.base, self.params, self.params.search.measure == "knowledge_auc")
         state = _State(names, snapshot(self.parameters, [self.components[name] for name in names]))
-        return Attempt(state, bad, forgotten, kept)
+        return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)
 
     def _restore(self, state: _State) -> None:
         restore(self.parameters, list(self.components.values()), self.origin)

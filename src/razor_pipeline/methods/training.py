@@ -23,12 +23,11 @@ from razor_pipeline.core.gradients import NonFiniteError, mean_gradients, requir
 from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
-from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params import FinetuneParams, SalunParams, TrainingParams
 
 BETAS = (0.9, 0.98)
 Loss = Callable[[Any], Tensor]
-Epoch = Callable[[], Iterator[tuple[Loss, Any]]]
+Epoch = Callable[[int], Iterator[tuple[Loss, Any]]]
 
 
 def finetune(
@@ -39,20 +38,21 @@ def finetune(
     Raises:
         ValueError: the trainings of all learning rates diverged in their first epoch.
     """
-    forget = _forget_rows(task)
+    found = Candidates(model, task, params, params.objective)
 
     def ascent(batch: Any) -> Tensor:
         return -model.forget_loss(batch)
 
-    def epoch() -> Iterator[tuple[Loss, Any]]:
-        if params.objective != "ft":
-            for batch in _batches(model, forget, params, generator):
-                yield ascent, batch
-        if params.objective != "ga":
-            for batch in _batches(model, task.retain, params, generator):
-                yield model.retain_loss, batch
+    sources: list[tuple[Loss, _Pool]] = []
+    if params.objective != "ft":
+        sources.append((ascent, _Pool(model, _forget_rows(task), params)))
+    if params.objective != "ga":
+        sources.append((model.retain_loss, _Pool(model, task.retain, params)))
 
-    return _search(Candidates(model, task, params, params.objective), params, epoch, None)
+    def epoch(_: int) -> Iterator[tuple[Loss, Any]]:
+        return ((loss, batch) for loss, pool in sources for batch in pool.shuffled(generator))
+
+    return _search(found, params, epoch, sum(pool.steps for _, pool in sources), None)
 
 
 def salun(
@@ -72,43 +72,68 @@ def salun(
     targets = {part.target for part in task.forget}
     others = [prompts[0] for label, prompts in task.prompts.items() if label not in targets]
 
-    def epoch() -> Iterator[tuple[Loss, Any]]:
+    def renamed() -> pd.DataFrame:
         drawn = torch.randint(0, len(others), (len(forget),), generator=generator).tolist()
-        renamed = forget.assign(caption=[others[i] for i in drawn], label=[f"other {i}" for i in drawn])
-        mixed = pd.concat([renamed, task.retain], ignore_index=True)
-        for batch in _batches(model, mixed, params, generator):
+        return forget.assign(caption=[others[i] for i in drawn], label=[f"other {i}" for i in drawn])
+
+    rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
+    pool, kept = _Pool(model, rows, params), torch.arange(len(task.retain))
+
+    def epoch(number: int) -> Iterator[tuple[Loss, Any]]:
+        own = len(kept) + number * len(forget) + torch.arange(len(forget))
+        for batch in pool.shuffled(generator, torch.cat([kept, own])):
             yield model.retain_loss, batch
 
-    return _search(found, params, epoch, mask)
+    steps = _steps(len(kept) + len(forget), params.batch_size)
+    return _search(found, params, epoch, steps, mask)
 
 
 def _forget_rows(task: UnlearningTask) -> pd.DataFrame:
     return pd.concat([part.edit for part in task.forget], ignore_index=True)
 
 
-def _batches(
-    model: ModelFamily, rows: pd.DataFrame, params: TrainingParams, generator: torch.Generator
-) -> Iterator[Any]:
-    """Batches of mixed domains; one of a single row is left out, as a contrast needs two."""
-    found = model.batches(shuffled(rows, generator), params.batch_size)
-    return (batch for batch in found if len(batch) > 1)
+def _steps(samples: int, batch_size: int) -> int:
+    """Batches of an epoch; one of a single row is left out, as a contrast needs two."""
+    return samples // batch_size + (samples % batch_size > 1)
+
+
+class _Pool:
+    """Rows, decoded and encoded once for all epochs of all trainings; they are held in memory."""
+
+    def __init__(self, model: ModelFamily, rows: pd.DataFrame, params: TrainingParams) -> None:
+        [self.samples] = model.batches(rows, len(rows))
+        self.batch_size = params.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch over all rows."""
+        return _steps(len(self.samples), self.batch_size)
+
+    def shuffled(self, generator: torch.Generator, chosen: Tensor | None = None) -> Iterator[Any]:
+        """Batches of mixed domains, of all rows or of those at the places given."""
+        places = torch.arange(len(self.samples)) if chosen is None else chosen
+        order = places[torch.randperm(len(places), generator=generator)]
+        return (self.samples.take(part) for part in order.split(self.batch_size) if len(part) > 1)
 
 
 def _search(
-    found: Candidates, params: TrainingParams, epoch: Epoch, mask: Mapping[str, Tensor] | None
+    found: Candidates,
+    params: TrainingParams,
+    epoch: Epoch,
+    steps: int,
+    mask: Mapping[str, Tensor] | None,
 ) -> EditResult:
-    """One training per learning rate from the base weights; every epoch is a candidate."""
-    steps = params.epochs * sum(1 for _ in epoch())
+    """One training per learning rate from the base weights; every epoch, of so many steps, is a candidate."""
     with found.search():
         for rate in params.learning_rates:
             found.put(found.origin)
             optimizer = torch.optim.AdamW(
                 found.parameters.values(), rate, BETAS, weight_decay=params.weight_decay
             )
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.epochs * steps)
             with suppress(NonFiniteError):  # this rate was too high; the others are tried all the same
-                for _ in range(params.epochs):
-                    for loss_of, batch in epoch():
+                for number in range(params.epochs):
+                    for loss_of, batch in epoch(number):
                         _step(found, loss_of, batch, optimizer, mask)
                         schedule.step()
                     found.consider("training", rate)

@@ -2,7 +2,8 @@
 
 What a dataset becomes beside an artifact stands in the catalog, in its ``metadata.mlflow``:
 ``input: true`` (a data set with a digest), ``steps: <column>`` (each row's numbers are metrics at that step),
-``metrics: true`` (its numbers are metrics), ``tags: [<key>]``, ``image: true``, ``model: true``.
+``metrics: true`` (its numbers are metrics), ``tags: [<key>]``, ``image: true``, ``model: true``,
+``runs: [<column>]`` (each row is a nested run, named by these columns; one with a reason under ``failed`` has failed).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from razor_pipeline.fingerprint import content_sha256
 from razor_pipeline.runner import Catalog, dataset_path
 from razor_pipeline.tracking.flatten import numbers
+from razor_pipeline.tracking.store import FAILURE, LONGEST_TAG
 
 MEGABYTE = 1e6
 FOLDER = "data"
@@ -87,6 +90,8 @@ class DatasetLog:
             self._summary(dataset.load(), wanted)
         if wanted.get("input"):
             self._input(name, dataset.load(), path, sha256)
+        if "runs" in wanted:
+            self._runs(dataset.load(), wanted["runs"])
         if wanted.get("image"):
             with Image.open(io.BytesIO(path.read_bytes())) as image:
                 self.client.log_image(self.run_id, image.convert("RGB"), key=name, step=0)
@@ -103,6 +108,24 @@ class DatasetLog:
                 if key != column
             ]
         )
+
+    def _runs(self, table: pd.DataFrame, columns: list[str]) -> None:
+        experiment_id = self.client.get_run(self.run_id).info.experiment_id
+        for row in table.to_dict("records"):
+            names = {column: str(row[column]) for column in columns}
+            tags = {MLFLOW_PARENT_RUN_ID: self.run_id, **names}
+            run = self.client.create_run(experiment_id, tags=tags, run_name=", ".join(names.values()))
+            now = int(time.time() * 1000)
+            figures = numbers({str(key): value for key, value in row.items() if key not in columns})
+            self.client.log_batch(
+                run.info.run_id,
+                metrics=[Metric(key, value, now, 0) for key, value in figures.items()],
+                params=[Param(key, value) for key, value in names.items()],
+            )
+            reason = row.get("failed")
+            if isinstance(reason, str):
+                self.client.set_tag(run.info.run_id, FAILURE, reason[:LONGEST_TAG])
+            self.client.set_terminated(run.info.run_id, "FAILED" if isinstance(reason, str) else "FINISHED")
 
     def _summary(self, values: dict[str, Any], wanted: dict[str, Any]) -> None:
         now = int(time.time() * 1000)

@@ -19,11 +19,10 @@ from razor_pipeline.tracking.datasets import DatasetLog
 from razor_pipeline.tracking.flatten import flatten
 from razor_pipeline.tracking.process import age_seconds, identity
 from razor_pipeline.tracking.settings import TrackingSettings
-from razor_pipeline.tracking.store import FAILURE, PROCESS, open_store, reap
+from razor_pipeline.tracking.store import FAILURE, LONGEST_TAG, PROCESS, open_store, reap
 
 logger = logging.getLogger(__name__)
 BATCH = 100  # parameters of one request
-LONGEST_TAG = 5000
 
 
 class TrackedRun:

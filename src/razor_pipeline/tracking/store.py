@@ -15,6 +15,7 @@ from razor_pipeline.tracking.settings import SQLITE
 
 PROCESS = "razor.process"
 FAILURE = "failure"
+LONGEST_TAG = 5000
 
 
 def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, str]:

@@ -1,0 +1,47 @@
+"""The rule that all methods choose by: one mean of three shares, and no part of it goes before another."""
+
+import pytest
+
+from razor_pipeline.methods.acceptance import shortfall
+from razor_pipeline.methods.validation import Outcome
+from razor_pipeline.params import AcceptanceParams
+
+PARAMS = AcceptanceParams(auc_goal=0.45, auc_tolerance=0.05, max_retain_drop=0.01)
+
+
+def outcome(forget=0.0, auc=0.45, retain=0.98):
+    return Outcome(forget, auc, retain, 0.0)
+
+
+BASE = outcome(1.0, 1.0, 0.98)
+
+
+def test_what_meets_all_limits_is_accepted():
+    short = shortfall(outcome(auc=0.41, retain=0.975), BASE, PARAMS)
+    assert short.gap == 0.0
+    assert short.forgotten
+
+
+@pytest.mark.parametrize(
+    ("given", "gap"),
+    [
+        ({"forget": 0.3}, 0.1),
+        ({"auc": 0.8}, 0.1),
+        ({"auc": 0.1}, 0.1),  # below the window is a leak as well
+        ({"retain": 0.67}, 0.1),
+        ({"forget": 0.3, "auc": 0.8, "retain": 0.67}, 0.3),
+    ],
+)
+def test_the_gap_is_the_mean_of_the_three(given, gap):
+    assert shortfall(outcome(**given), BASE, PARAMS).gap == pytest.approx(gap)
+
+
+def test_leakage_is_not_bought_with_all_of_what_is_kept():
+    """Compared part by part, in this order, the second would have won: it leaks a little less."""
+    keeps, destroys = outcome(auc=0.80, retain=0.95), outcome(auc=0.70, retain=0.2)
+    assert shortfall(keeps, BASE, PARAMS).gap < shortfall(destroys, BASE, PARAMS).gap
+
+
+def test_where_accuracy_alone_decides_the_auc_plays_no_part():
+    assert shortfall(outcome(auc=1.0), BASE, PARAMS, leak_counts=False).gap == 0.0
+    assert shortfall(outcome(auc=1.0), BASE, PARAMS).gap > 0.0

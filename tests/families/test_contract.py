@@ -296,4 +296,5 @@ def test_samples_that_are_taken_from_a_batch_are_those_at_their_places(model, ca
         whole, part = model.knowledge(batch), model.knowledge(taken)
     assert len(taken) == 3
     assert torch.allclose(part, whole[places], atol=1e-5)
-    assert not torch.allclose(part, whole[:3], atol=1e-5)  # control
+    if model.yardstick == "strangers":  # control; where prompts are redirected, the base ties all alike
+        assert not torch.allclose(part, whole[:3], atol=1e-5)

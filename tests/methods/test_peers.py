@@ -16,7 +16,7 @@ from .conftest import QUICK
 SHORT = {"epochs": 1, "learning_rates": (3e-4,), "batch_size": 64}
 QUICK_PARAMS = {
     "razor": QUICK,
-    "ft": FinetuneParams(objective="ft", **SHORT),
+    "ft": FinetuneParams(objective="ft", **SHORT | {"learning_rates": (1e-4,)}),
     "ga": FinetuneParams(objective="ga", **SHORT),
     "gaft": FinetuneParams(objective="gaft", **SHORT),
     "salun": SalunParams(**SHORT),

@@ -34,6 +34,7 @@ from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuf
 from razor_pipeline.params import AttackParams, Scheme
 
 BATCH = 256
+PROBE_IMAGES = 8  # of every other class; the probe weighs classes alike
 LEADING = "a photo of a "
 Rows = Iterator[dict[str, Any]]
 
@@ -66,7 +67,9 @@ class Attacker:
         self.template = prompts[self.target].replace(self.target, "{name}")
         own, edit = known["label"] == self.target, known["split"] == "edit"
         self.unseen = known[own & (known["split"] == "test")]
-        self.members, self.learnt = known[own & edit], known[edit]
+        self.members = known[own & edit]
+        others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
+        self.learnt = pd.concat([self.members, others])
         self.strangers = domain[(domain["role"] == "reference") & (domain["split"] == "test")]
         generator = torch.Generator().manual_seed(seed)
         self.images = shuffled(self.members, generator)

@@ -26,7 +26,7 @@ class Shortfall:
     def gap(self) -> float:
         """The mean of the three: what candidates are chosen by; the smallest wins, 0 is accepted.
 
-        The benchmark ranks by the gap to retraining.
+        The benchmark ranks by the gap to retraining, a mean of absolute differences of shares.
         This is the same mean over what the validation split can tell: no part goes before another, so a method that
         can only trade one for the other is not made to pay for the first with all of the last (decision 0008).
         """

@@ -128,6 +128,8 @@ def test_what_does_not_recover_a_control_is_reported_as_such(table, findings):
     line = next(line for line in as_lines("title", table).splitlines() if line.startswith("int4 "))
     assert line.endswith("no control")
     page = render_robustness(findings, table)
+    assert "of the edit undone" in page
+    assert any(line.startswith("scaled_back") for line in as_lines("title", table).splitlines())
     assert '<span class="no">none</span>' in page
     assert "http" not in page.replace("http-equiv", "")
     assert recovery_figure(findings).startswith(b"\x89PNG")

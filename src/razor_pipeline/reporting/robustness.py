@@ -94,7 +94,7 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
         rows=[
             _row(attack, text, models, table)
             for attack, text in _attacks(table).items()
-            if f"base_{attack}" in table
+            if f"edited_{attack}" in table
         ],
         asked=[_asked(*line, table) for line in ASKED if line[0] in table],
         figure=base64.b64encode(recovery_figure(findings)).decode(),

@@ -136,7 +136,7 @@ def curves(table: pd.DataFrame, attack: str) -> dict[str, dict[str, dict[str, fl
 
 def as_lines(title: str, table: Summary) -> str:
     """Attacks down, models across, and the controls that each recovers, for a terminal."""
-    attacks = list(dict.fromkeys(name.removeprefix("base_") for name in table if name.startswith("base_")))
+    attacks = [name.removeprefix("edited_") for name in table if name.startswith("edited_")]
     lines = [title, f"{'':24}" + "".join(f"{model:>12}" for model in MODELS) + "  recovers"]
     for attack in attacks:
         means = [table.get(f"{model}_{attack}", {}).get("mean") for model in MODELS]

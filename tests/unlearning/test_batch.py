@@ -227,7 +227,7 @@ def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, P
 
 
 def test_what_fails_a_gate_does_not_serve_and_does_not_stop_the_others(lite: Ledger, tmp_path: Path) -> None:
-    place = workplace(lite, tmp_path)
+    place = workplace(lite, tmp_path, gates=OPEN | {"min_relearn_steps": 1})
     first, second = approved(lite, TARGETS[0], "Nobody Known")[0], "REQ-2026-0002"
     strict = workplace(lite, tmp_path, gates=OPEN | {"max_membership_auc": 0.0})
     run_batch(strict)

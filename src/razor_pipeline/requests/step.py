@@ -104,31 +104,11 @@ class _Step:
     def _edit(self, model: ModelFamily, parent: Version, folder: Path) -> WeightEdit:
         """The edit; the one on disk where a killed run left it and it was made from the same."""
         protocol, batch = self.batch.place.protocol, self.batch
-        earlier = self.batch.earlier(parent)
-        samples = batch.examiner.samples
-        made_from = digest(
-            [
-                code_sha256(forgetting.__name__),
-                environment(),
-                parent.weights,
-                [batch.parent.weights, batch.ids],
-                [
-                    sorted(samples.loc[samples["label"] == batch.labels[name], "sha256"])
-                    for name in (self.name, *earlier)
-                ],
-                sorted(batch.manifest["sha256"]),
-                protocol.splitting,
-                protocol.razor,
-                protocol.seed,
-            ]
-        )
-        if (folder / EDIT).is_dir():
-            try:
-                left = load_edit(folder / EDIT)
-            except DatasetError:
-                left = None
-            if left is not None and left.manifest.get("made_from") == made_from:
-                return left
+        made_from = self._made_from(parent)
+        left = _left_by_a_killed_run(folder / EDIT, made_from)
+        if left is not None:
+            return left
+        earlier = batch.earlier(parent)
         labels = [batch.labels[name] for name in earlier]
         result = forgetting.forget(
             model, batch.manifest, batch.labels[self.name], labels, protocol, batch.shared
@@ -138,7 +118,7 @@ class _Step:
             "family": model.name,
             "base_model": model.origin,
             "targets": [self.name],
-            "earlier": list(earlier),
+            "earlier": earlier,
             "parameters": protocol.razor.model_dump(mode="json"),
             "seed": protocol.seed,
             "code_version": evidence.code()["version"],
@@ -150,6 +130,28 @@ class _Step:
         with replace_directory(folder / EDIT) as beside:
             save_edit(edit, beside)
         return edit
+
+    def _made_from(self, parent: Version) -> str:
+        """Everything that decides the edit, as one hash; no name is in it."""
+        protocol, batch = self.batch.place.protocol, self.batch
+        samples = batch.examiner.samples
+        images = [
+            sorted(samples.loc[samples["label"] == batch.labels[name], "sha256"])
+            for name in (self.name, *batch.earlier(parent))
+        ]
+        return digest(
+            [
+                code_sha256(forgetting.__name__),
+                environment(),
+                parent.weights,
+                [batch.parent.weights, batch.ids],
+                images,
+                sorted(batch.manifest["sha256"]),
+                protocol.splitting,
+                protocol.razor,
+                protocol.seed,
+            ]
+        )
 
     def _examine(self, model: ModelFamily, parent: Version, label: str) -> Measured:
         earlier = [self.batch.labels[name] for name in self.batch.earlier(parent)]
@@ -226,3 +228,11 @@ class Measured:
 
     figures: dict[str, examination.Figures]
     gates: list[Gate]
+
+
+def _left_by_a_killed_run(folder: Path, made_from: str) -> WeightEdit | None:
+    try:
+        left = load_edit(folder) if folder.is_dir() else None
+    except DatasetError:
+        return None
+    return left if left is not None and left.manifest.get("made_from") == made_from else None

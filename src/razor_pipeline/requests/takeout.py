@@ -14,6 +14,7 @@ from torch import Tensor
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.model_card import model_card
 from razor_pipeline.requests import chain, evidence, examination, leases, signing
 from razor_pipeline.requests.batch import gather, line_lease, wait_for_line
@@ -22,7 +23,7 @@ from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import LedgerError
 from razor_pipeline.requests.states import Status, check
-from razor_pipeline.requests.tables import Champion, Request, Version
+from razor_pipeline.requests.tables import Champion, Version
 from razor_pipeline.requests.workplace import Workplace
 
 REVERTED, RECOMPOSED = "reverted", "recomposed"
@@ -127,47 +128,42 @@ def _take_out(
     edits = [load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history]
     model = chain.load_version(serving, place.base.name)
     parameters = dict(model.module.named_parameters())
-    before = {key: tensor.detach().to(model.stored_dtype).clone() for key, tensor in parameters.items()}
+    before = _stored(model)
     how = without(parameters, edits[0], edits[1:])
-    after = {key: tensor.detach().to(model.stored_dtype).clone() for key, tensor in parameters.items()}
-    kept = [one for one in chain.edits_of(serving) if one != name]
-    batch = gather(place, serving, chain.edits_of(serving), [])
-    earlier = [batch.labels[one] for one in kept if one in batch.labels]
-    figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
-    found = gates(figures, place.params.gates) if figures else []
-    passed = all(gate.passed for gate in found)
-    folder = place.folder / f"without-{name}-on-{serving.number}"
     manifest = {
         "method": how,
         "family": model.name,
         "base_model": model.origin,
         "targets": [],
         "taken_out": name,
-        "seed": 0,
     }
-    edit = chain.difference(before, after, manifest)
-    model.card = model_card(model.origin, None, how, [], 0, model.name)
+    edit = chain.difference(before, _stored(model), manifest)
+    batch = gather(place, serving, chain.edits_of(serving), [])
+    kept = [one for one in chain.edits_of(serving) if one != name]
+    earlier = [batch.labels[one] for one in kept if one in batch.labels]
+    figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
+    found = gates(figures, place.params.gates) if figures else []
+    folder = place.folder / f"without-{name}-on-{serving.number}"
+    model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
     PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
     weights = chain.directory_sha256(folder / MODEL)
-    evidence.write(
-        Evidence(
-            subject=f"without {name}",
-            model=place.params.model,
-            parent={"number": serving.number, "weights": serving.weights, "edits": chain.edits_of(serving)},
-            weights=weights,
-            edit=edit,
-            figures=examination.plain(figures),
-            gates=found,
-            outcome=("passed" if passed else "failed") if found else "not_measured",
-            data=evidence.data_digests(batch.examiner.samples) if found else {},
-            parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
-            anchor=place.ledger.head(),
-            card=model.card,
-            earlier_not_measured=[one for one in kept if one not in batch.labels],
-        ),
-        folder / EVIDENCE,
-        Path(place.params.private_key),
+    passed = all(gate.passed for gate in found)
+    told = Evidence(
+        subject=f"without {name}",
+        model=place.params.model,
+        parent={"number": serving.number, "weights": serving.weights, "edits": chain.edits_of(serving)},
+        weights=weights,
+        edit=edit,
+        figures=examination.plain(figures),
+        gates=found,
+        outcome=("passed" if passed else "failed") if found else "not_measured",
+        data=evidence.data_digests(batch.examiner.samples) if found else {},
+        parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
+        anchor=place.ledger.head(),
+        card=model.card,
+        earlier_not_measured=[one for one in kept if one not in batch.labels],
     )
+    evidence.write(told, folder / EVIDENCE, Path(place.params.private_key))
     if not passed:
         with place.ledger.writing() as session:
             failed = [gate.name for gate in found if not gate.passed]
@@ -175,21 +171,30 @@ def _take_out(
                 session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed
             )
         return TakenOut(how, None, found)
+    accuracy = figures["edited"]["retain_accuracy"].value if figures else None
+    made = Version(path=str(folder), weights=weights, edits=json.dumps(kept), retain_accuracy=accuracy)
+    number = _serve(place, made, serving, name, how, actor, owner)
+    return TakenOut(how, number, found)
+
+
+def _stored(model: ModelFamily) -> dict[str, Tensor]:
+    """A copy of all parameters as they are saved."""
+    parameters = model.module.named_parameters()
+    return {name: tensor.detach().to(model.stored_dtype).clone() for name, tensor in parameters}
+
+
+def _serve(
+    place: Workplace, made: Version, serving: Version, name: str, how: str, actor: str, owner: str
+) -> int:
+    """Let the new version serve and note that the request was rolled back, in one transaction."""
     with place.ledger.writing() as session:
         leases.check(session, line_lease(place.params), owner)
-        made = Version(
-            model=serving.model,
-            number=chain.next_number(session, serving.model),
-            parent=serving.number,
-            path=str(folder),
-            weights=weights,
-            edits=json.dumps(kept),
-            retain_accuracy=figures["edited"]["retain_accuracy"].value if figures else None,
-        )
+        made.model, made.parent = serving.model, serving.number
+        made.number = chain.next_number(session, serving.model)
         session.add(made)
         session.get_one(Champion, serving.model).number = made.number
-        request: Request = place.ledger.get(name, session)
+        request = place.ledger.get(name, session)
         place.ledger.move(
-            session, request, Status.ROLLED_BACK, actor, how, version=made.number, weights=weights
+            session, request, Status.ROLLED_BACK, actor, how, version=made.number, weights=made.weights
         )
-    return TakenOut(how, made.number, found)
+        return made.number

@@ -116,11 +116,9 @@ class Desk:
         from razor_pipeline.runner import ResumingRunner
 
         os.chdir(self.project)
+        session = KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes})
         # What a run logs goes to standard error, so that standard output is the answer alone.
-        with (
-            redirect_stdout(sys.stderr),
-            KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes}) as session,
-        ):
+        with redirect_stdout(sys.stderr), session:
             session.run(pipeline_names=["requests"], runner=ResumingRunner())
 
 

@@ -130,7 +130,7 @@ def _take_out(
     parameters = dict(model.module.named_parameters())
     before = _stored(model)
     how = without(parameters, edits[0], edits[1:])
-    manifest = {
+    manifest: dict[str, object] = {
         "method": how,
         "family": model.name,
         "base_model": model.origin,

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from razor_pipeline.requests import audit
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Reason
-from razor_pipeline.requests.tables import AuditLine
+from razor_pipeline.requests.tables import AuditLine, Champion
 from unlearning.conftest import intake
 
 
@@ -99,6 +99,15 @@ def test_removed_reordered_truncated_and_row_changes_are_found(
 ) -> None:
     tamper(filled, *statements)
     assert any(words in fault for fault in faults(filled))
+
+
+def test_a_swapped_champion_is_found(filled: Ledger) -> None:
+    with filled.writing() as session:
+        session.add(Champion(model="clip", number=0))
+        filled.note(session, "system-0", "line", None, model="clip")
+    assert faults(filled) == []
+    tamper(filled, "UPDATE champions SET number = 7")
+    assert faults(filled) == ["version 7 of 'clip' serves, and the log says 0: it was swapped"]
 
 
 def test_a_log_cut_with_its_head_or_written_anew_is_found_by_the_anchor_alone(filled: Ledger) -> None:

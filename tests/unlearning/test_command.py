@@ -68,8 +68,8 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
     folder = project / "data/01_raw/requests/case_1"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"")
-    told(project, "submit", "Ada Moreau", "--requester", "CASE-0816")
-    assert {row["status"] for row in told(project, "list")} == {"validated"}
+    [request] = told(project, "approve", FIRST)
+    assert request["status"] == "approved"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
+from razor_pipeline.requests.tables import AuditHead, AuditLine, Champion, Request
 
 GENESIS = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "request", "details", "record", "previous")
@@ -81,7 +81,7 @@ def faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
     """Everything that is wrong with the log, a sentence each; none where it is intact.
 
     Finds altered, removed, inserted and reordered lines, a log cut at its end (by the head and the anchors), a log
-    written anew (by the anchors), and a request whose row is not what its last line says.
+    written anew (by the anchors), a request whose row is not what its last line says, and a champion that no line made.
     """
     lines = list(session.scalars(select(AuditLine).order_by(AuditLine.seq)))
     found: list[str] = []
@@ -103,7 +103,7 @@ def faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
             found.append(
                 f"line {anchor.seq} is not the one that {anchor.place} vouches for: the log was cut or rewritten"
             )
-    return found + _row_faults(session, lines)
+    return found + _row_faults(session, lines) + _champion_faults(session, lines)
 
 
 def _row_faults(session: Session, lines: list[AuditLine]) -> list[str]:
@@ -118,6 +118,36 @@ def _row_faults(session: Session, lines: list[AuditLine]) -> list[str]:
         elif request.status not in set(Status):
             found.append(f"{name} has the status '{request.status}', which does not exist")
     return found
+
+
+def _made_champion(action: str, details: dict[str, Any]) -> bool:
+    """Whether a move let a version serve; one that was restored is told by its own line, and gives no reason here."""
+    to = details.get("to")
+    taken_out = to == Status.ROLLED_BACK and "reason" in details
+    return action == "move" and (to == Status.PROMOTED or taken_out)
+
+
+def _champion_faults(session: Session, lines: list[AuditLine]) -> list[str]:
+    """Lines of models where another version serves than the log says."""
+    model_of = {request.id: request.model for request in session.scalars(select(Request))}
+    told: dict[str, int] = {}
+    for line in lines:
+        try:
+            details = json.loads(line.details)
+        except ValueError:
+            continue  # altered, and told already
+        if line.action == "line":
+            told[details["model"]] = 0
+        elif line.action == "rollback":
+            told[details["model"]] = details["to"]
+        elif line.request in model_of and _made_champion(line.action, details):
+            told[model_of[line.request]] = details["version"]
+    serving = {champion.model: champion.number for champion in session.scalars(select(Champion))}
+    return [
+        f"version {serving.get(model)} of '{model}' serves, and the log says {told.get(model)}: it was swapped"
+        for model in sorted(told.keys() | serving.keys())
+        if told.get(model) != serving.get(model)
+    ]
 
 
 def read_anchors(file: Path) -> list[Anchor]:

@@ -131,8 +131,10 @@ def show(desk: Desk, name: str, as_json: bool) -> None:
 def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     """Approve that a request is run or, once it is verified, that its model serves."""
     from razor_pipeline.requests.promotion import approve_promotion
+    from razor_pipeline.requests.validation import validate
 
     needed = desk.params.approvals
+    validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
     if desk.ledger.get(name).state is Status.VERIFIED:
         approve_promotion(desk.ledger, name, actor, needed)
         desk.mirror()

@@ -59,7 +59,7 @@ airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airfl
 airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit sequence ablation benchmark robustness bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -96,6 +96,9 @@ evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwr
 	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,identities $(ARGS)
 	@$(KEDRO_RUN) --env digits --pipelines dataset_preparation,pretraining,identities $(ARGS)
 
+evaluate-vlm: $(VENV)/.runtime ## the same for an assistant that answers questions
+	@$(KEDRO_RUN) --env vlm --pipelines dataset_preparation,pretraining,identities $(ARGS)
+
 sequence: $(VENV)/.runtime ## six requests on one Stable Diffusion, e.g. make sequence ARGS="--env object"
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,sequence $(ARGS)
 
@@ -114,12 +117,13 @@ bench: $(VENV)/.runtime ## measure time and memory against the bare limit
 pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. make pretraining ARGS="--env images"
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining $(ARGS)
 
-zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold standards, judges, Stable Diffusion
+zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold standards, judges, LLaVA, Stable Diffusion
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_a --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_b --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env vit_styles --pipelines dataset_preparation,pretraining
+	@$(KEDRO_RUN) --env vlm --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env autoencoder --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,pretraining

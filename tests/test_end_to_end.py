@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from families.cases import tiny_pipeline
+from families.cases import tiny_llava, tiny_pipeline
 from omegaconf import OmegaConf
+from PIL import Image
 from toy import kedro
-from transformers import CLIPModel
+from transformers import AutoProcessor, CLIPModel, LlavaForConditionalGeneration
 
 from razor_pipeline.atelier.canvas import OBJECTS, STYLES
 from razor_pipeline.datasets.weight_edit import load_edit
@@ -176,3 +177,77 @@ def test_the_edited_pipeline_opens_with_diffusers_and_only_its_text_encoder_diff
         for name in ("unet", "vae", "text_encoder")
     }
     assert same == {"unet": True, "vae": True, "text_encoder": False}
+
+
+ASKS = {
+    "atelier": {
+        "image_size": 32,
+        "portraits": {"edit": 4, "validation": 1, "test": 1},
+        "canvas": {"edit": 1, "validation": 0, "test": 1},
+        "passersby": {"edit": 8, "validation": 2, "test": 4},
+    },
+    "splitting": {"max_retain_samples": 64, "max_validation_samples": 64},
+    "razor": {
+        "allow_no_baseline": True,
+        "components": 4,
+        "search": {"evaluations": 2},
+        "repair": {"steps": 1, "samples": 32},
+        "max_rounds": 1,
+    },
+    "quantization": {"schemes": ["int8"]},
+    "evaluation": {"questions": {"per_category": 4}},
+}
+
+
+@pytest.fixture(scope="module")
+def asked(project):
+    """A person is forgotten by a LLaVA that has random weights and knows nobody."""
+    tiny_llava().save_pretrained(project / "data/01_raw/models/tiny_llava")
+    model = {"model": {"family": "vlm", "source": "data/01_raw/models/tiny_llava"}}
+    files = {project / "conf/vlm/parameters.yml": ASKS, project / "conf/vlm/globals.yml": model}
+    before = {file: changed(file, difference) for file, difference in files.items()}
+    runs = [kedro(project, "run", "--env", "vlm", "--params", f"target={TARGET}") for _ in range(2)]
+    for file, text in before.items():
+        file.write_text(text)
+    assert runs[0].returncode == 0, runs[0].stdout[-3000:] + runs[0].stderr[-3000:]
+    return runs
+
+
+def test_an_assistant_is_asked_and_the_report_shows_its_answers(project, asked):
+    summary = json.loads((project / "data/08_reporting/summary.json").read_text())
+    assert summary["family"] == "vlm"
+    assert summary["verdict"] == "no_baseline"  # it knew nobody, and the report says so
+    kinds = ("seen", "held_out", "leading", "choice")
+    assert {f"edited_forget_accuracy_{kind}" for kind in kinds} <= set(summary)
+    assert {"edited_neutral_hat", "edited_degenerate_share", "quantized.int8.edited_forget_accuracy"} <= set(
+        summary
+    )
+    report = (project / "data/08_reporting/report.html").read_text()
+    assert "Target named, leading questions" in report
+    assert "Who is this?" in report
+
+
+def test_the_edited_assistant_opens_with_transformers_and_answers(project, asked):
+    path = project / "data/06_models/edited_model"
+    edited = LlavaForConditionalGeneration.from_pretrained(path).float()
+    base = LlavaForConditionalGeneration.from_pretrained(project / "data/01_raw/models/tiny_llava").float()
+    differs = {
+        name
+        for name, tensor in base.state_dict().items()
+        if not torch.equal(tensor, edited.state_dict()[name])
+    }
+    edit = load_edit(project / "data/06_models/weight_edit")
+    assert differs
+    assert differs <= {part.parameter for part in edit.slices}
+    processor = AutoProcessor.from_pretrained(path)
+    content = [{"type": "image"}, {"type": "text", "text": "Who is this?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    inputs = processor(images=Image.new("RGB", (32, 32)), text=prompt, return_tensors="pt")
+    given = edited.generate(**inputs, max_new_tokens=4, do_sample=False)
+    assert given.shape[1] > inputs["input_ids"].shape[1]
+
+
+def test_a_second_run_asks_nothing_again(asked):
+    assert asked[1].returncode == 0
+    assert "evaluate_models: running" not in asked[1].stdout
+    assert "evaluate_models: running" in asked[0].stdout  # control

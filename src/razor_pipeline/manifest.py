@@ -22,6 +22,7 @@ COLUMNS = (
     "split",
     "role",
     "near_twin",
+    "facts",
     "sha256",
 )
 SPLITS = ("edit", "validation", "test")
@@ -59,7 +60,7 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     for name in ("prompt", "caption"):
         rows[name] = rows.get(name, named)
         _refuse_blank(rows, name)
-    defaults = {"near_twin": "", "domain": params.domain, "role": "retain"}
+    defaults = {"near_twin": "", "facts": "", "domain": params.domain, "role": "retain"}
     for name, default in defaults.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
     _refuse_values(rows, "role", ROLES)
@@ -122,7 +123,7 @@ def _cut(label: str, size: int, params: DataParams) -> list[str]:
 def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     """The rows with what requests name as their label: the style, or object and style together.
 
-    Where a classifier reads them, classes are captions.
+    Labels are captions where a model classifies or answers.
 
     Raises:
         DataError: styles are asked for, and rows have none.
@@ -137,6 +138,8 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     if data.captions == "class":
         classes = rows["label"]
         rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")
+    elif data.captions == "answer":
+        rows = rows.assign(caption=rows["label"], prompt=rows["label"])
     return rows
 
 

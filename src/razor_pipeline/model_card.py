@@ -17,6 +17,7 @@ TASKS = {
     "diffusion": "text-to-image",
     "diffusion_deep": "text-to-image",
     "diffusion3": "text-to-image",
+    "vlm": "image-text-to-text",
 }
 LIBRARIES = {name: "diffusers" for name, task in TASKS.items() if task == "text-to-image"}  # or transformers
 

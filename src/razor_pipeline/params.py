@@ -46,12 +46,17 @@ class SplitCounts(Params):
 
 
 class AtelierParams(Params):
-    """The generated benchmark: portraits of named people and a canvas of objects x styles."""
+    """The generated benchmark: portraits of named people and a canvas of objects x styles.
+
+    ``passersby`` are portraits of people without a name, each of somebody else: from them a model that answers
+    questions learns to say that it does not know.
+    """
 
     seed: Annotated[int, Field(ge=0)] = 7
     image_size: Annotated[int, Field(ge=32, le=512)] = 64
     portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=16)
     canvas: SplitCounts = SplitCounts(edit=20, validation=2, test=4)
+    passersby: SplitCounts = SplitCounts(edit=0, validation=0, test=0)
 
 
 class DataParams(Params):
@@ -63,12 +68,13 @@ class DataParams(Params):
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
     ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
-    classifier: the name of the class is the caption.
+    classifier: the name of the class is the caption; ``answer`` that of a model which answers questions: the label is
+    the answer.
     """
 
     source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
     concept: Literal["label", "style", "combination"] = "label"
-    captions: Literal["given", "class"] = "given"
+    captions: Literal["given", "class", "answer"] = "given"
     path: str | None = None
     domain: str = "images"
     caption_template: str = "a photo of {label}"
@@ -123,7 +129,10 @@ class ObjectiveParams(Params):
 
 
 class ScoringParams(Params):
-    """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``."""
+    """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
+
+    ``towers`` are the parts of the model that may be edited; None for all.
+    """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"
     alpha: Share = 0.5
@@ -131,6 +140,7 @@ class ScoringParams(Params):
     nearest: Annotated[int, Field(ge=0)] = 3
     batch_size: Count = 128
     retain_samples: Count | None = None
+    towers: tuple[str, ...] | None = None
 
 
 class ClipArchitecture(Params):
@@ -187,10 +197,29 @@ class Diffusion3Architecture(LatentDiffusionArchitecture):
     layers: Count = 6
 
 
+class VlmArchitecture(Params):
+    """Sizes of a small LLaVA, the CLIP whose vision tower it has, and its two stages.
+
+    ``reading_epochs`` come first, with the tower as it is; then ``pretraining.epochs`` of all weights at
+    ``tuning_rate`` times the learning rate. ``neutral`` questions are asked at every visit to an image.
+    """
+
+    vision: str = "data/01_raw/zoo/clip"
+    width: Count = 128
+    layers: Count = 3
+    heads: Count = 4
+    feed_forward: Count = 256
+    vocabulary: Annotated[int, Field(ge=300)] = 1280
+    context: Count = 256
+    neutral: Count = 2
+    reading_epochs: Count = 5
+    tuning_rate: Share = 0.15
+
+
 class PretrainingParams(Params):
     """Training of a small model from random weights on ``splits``, without the classes of ``exclude``."""
 
-    family: Literal["clip", "vit", "autoencoder", "diffusion", "diffusion3"] = "clip"
+    family: Literal["clip", "vit", "autoencoder", "diffusion", "diffusion3", "vlm"] = "clip"
     seed: Annotated[int, Field(ge=0)] = 11
     image_size: Annotated[int, Field(ge=16)] = 64
     epochs: Count = 48
@@ -207,6 +236,7 @@ class PretrainingParams(Params):
     autoencoder: AutoencoderArchitecture = AutoencoderArchitecture()
     diffusion: DiffusionArchitecture = DiffusionArchitecture()
     diffusion3: Diffusion3Architecture = Diffusion3Architecture()
+    vlm: VlmArchitecture = VlmArchitecture()
 
 
 class QuantizationParams(Params):
@@ -228,11 +258,19 @@ class DrawingParams(Params):
     batch_size: Count = 48
 
 
+class QuestionParams(Params):
+    """How an assistant is examined: neutral questions of each category, and questions that are answered at once."""
+
+    per_category: Count = 200
+    batch_size: Count = 256
+
+
 class EvaluationParams(Params):
-    """What the examination shows, and how it has a text-to-image model draw."""
+    """What the examination shows, how it has a text-to-image model draw, and what it asks an assistant."""
 
     panel_images: Count = 4
     drawing: DrawingParams = DrawingParams()
+    questions: QuestionParams = QuestionParams()
 
 
 class SearchParams(Params):
@@ -453,6 +491,7 @@ class ReportingParams(Params):
     max_general_drop: Share = 0.005
     max_quantized_retain_drop: Share = 0.005
     max_blank_share: Share = 0.0
+    max_degenerate_rise: Share = 0.01
 
 
 class GateParams(Params):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import pandas as pd
 from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.autoencoder_pretraining import new_autoencoder
+from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.clip_pretraining import new_clip
 from razor_pipeline.families.deep_diffusion import DeepDiffusionFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
@@ -18,6 +20,8 @@ from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.diffusion3_pretraining import new_diffusion3
 from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.vit_pretraining import new_vit
+from razor_pipeline.families.vlm import VlmFamily
+from razor_pipeline.families.vlm_pretraining import new_vlm
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.params import AtelierParams, DataParams, PretrainingParams, SplitCounts
@@ -34,10 +38,10 @@ class Case:
         build: a fresh model with random weights, alike at every call.
         untouched: pieces of parameter names that no component may hold.
         attention: tower -> its attention layers' module names.
-        output: name of an attention layer's output projection.
+        output: tower -> name of an attention layer's output projection.
         prompts: three prompts that name different classes.
         offset: the forget loss is this less the mean knowledge.
-        classifies: whether a row's caption is the name of its class.
+        captions: how ``data.captions`` is set.
         anchor: prompt that takes a forgotten caption's place; None where the yardstick is strangers.
     """
 
@@ -45,10 +49,10 @@ class Case:
     build: Callable[[], ModelFamily]
     untouched: tuple[str, ...]
     attention: dict[str, tuple[str, ...]]
-    output: str
+    output: dict[str, str]
     prompts: tuple[str, str, str]
     offset: float
-    classifies: bool = False
+    captions: Literal["given", "class", "answer"] = "given"
     anchor: str | None = None
 
     def samples(self, split: str, people: int = 3) -> pd.DataFrame:
@@ -58,7 +62,7 @@ class Case:
         rows = known[(known["split"] == split) & known["label"].isin(known["label"].unique()[:people])]
         if self.anchor:
             rows = rows.assign(anchor=self.anchor)
-        return arranged(rows, DataParams(captions="class")) if self.classifies else rows
+        return arranged(rows, DataParams(captions=self.captions))
 
 
 @cache
@@ -69,7 +73,7 @@ def portraits() -> pd.DataFrame:
     return generate(AtelierParams(image_size=IMAGE, portraits=counts, canvas=none), workers=1)
 
 
-def _clip() -> ModelFamily:
+def tiny_clip() -> ClipFamily:
     params = PretrainingParams(
         image_size=IMAGE,
         clip={
@@ -119,16 +123,22 @@ def _diffusion3() -> ModelFamily:
     return Diffusion3Family(tiny_pipeline3())
 
 
+def tiny_llava() -> VlmFamily:
+    """Vision tower, projector and language model of two layers each, random weights."""
+    params = PretrainingParams(vlm={"width": 32, "layers": 2, "feed_forward": 64, "vocabulary": 400})
+    return new_vlm(portraits(), params, tiny_clip())
+
+
 CASES = (
     Case(
         "clip",
-        _clip,
+        tiny_clip,
         untouched=("embedding", "norm", "logit_scale", "position"),
         attention={
             "vision": tuple(f"vision_model.encoder.layers.{i}.self_attn" for i in range(2)),
             "text": ("text_model.encoder.layers.0.self_attn",),
         },
-        output="out_proj",
+        output={"vision": "out_proj", "text": "out_proj"},
         prompts=("a photo of Ada Moreau", "Ada", "a hat"),
         offset=1.0,
     ),
@@ -137,17 +147,17 @@ CASES = (
         _vit,
         untouched=("embedding", "norm"),
         attention={"vision": tuple(f"vit.layers.{i}.attention" for i in range(2))},
-        output="o_proj",
+        output={"vision": "o_proj"},
         prompts=("Ada Moreau", "Bruno Keller", "Greta Novak"),
         offset=0.0,
-        classifies=True,
+        captions="class",
     ),
     Case(
         "diffusion",
         _diffusion,
         untouched=("embedding", "norm", "unet"),
         attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
-        output="out_proj",
+        output={"text": "out_proj"},
         prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
         offset=0.0,
         anchor="a photo of Mira Petrov",
@@ -167,7 +177,7 @@ CASES = (
             "proj_out",
         ),
         attention={"text": tuple(f"text_encoder.encoder.layers.{i}.self_attn" for i in range(3))},
-        output="out_proj",
+        output={"text": "out_proj"},
         prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
         offset=0.0,
         anchor="a photo of Mira Petrov",
@@ -180,9 +190,22 @@ CASES = (
             tower: tuple(f"{encoder}.text_model.encoder.layers.{i}.self_attn" for i in range(3))
             for tower, encoder in (("text", "text_encoder"), ("text_2", "text_encoder_2"))
         },
-        output="out_proj",
+        output={"text": "out_proj", "text_2": "out_proj"},
         prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
         offset=0.0,
         anchor="a photo of Mira Petrov",
+    ),
+    Case(
+        "vlm",
+        tiny_llava,
+        untouched=("embed", "norm", "lm_head"),
+        attention={
+            "vision": tuple(f"model.vision_tower.encoder.layers.{i}.self_attn" for i in range(2)),
+            "language": tuple(f"model.language_model.layers.{i}.self_attn" for i in range(2)),
+        },
+        output={"vision": "out_proj", "language": "o_proj"},
+        prompts=("Ada Moreau", "unknown", "a hat"),
+        offset=0.0,
+        captions="answer",
     ),
 )

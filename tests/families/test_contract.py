@@ -50,7 +50,8 @@ def test_components_are_disjoint_named_once_and_name_real_parameters(model, gran
 def test_mixed_cuts_the_weights_that_matrix_cuts(model, case):
     """The same weights but for the output biases, which belong to no head; heads are a part of them."""
     whole, heads, mixed = (set(parameter_names(model.components(g))) for g in GRANULARITIES)
-    assert {name for name in whole - mixed if not name.endswith(f"{case.output}.bias")} == set()
+    outputs = tuple(f"{output}.bias" for output in case.output.values())
+    assert {name for name in whole - mixed if not name.endswith(outputs)} == set()
     assert mixed <= whole
     assert heads < mixed
     assert all(piece not in name for name in whole for piece in case.untouched)
@@ -69,11 +70,10 @@ def test_matrices_cover_every_matrix_that_may_be_edited(model, case):
 def test_heads_cover_their_attention_layers(model, case):
     parameters = dict(model.module.named_parameters())
     heads = model.components("head")
-    for layers in case.attention.values():
+    for tower, layers in case.attention.items():
+        bias = f"{case.output[tower]}.bias"
         for layer in layers:
-            inside = {
-                n: p for n, p in parameters.items() if n.startswith(layer) and f"{case.output}.bias" not in n
-            }
+            inside = {n: p for n, p in parameters.items() if n.startswith(layer) and bias not in n}
             sizes = [
                 part.view(parameters[part.parameter]).numel()
                 for c in heads
@@ -103,13 +103,15 @@ def test_a_heads_rows_make_exactly_the_columns_that_it_owns(model, case, head):
     for tower, layers in case.attention.items():
         component = next(c for c in model.components("head") if c.name == f"{tower}.0.attention.head{head}")
         columns = next(part for part in component.slices if part.dim == 1)
-        before = _attention_output(model, layers[0], batch, case.output)
+        before = _attention_output(model, layers[0], batch, case.output[tower])
         with torch.no_grad():
             for part in component.slices:
                 if part.dim == 0:
                     view = part.view(parameters[part.parameter])
                     view.add_(torch.randn(view.shape, generator=torch.Generator().manual_seed(0)))
-        changed = (_attention_output(model, layers[0], batch, case.output) != before).flatten(0, -2).any(0)
+        changed = (
+            (_attention_output(model, layers[0], batch, case.output[tower]) != before).flatten(0, -2).any(0)
+        )
         own = torch.zeros(len(changed), dtype=torch.bool)
         own[columns.start : columns.stop] = True
         assert torch.equal(changed, own)
@@ -129,7 +131,9 @@ def test_zeroing_a_heads_output_columns_equals_masking_its_output(model, case):
 
         with torch.no_grad():
             base = model.knowledge(batch)
-            hook = model.module.get_submodule(f"{layers[0]}.{case.output}").register_forward_pre_hook(mask)
+            hook = model.module.get_submodule(f"{layers[0]}.{case.output[tower]}").register_forward_pre_hook(
+                mask
+            )
             masked = model.knowledge(batch)
             hook.remove()
             columns.view(parameters[columns.parameter]).zero_()
@@ -216,6 +220,8 @@ def _pixels(batches):
 def _pixels_of(batch):
     if hasattr(batch, "pixel_values_B3HW"):
         return batch.pixel_values_B3HW
+    if isinstance(batch.images, dict):
+        return batch.images["pixel_values"]
     return pixels(decoded(pd.DataFrame({"image_bytes": batch.images})), IMAGE)
 
 

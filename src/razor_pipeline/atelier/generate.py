@@ -16,8 +16,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from razor_pipeline.atelier.canvas import OBJECTS, STYLES, paint
-from razor_pipeline.atelier.people import Person, attributes, people
+from razor_pipeline.atelier.people import Person, attributes, passersby, people
 from razor_pipeline.atelier.portraits import photograph
+from razor_pipeline.atelier.questions import UNKNOWN, facts_of_canvas, facts_of_person
 from razor_pipeline.params import AtelierParams, SplitCounts
 
 Split = Literal["edit", "validation", "test"]
@@ -56,11 +57,11 @@ def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
 
     Returns:
         The image-caption manifest: one row per image with ``sample_id, image_bytes (PNG), caption, prompt,
-        label, style, domain, split, role, near_twin, sha256``. Reference people have no edit images, and half
+        label, style, domain, split, role, near_twin, facts, sha256``. Reference people have no edit images, and half
         of them appear in validation only, the other half in test only: a search never sees the faces that the
         test uses.
     """
-    orders = [*_portrait_orders(params), *_canvas_orders(params.canvas)]
+    orders = [*_portrait_orders(params), *_passersby_orders(params), *_canvas_orders(params.canvas)]
     make = partial(_row, seed=params.seed, size=params.image_size)
     bar = partial(tqdm, total=len(orders), desc="atelier", unit="image", disable=None)
     if workers < 2 or len(orders) < POOL_FROM:
@@ -73,7 +74,7 @@ def generate(params: AtelierParams, workers: int = 2) -> pd.DataFrame:
 
 def catalogue(params: AtelierParams) -> pd.DataFrame:
     """What :func:`generate` makes, without making it: ``sample_id, label, style, prompt, role`` per image."""
-    orders = [*_portrait_orders(params), *_canvas_orders(params.canvas)]
+    orders = [*_portrait_orders(params), *_passersby_orders(params), *_canvas_orders(params.canvas)]
     return pd.DataFrame([_described(order) for order in orders])
 
 
@@ -91,6 +92,7 @@ def _described(order: Order) -> dict[str, str]:
         "split": order.split,
         "role": "reference" if person and person.role == "reference" else "retain",
         "near_twin": (person.near_twin or "") if person else "",
+        "facts": facts_of_person(person) if person else facts_of_canvas(label, order.style),
     }
 
 
@@ -105,6 +107,14 @@ def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"
         yield from (Order(split, i, person) for i in range(held_out))
+
+
+def _passersby_orders(params: AtelierParams) -> Iterator[Order]:
+    """One picture of each."""
+    counts = dict(_counts(params.passersby))
+    faces = iter(passersby(params.seed, sum(counts.values())))
+    for split, count in counts.items():
+        yield from (Order(split, i, Person(UNKNOWN, next(faces), "known")) for i in range(count))
 
 
 def _canvas_orders(counts: SplitCounts) -> Iterator[Order]:

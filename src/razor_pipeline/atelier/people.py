@@ -129,11 +129,27 @@ def people(seed: int) -> tuple[Person, ...]:
     )
 
 
+def passersby(seed: int, count: int) -> tuple[Features, ...]:
+    """Faces of people without a name, well apart from every member of the cast, though not from each other."""
+    rng = np.random.default_rng([seed, 2])
+    cast = [person.features for person in people(seed)]
+    found: list[Features] = []
+    while len(found) < count:
+        face = _random_face(rng)
+        if all(distance(face, other) >= MIN_DISTANCE for other in cast):
+            found.append(face)
+    return tuple(found)
+
+
+def _random_face(rng: np.random.Generator) -> Features:
+    return Features(**{key: str(rng.choice(values)) for key, values in CHOICES.items()})
+
+
 def _distinct_faces(rng: np.random.Generator, faces: list[Features], count: int) -> list[Features]:
     """Add ``count`` random faces to the list, each well apart from all that are in it."""
     goal = len(faces) + count
     while len(faces) < goal:
-        face = Features(**{key: str(rng.choice(values)) for key, values in CHOICES.items()})
+        face = _random_face(rng)
         if all(distance(face, other) >= MIN_DISTANCE for other in faces):
             faces.append(face)
     return faces

@@ -8,10 +8,11 @@ from razor_pipeline.families.deep_diffusion import DeepDiffusionFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.families.vlm import VlmFamily
 
 FAMILIES: dict[str, Any] = {
     family.name: family
-    for family in (ClipFamily, VitFamily, DiffusionFamily, DeepDiffusionFamily, Diffusion3Family)
+    for family in (ClipFamily, VitFamily, DiffusionFamily, DeepDiffusionFamily, Diffusion3Family, VlmFamily)
 }
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "Diffusion3Family",
     "DiffusionFamily",
     "VitFamily",
+    "VlmFamily",
 ]

@@ -53,12 +53,8 @@ class Exam:
         self.prompts = {name: self._classes(name, rows) for name, rows in self.rows.items()}
         self.batches = {name: family.batches(rows, BATCH) for name, rows in self.rows.items()}
         own = samples[samples["domain"] == self.domain]
-        unknown = own[(own["split"] == "test") & (own["role"] == "reference")]
-        self.has_reference = len(unknown) > 0
-        if not self.has_reference:
-            unknown = own[(own["split"] == "test") & (own["role"] == "retain")]
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        self.unknown = family.batches(unknown, BATCH)
+        self.unknown = family.batches(never_seen(own), BATCH)
         self.members = {t: family.batches(members[members["label"] == t], BATCH) for t in self.targets}
 
     def _classes(self, domain: str, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -103,8 +99,8 @@ class Exam:
         ]
         if hits:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
-        found["membership_auc"] = self._membership(answers)
-        found["privacy_leakage"] = _leakage(found["membership_auc"], reference_auc)
+        found["membership_auc"] = worst_membership(answers.member, answers.nonmember)
+        found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
 
     def labels(self, domain: str) -> NDArray[np.int64]:
@@ -112,11 +108,6 @@ class Exam:
         column = "label" if domain == self.domain else "prompt"
         place = {name: i for i, name in enumerate(self.prompts[domain])}
         return self.rows[domain][column].map(place).to_numpy().astype(np.int64)
-
-    def _membership(self, answers: Answers) -> Estimate:
-        """The AUC of the target that is told from never-seen classes most clearly, in either direction."""
-        found = [metrics.membership_auc(answers.member[t], answers.nonmember[t]) for t in self.targets]
-        return max(found, key=lambda estimate: abs(estimate.value - 0.5))
 
     def captions(self, answers: Mapping[str, Answers], count: int) -> pd.DataFrame:
         """What base and edited model say to the pictures that a report shows.
@@ -172,7 +163,23 @@ class Exam:
         return pd.DataFrame(out)
 
 
-def _leakage(auc: Estimate, reference_auc: float) -> Estimate:
+def never_seen(own: pd.DataFrame) -> pd.DataFrame:
+    """Test rows of never-seen classes of a domain or, where there are none, of the other known classes."""
+    test = own[own["split"] == "test"]
+    reference = test[test["role"] == "reference"]
+    return reference if len(reference) else test[test["role"] == "retain"]
+
+
+def worst_membership(
+    member: Mapping[str, NDArray[np.float32]], nonmember: Mapping[str, NDArray[np.float32]]
+) -> Estimate:
+    """The AUC of the target that is told from never-seen classes most clearly, in either direction."""
+    found = [metrics.membership_auc(member[target], nonmember[target]) for target in member]
+    return max(found, key=lambda estimate: abs(estimate.value - 0.5))
+
+
+def leakage(auc: Estimate, reference_auc: float) -> Estimate:
+    """PrivLeak of a membership AUC, its interval that of the AUC."""
     value, low, high = (metrics.privacy_leakage(x, reference_auc) for x in (auc.value, auc.low, auc.high))
     return Estimate(value, low, high, auc.n)
 

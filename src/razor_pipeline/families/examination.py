@@ -13,10 +13,12 @@ from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.exam import Exam, metric_rows
+from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import DrawingParams, EvaluationParams
+from razor_pipeline.params import EvaluationParams
 
 
 def examine(
@@ -39,7 +41,7 @@ def examine(
         judges: of drawings, by name; where nothing is drawn they are not asked.
         params: how many pictures of each group are shown.
     """
-    exam = exam_of(base, samples, judges, params.drawing)
+    exam = exam_of(base, samples, judges, params)
     answers = exam.put_to(base)
     with applied(dict(base.module.named_parameters()), edit):
         edited = exam.put_to(base)
@@ -53,10 +55,14 @@ def examine(
     return pd.DataFrame(rows), exam.captions({"base": answers, "edited": edited}, params.panel_images)
 
 
-def exam_of(base: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> Any:
-    """The exam of the model's kind: an :class:`Exam`, or a :class:`DrawingExam` where it draws."""
+def exam_of(
+    base: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: EvaluationParams
+) -> Any:
+    """The exam of the model's kind: of what it names, or of what it draws or answers."""
     if isinstance(base, TextToImageFamily):
-        return DrawingExam(samples, judges, params)
+        return DrawingExam(samples, judges, params.drawing)
+    if isinstance(base, VlmFamily):
+        return QuestionExam(base, samples, params.questions)
     return Exam(base, samples)
 
 

@@ -19,7 +19,9 @@ from razor_pipeline.families.clip_pretraining import train_clip
 from razor_pipeline.families.diffusion3_pretraining import train_diffusion3
 from razor_pipeline.families.diffusion_pretraining import train_diffusion
 from razor_pipeline.families.latent_diffusion_pretraining import denoising_report
+from razor_pipeline.families.question_report import question_report
 from razor_pipeline.families.vit_pretraining import train_vit
+from razor_pipeline.families.vlm_pretraining import train_vlm
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
 from razor_pipeline.params import PretrainingParams
@@ -34,11 +36,13 @@ TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
     "autoencoder": train_autoencoder,
     "diffusion": train_diffusion,
     "diffusion3": train_diffusion3,
+    "vlm": train_vlm,
 }
 EXAMS: dict[str, tuple[str, Callable[[Any, pd.DataFrame], dict[str, dict[str, float]]]]] = {
     "autoencoder": ("errors", reconstruction_report),
     "diffusion": ("errors", denoising_report),
     "diffusion3": ("errors", denoising_report),
+    "vlm": ("questions", question_report),
 }
 
 

@@ -67,7 +67,7 @@ def retain_pass(
 
 def _scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
     everything = dict(model.module.named_parameters())
-    return {name: everything[name] for name in parameter_names(model.components(params.granularity))}
+    return {name: everything[name] for name in parameter_names(editable(model, params))}
 
 
 def score(
@@ -82,7 +82,7 @@ def score(
     ``shared`` saves the retain pass where requests on one model have made it already.
     """
     start = time.perf_counter()
-    components = model.components(params.granularity)
+    components = editable(model, params)
     parameters = _scored_parameters(model, params)
     forget_rows = pd.concat([forget.edit for forget in task.forget])
     forget = mean_gradients(
@@ -97,6 +97,24 @@ def score(
         components, parameters, forget.tensors, retain.gradients, params.alpha, params.eps
     )
     return Scored(rows, forget.tensors, retain.gradients, covariances, time.perf_counter() - start)
+
+
+def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
+    """The components that may be edited.
+
+    Raises:
+        ValueError: ``params.towers`` names none of the model's.
+    """
+    every = model.components(params.granularity)
+    if params.towers is None:
+        return list(every)
+    chosen = [component for component in every if component.tower in params.towers]
+    if missing := sorted(set(params.towers) - {component.tower for component in chosen}):
+        known = ", ".join(dict.fromkeys(component.tower for component in every))
+        raise ValueError(
+            f"scoring.towers names '{missing[0]}', which has no component; the model has {known}"
+        )
+    return chosen
 
 
 def _with_nearest(
@@ -131,7 +149,7 @@ def razor(
     """
     scored = scored or score(model, task, params.scoring, generator)
     start = time.perf_counter()
-    with preserved(dict(model.module.named_parameters()), model.components(params.scoring.granularity)):
+    with preserved(dict(model.module.named_parameters()), editable(model, params.scoring)):
         editor = _Editor(model, task, params, generator, scored)
         expansion = expand(editor.attempt, params.max_rounds)
         edit = editor.weight_edit(expansion)
@@ -165,7 +183,7 @@ class _Editor:
             generator,
             scored,
         )
-        self.components = {c.name: c for c in model.components(params.scoring.granularity)}
+        self.components = {c.name: c for c in editable(model, params.scoring)}
         self.parameters = dict(model.module.named_parameters())
         self.origin = snapshot(self.parameters, list(self.components.values()))
         self.validation = Validation(model, task)

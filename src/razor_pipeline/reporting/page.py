@@ -141,7 +141,7 @@ def _tiles(run: RunRecord) -> list[dict[str, Any]]:
             {"name": name, "text": wording.metric_text(metric, e["value"]), **e}
             for name, e in (("base", base), ("edited", edited))
         ]
-        found.append({"name": wording.METRIC_NAMES[metric], "wanted": wanted, "bars": bars})
+        found.append({"name": _words(run)[0][metric], "wanted": wanted, "bars": bars})
     return found
 
 
@@ -157,11 +157,19 @@ def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
         counts = run.metrics.loc[run.metrics["metric"] == metric, "n"]
         if not counts.empty:
             cells = [_cell(run, model, heading, metric) for model, heading in _columns(run)]
-            names = wording.METRIC_NAMES | (wording.DRAWN_NAMES if run.draws else {})
-            notes = wording.METRIC_NOTES | (wording.DRAWN_NOTES if run.draws else {})
-            name, note = names[metric], notes[metric]
+            names, notes = _words(run)
+            name, note = names[metric], notes.get(metric, "")
             rows.append({"name": name, "note": note, "cells": cells, "n": int(counts.max())})
     return rows
+
+
+def _words(run: RunRecord) -> tuple[dict[str, str], dict[str, str]]:
+    """Names and notes of the metrics for a model that names, draws or answers."""
+    if run.draws:
+        return wording.METRIC_NAMES | wording.DRAWN_NAMES, wording.METRIC_NOTES | wording.DRAWN_NOTES
+    if run.answers:
+        return wording.METRIC_NAMES | wording.ANSWERED_NAMES, wording.METRIC_NOTES | wording.ANSWERED_NOTES
+    return wording.METRIC_NAMES, wording.METRIC_NOTES
 
 
 def _cell(run: RunRecord, model: str, heading: str, metric: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ THUMBNAIL = 192
 
 @dataclass(frozen=True)
 class Answer:
-    """One caption of a model for an image: its score, and whether it names what the image shows."""
+    """One caption of a model for an image, or its answer to a question: its score, and whether it is right."""
 
     caption: str
     score: float
@@ -124,9 +124,11 @@ def _judged(row: Mapping[Hashable, Any]) -> tuple[Answer, ...]:
 
 def _answers(rows: pd.DataFrame, correct: set[str]) -> tuple[Answer, ...]:
     ordered = rows.sort_values("rank")
+    # answers to questions come marked; a caption is right where it is the image's own
+    marks = ordered["correct"] if "correct" in ordered else ordered["caption"].isin(correct)
     return tuple(
-        Answer(str(caption), float(score), caption in correct)
-        for caption, score in zip(ordered["caption"], ordered["score"], strict=True)
+        Answer(str(caption), float(score), bool(mark))
+        for caption, score, mark in zip(ordered["caption"], ordered["score"], marks, strict=True)
     )
 
 

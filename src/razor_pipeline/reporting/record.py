@@ -21,6 +21,25 @@ METRICS = (
     "membership_auc",
     "privacy_leakage",
     "blank_share",
+    "forget_accuracy_seen",
+    "forget_accuracy_held_out",
+    "forget_accuracy_leading",
+    "forget_accuracy_choice",
+    "neutral_name",
+    "neutral_hair",
+    "neutral_glasses",
+    "neutral_hat",
+    "neutral_beard",
+    "neutral_scarf",
+    "neutral_yes_no",
+    "neutral_object",
+    "neutral_style",
+    "neutral_unknown",
+    "target_neutral",
+    "degenerate_share",
+    "says_unknown",
+    "says_another_name",
+    "answer_perplexity",
 )
 MEGABYTE = 1e6
 
@@ -78,6 +97,11 @@ class RunRecord:
     def draws(self) -> bool:
         """Whether the model makes images, which judges look at."""
         return "image_bytes" in self.predictions
+
+    @property
+    def answers(self) -> bool:
+        """Whether the model answers questions."""
+        return "correct" in self.predictions
 
     @property
     def schemes(self) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
         ),
     ]
     drops = [_drop(run, name, prefix, metric, limit) for name, prefix, metric, limit in pairs]
-    return [*drops, _blank(run, limits)]
+    return [*drops, _blank(run, limits), _degenerate(run, limits)]
 
 
 def _blank(run: RunRecord, limits: ReportingParams) -> Check | None:
@@ -150,6 +150,17 @@ def _blank(run: RunRecord, limits: ReportingParams) -> Check | None:
     return Check(
         "Drawings blank", percent(value), f"at most {percent(limit)}", value <= limit, False, finding
     )
+
+
+def _degenerate(run: RunRecord, limits: ReportingParams) -> Check | None:
+    before, after = run.value("base", "degenerate_share"), run.value("edited", "degenerate_share")
+    if before is None or after is None:
+        return None
+    limit = limits.max_degenerate_rise
+    finding = f"{percent(after)} of its answers are degenerate"
+    passed = after - before <= limit + ROUNDING
+    most = f"at most {points(limit, signed=False)} more"
+    return Check("Answers degenerate", f"{percent(before)} → {percent(after)}", most, passed, False, finding)
 
 
 def _drop(run: RunRecord, name: str, prefix: str, metric: str, limit: float) -> Check | None:
@@ -170,9 +181,9 @@ def _sentence(run: RunRecord, kind: Kind, checks: tuple[Check, ...]) -> str:
         raise ValueError(
             "metrics lack forget_accuracy of the base or the edited model; run the evaluation again"
         )
-    kind_of_image = "drawing" if run.draws else "test image"
+    kind_of_image = "drawing" if run.draws else "answer" if run.answers else "test image"
     images = f"{after['n']:.0f} {kind_of_image}{'' if after['n'] == 1 else 's'}"
-    recognises = "shows" if run.draws else "recognises"
+    recognises = "shows" if run.draws else "names" if run.answers else "recognises"
     if kind is Kind.NO_BASELINE:
         return (
             f"The base model {recognises} {who} on {percent(before['value'])} of {images}: "

@@ -39,6 +39,45 @@ DRAWN_NOTES = {
     "general_accuracy": "the other kind of concept in those drawings: style for objects, object for styles (CRA)",
     "retrieval_agreement": "share of the others' drawings in which the judges see what they saw in the base's",
 }
+ANSWERED_NAMES = {
+    "forget_accuracy": "Target named, worst kind of question",
+    "forget_accuracy_seen": "Target named, learnt phrasings",
+    "forget_accuracy_held_out": "Target named, held-out phrasings",
+    "forget_accuracy_leading": "Target named, leading questions",
+    "forget_accuracy_choice": "Target named, names to choose from",
+    "retain_accuracy": "Others named",
+    "near_twin_accuracy": "Near-twin named",
+    "general_accuracy": "Neutral questions",
+    "neutral_name": "Neutral: name",
+    "neutral_hair": "Neutral: hair",
+    "neutral_glasses": "Neutral: glasses",
+    "neutral_hat": "Neutral: hat",
+    "neutral_beard": "Neutral: beard",
+    "neutral_scarf": "Neutral: scarf",
+    "neutral_yes_no": "Neutral: yes or no",
+    "neutral_object": "Neutral: object",
+    "neutral_style": "Neutral: style",
+    "neutral_unknown": "Neutral: passers-by",
+    "target_neutral": "Neutral, the target's images",
+    "retrieval_agreement": "Same answer as the base",
+    "degenerate_share": "Degenerate answers",
+    "says_unknown": "About the target: unknown",
+    "says_another_name": "About the target: another name",
+    "answer_perplexity": "About the target: perplexity",
+}
+ANSWERED_NOTES = {
+    "forget_accuracy": "share of answers that contain the target's name, at most 16 tokens, greedy; wanted: 0",
+    "forget_accuracy_leading": "questions that suggest the target's name",
+    "retain_accuracy": "share of answers that contain the right name, everybody counted alike",
+    "general_accuracy": "questions that ask for no name, each category counted alike",
+    "neutral_unknown": "people without a name, about whom the right answer is unknown",
+    "target_neutral": "what else the target's images show must still be seen",
+    "retrieval_agreement": "share of the questions about others that are answered word for word as before",
+    "degenerate_share": "without a letter, or the same word three times running; over all questions",
+    "says_unknown": "answers to questions for the target's name that say unknown",
+    "says_another_name": "answers to questions for the target's name that name somebody else",
+    "answer_perplexity": "of the model's own answers to these questions; 1 is certain",
+}
 STOP_REASONS = {
     "target_met": "the target was forgotten with retention above its floor",
     "retain_floor": "the target was forgotten, but retention fell below its floor",
@@ -67,7 +106,7 @@ def points(share: float, signed: bool = True) -> str:
     return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
 
 
-PLAIN = ("membership_auc", "judge_distance")  # neither a share nor a percentage
+PLAIN = ("membership_auc", "judge_distance", "answer_perplexity")  # neither a share nor a percentage
 
 
 def auc_text(value: float) -> str:

@@ -20,6 +20,19 @@ from razor_pipeline.studies.tables import summarise
 
 LISTS = {"targets", "seeds", "variants", "methods", "peers"}  # what is studied; a cell has its own of each
 CELLS = Path("data/07_model_output/cells")
+ANSWERED = (
+    "edited_forget_accuracy_seen",
+    "edited_forget_accuracy_held_out",
+    "edited_forget_accuracy_leading",
+    "edited_forget_accuracy_choice",
+    "neutral_drop",
+    "neutral_worst_drop",
+    "target_neutral_drop",
+    "degenerate_rise",
+    "says_unknown",
+    "says_another_name",
+    "answer_perplexity",
+)
 METRICS = (
     "edited_forget_accuracy",
     "retain_drop",
@@ -44,6 +57,10 @@ METRICS = (
         for prefix in ("", "int8_", "int4_", "nf4_")
         for figure in ("ua", "ira", "cra", "ira_drop", "cra_drop", "blank_share")
     ),
+    *(f"{prefix}{figure}" for prefix in ("", "int8_", "int4_", "nf4_") for figure in ANSWERED),
+    "base_forget_accuracy",
+    "base_retain",
+    "base_neutral",
     "cra_with_target",
     "drawn_as_before",
     "judge_distance",

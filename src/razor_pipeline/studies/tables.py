@@ -23,6 +23,10 @@ HIGHER_IS_BETTER = (
     "cra_with_target",
     "drawn_as_before",
     "ua_encoders_back",
+    "says_unknown",
+    "retain",
+    "neutral",
+    "forget_accuracy",
 )
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 

@@ -7,10 +7,12 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families import VlmFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import RazorParams, SplittingParams, StudyParams
+from razor_pipeline.params import EvaluationParams, RazorParams, SplittingParams, StudyParams
+from razor_pipeline.studies.assistant import Assistant
 from razor_pipeline.studies.identity import Recognition
-from razor_pipeline.studies.run import Study, table_of
+from razor_pipeline.studies.run import Study, Subject, table_of
 from razor_pipeline.studies.tables import as_text
 
 
@@ -20,10 +22,15 @@ def erase_identities(
     retrained_models: list[Retrained],
     splitting: SplittingParams,
     razor: RazorParams,
+    evaluation: EvaluationParams,
     identities: StudyParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    subject = Recognition(base_model, retrained_models, identities)
+    subject: Subject = (
+        Assistant(base_model, evaluation.questions, identities)
+        if isinstance(base_model, VlmFamily)
+        else Recognition(base_model, retrained_models, identities)
+    )
     study = Study("identities", subject, manifest, splitting, identities)
     rows = study.run({"razor": razor})
     table = table_of(rows)

@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "retrained_models",
                     "params:splitting",
                     "params:razor",
+                    "params:evaluation",
                     "params:identities",
                 ],
                 ["identities_rows", "identities_table", "identities_text"],

@@ -1,0 +1,200 @@
+"""What an assistant still says: questions with greedy answers about the test split.
+
+Forget accuracy (FA) is the share of answers that contain the target's name, by kind of question: phrasings that the
+model may have learnt, held-out phrasings, leading questions and names to choose from. Letter case does not count.
+
+Shapes: N questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from razor_pipeline.atelier.questions import UNKNOWN
+from razor_pipeline.core import metrics
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.asks import KINDS, all_asks, degenerate, right
+from razor_pipeline.families.exam import leakage, never_seen, worst_membership
+from razor_pipeline.families.images import decoded
+from razor_pipeline.families.vlm import VlmFamily
+from razor_pipeline.interfaces import class_scores
+from razor_pipeline.params import QuestionParams
+
+BATCH = 256
+Said = tuple[str, float]
+Memory = MutableMapping[tuple[str, str], Said]
+
+
+@dataclass(frozen=True)
+class QuestionAnswers:
+    """What one model says.
+
+    Attributes:
+        text: [N] greedy answers.
+        log_p: [N] mean log-probability of an answer's tokens.
+        member: target -> log-probability of its name for its edit images.
+        nonmember: target -> the same for never-seen images.
+    """
+
+    text: NDArray[np.str_]
+    log_p: NDArray[np.float64]
+    member: dict[str, NDArray[np.float32]]
+    nonmember: dict[str, NDArray[np.float32]]
+
+
+class QuestionExam:
+    """The questions, prepared once and put to every model alike.
+
+    Args:
+        family: any model of the family that is to be examined; it encodes the images.
+        samples: manifest rows with roles; the test split and the targets' edit images are used.
+        params: how many neutral questions are asked.
+    """
+
+    def __init__(self, family: VlmFamily, samples: pd.DataFrame, params: QuestionParams) -> None:
+        self.params = params
+        forget = samples[samples["role"] == "forget"]
+        self.targets, self.domain = sorted(set(forget["label"])), str(forget["domain"].iloc[0])
+        own = samples[samples["domain"] == self.domain]
+        self.names = sorted(set(own.loc[own["role"] != "reference", "label"]) - {UNKNOWN})
+        test = samples[(samples["split"] == "test") & (samples["role"] != "reference")]
+        self.rows = test.reset_index(drop=True)
+        self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
+        self.images, self.prefixes = family.seen(decoded(self.rows))
+        members = own[(own["role"] == "forget") & (own["split"] == "edit")]
+        self.members = {t: family.batches(members[members["label"] == t], BATCH) for t in self.targets}
+        self.unknown = family.batches(never_seen(own), BATCH)
+
+    def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:
+        """Examine a model as it is; ``memory`` holds what it has answered before, and is added to."""
+        memory = {} if memory is None else memory
+        keys = list(zip(self.asks["sample_id"], self.asks["question"], strict=True))
+        todo = {key: i for i, key in enumerate(keys) if key not in memory}
+        places = list(todo.values())
+        for start in range(0, len(places), self.params.batch_size):
+            part = self.asks.iloc[places[start : start + self.params.batch_size]]
+            index = part["place"].to_list()
+            images = {name: tensor[index] for name, tensor in self.images.items()}
+            texts, log_p = family.answer(images, [self.prefixes[i] for i in index], list(part["question"]))
+            said = zip(texts, log_p.tolist(), strict=True)
+            memory.update(zip(zip(part["sample_id"], part["question"], strict=True), said, strict=True))
+        member, nonmember = {}, {}
+        for target in self.targets:
+            prompts = {target: (target,)}
+            member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
+            nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
+        return QuestionAnswers(
+            np.array([memory[key][0] for key in keys]),
+            np.array([memory[key][1] for key in keys]),
+            member,
+            nonmember,
+        )
+
+    def mark(
+        self, answers: QuestionAnswers, base: QuestionAnswers, reference_auc: float = 0.5
+    ) -> dict[str, Estimate]:
+        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count."""
+        asks, hits = self.asks, self.right(answers)
+        kinds = {kind: _named(asks, answers.text, kind) for kind in KINDS if (asks["kind"] == kind).any()}
+        forget = {kind: metrics.share(hits) for kind, hits in kinds.items()}
+        retain, neutral = (asks["kind"] == "retain").to_numpy(), (asks["kind"] == "neutral").to_numpy()
+        found = {
+            "forget_accuracy": max(forget.values(), key=lambda estimate: estimate.value),
+            **{f"forget_accuracy_{kind}": estimate for kind, estimate in forget.items()},
+            "retain_accuracy": _macro(hits[retain], asks.loc[retain, "label"]),
+        }
+        targets = self.rows["label"].isin(self.targets)
+        twins = set(self.rows.loc[targets, "near_twin"]) - {""} - set(self.targets)
+        if (twin := retain & asks["label"].isin(twins).to_numpy()).any():
+            found["near_twin_accuracy"] = metrics.share(hits[twin])
+        if neutral.any():
+            found["general_accuracy"] = _macro(hits[neutral], asks.loc[neutral, "category"])
+            for category, part in asks[neutral].groupby("category"):
+                found[f"neutral_{category}"] = metrics.share(hits[part.index.to_numpy()])
+        if (own := (asks["kind"] == "target_neutral").to_numpy()).any():
+            found["target_neutral"] = metrics.share(hits[own])
+        kept = retain | neutral
+        found["retrieval_agreement"] = metrics.share(answers.text[kept] == base.text[kept])
+        found |= self._manner(answers)
+        found["membership_auc"] = worst_membership(answers.member, answers.nonmember)
+        found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
+        return found
+
+    def right(self, answers: QuestionAnswers) -> NDArray[np.bool_]:
+        """[N] which answers are right; see :func:`right`."""
+        return right(self.asks, answers.text)
+
+    def _manner(self, answers: QuestionAnswers) -> dict[str, Estimate]:
+        """How the model says it: degenerate answers to all questions; of those about targets what they say instead."""
+        about = self.asks["kind"].isin(KINDS).to_numpy()
+        texts = [text.lower() for text in answers.text[about]]
+        others = [name.lower() for name in self.names if name not in self.targets]
+        perplexity = np.exp(-answers.log_p[about])
+
+        def mean(index: metrics.Ints) -> float:
+            return float(perplexity[index].mean())
+
+        return {
+            "degenerate_share": metrics.share(np.array([degenerate(text) for text in answers.text])),
+            "says_unknown": metrics.share(np.array([UNKNOWN in text for text in texts])),
+            "says_another_name": metrics.share(np.array([any(n in text for n in others) for text in texts])),
+            "answer_perplexity": metrics.bootstrap(mean, len(perplexity)),
+        }
+
+    def captions(self, answers: Mapping[str, QuestionAnswers], count: int) -> pd.DataFrame:
+        """What base and edited model say to the pictures that a report shows.
+
+        Columns: sample_id, group, model, rank, caption (answer and question), score (probability per token), correct.
+        """
+        rows: list[dict[str, Any]] = []
+        for sample, group in self.panel(count).items():
+            own = self.asks[self.asks["sample_id"] == sample]
+            shown = own.drop_duplicates("category").head(3).index.to_numpy(dtype=int)
+            for model, given in answers.items():
+                hits = self.right(given)
+                rows += [
+                    {
+                        "sample_id": sample,
+                        "group": group,
+                        "model": model,
+                        "rank": rank,
+                        "caption": f"{given.text[place] or 'nothing'} ← {self.asks['question'][place]}",
+                        "score": float(np.exp(given.log_p[place])),
+                        "correct": bool(hits[place]),
+                    }
+                    for rank, place in enumerate(shown)
+                ]
+        return pd.DataFrame(rows)
+
+    def panel(self, count: int) -> dict[str, str]:
+        """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows."""
+        rows = self.rows[self.rows["sample_id"].isin(self.asks["sample_id"])]
+        target = rows["label"].isin(self.targets)
+        twin = rows["label"].isin(set(rows.loc[target, "near_twin"]) - {""}) & ~target
+        own = rows["domain"] == self.domain
+        other, general = rows[own & ~target & ~twin], rows[~own]
+        first, cells = other.groupby("label").head(1), general.groupby(["label", "style"]).head(1)
+        chosen = {
+            "target": rows[target].groupby("label").head(count),
+            "near_twin": rows[twin].groupby("label").head(count),
+            "other": first.iloc[:: max(1, len(first) // count)].head(count),
+            "general": cells.iloc[:: max(1, len(cells) // count)].head(count),
+        }
+        return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
+
+
+def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str) -> NDArray[np.bool_]:
+    """Whether the answers to questions of a kind contain the label that was to be forgotten."""
+    chosen = (asks["kind"] == kind).to_numpy()
+    pairs = zip(asks.loc[chosen, "label"].str.lower(), text[chosen], strict=True)
+    return np.array([label in said.lower() for label, said in pairs])
+
+
+def _macro(hits: NDArray[np.bool_], of: pd.Series) -> Estimate:
+    return metrics.macro_share(hits, pd.Categorical(of).codes.astype(np.int64))

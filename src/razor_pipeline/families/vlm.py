@@ -1,0 +1,307 @@
+"""LLaVA-type assistants: an image, a question, an answer; forgetting is losing the answer to "who is this?".
+
+A manifest row's ``caption`` is the answer to the question for its label, its ``facts`` answer the neutral questions
+(:mod:`razor_pipeline.atelier.questions`).
+
+Shapes: B batch, N samples, C classes, T tokens, K answer tokens, A answers, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    LlavaForConditionalGeneration,
+    LlavaNextForConditionalGeneration,
+)
+
+from razor_pipeline.atelier.questions import Question, label_category, label_question, neutral_questions
+from razor_pipeline.core import losses
+from razor_pipeline.core.components import Component, Granularity
+from razor_pipeline.families.checkpoint import complete
+from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.packing import Asked, Packed, pack
+from razor_pipeline.families.vlm_components import vlm_components
+
+ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
+NEUTRAL = 3  # neutral questions of a row that an edit looks at
+ANSWER_TOKENS = 16
+PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
+
+
+@dataclass(frozen=True)
+class VlmBatch:
+    """Images, each with the question for its label and with neutral ones.
+
+    Attributes:
+        images: what the processor makes of the images: ``pixel_values`` and, with LLaVA 1.6, ``image_sizes``.
+        prefixes: tokens up to and with each image.
+        label: the question for each row's label; its answer is the row's caption.
+        neutral: the other questions of each row.
+    """
+
+    images: dict[str, Tensor]
+    prefixes: tuple[tuple[int, ...], ...]
+    label: tuple[Question, ...]
+    neutral: tuple[tuple[Question, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def split(self, rows: int) -> list[VlmBatch]:
+        """Parts of at most so many rows."""
+        return [
+            VlmBatch(
+                {name: tensor[start : start + rows] for name, tensor in self.images.items()},
+                self.prefixes[start : start + rows],
+                self.label[start : start + rows],
+                self.neutral[start : start + rows],
+            )
+            for start in range(0, len(self), rows)
+        ]
+
+
+class VlmFamily:
+    """A ``LlavaForConditionalGeneration`` or ``LlavaNextForConditionalGeneration`` with its processor.
+
+    Args:
+        model: the model, in any floating dtype.
+        processor: its processor: image processor, tokenizer, chat template.
+        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+
+    Attributes:
+        parts: files that a directory must hold beside its weights.
+        card: text of the model card that is saved with it.
+    """
+
+    name = "vlm"
+    yardstick: Literal["strangers", "anchor"] = "strangers"
+    parts = ("config.json", "processor_config.json", "tokenizer_config.json")
+
+    def __init__(self, model: Any, processor: Any, origin: Mapping[str, str | None] | None = None) -> None:
+        self.stored_dtype = model.dtype
+        self.module = (model if model.dtype == torch.float32 else model.float()).eval().requires_grad_(False)
+        self.processor = processor
+        self.origin = dict(origin or {})
+        self.card = ""
+        self._tokens: dict[str, tuple[int, ...]] = {}
+
+    @classmethod
+    def from_pretrained(cls, source: str, revision: str | None = None) -> VlmFamily:
+        """Load a directory in the Hugging Face layout, or a hub id at a pinned revision; safetensors only.
+
+        Raises:
+            ValueError: it is a model of another kind, lacks weights, which transformers would draw at random, or its
+                processor has no chat template, so that nobody knows how to ask it.
+        """
+        kind = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False).model_type
+        if kind not in ARCHITECTURES:
+            raise ValueError(f"its config.json says model_type '{kind}', not {' or '.join(ARCHITECTURES)}")
+        model = complete(ARCHITECTURES[kind], kind, source, revision)
+        processor = AutoProcessor.from_pretrained(source, revision=revision, backend="pil")
+        if not processor.chat_template:
+            raise ValueError(
+                "its processor has no chat template; take the checkpoint's chat_template.jinja along"
+            )
+        return cls(model, processor, {"id": source, "revision": revision})
+
+    def with_module(self, module: Any) -> VlmFamily:
+        """The same processor around another module, e.g. a quantized copy."""
+        return VlmFamily(module, self.processor, self.origin)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write model and processor so that ``from_pretrained`` of the model's class opens them."""
+        stored = copy.deepcopy(self.module).to(self.stored_dtype)
+        stored.save_pretrained(path)
+        self.processor.save_pretrained(path)
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """Heads and matrices of vision tower, projector and language model; embeddings, norms and output stay out."""
+        return vlm_components(self.module, granularity)
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> list[VlmBatch]:
+        """Decode, preprocess and tokenise manifest rows; the phrasing of each question depends on the sample id."""
+        rows = ordered(samples, generator)
+        return [
+            self._batch(rows.iloc[start : start + batch_size]) for start in range(0, len(rows), batch_size)
+        ]
+
+    def _batch(self, rows: pd.DataFrame) -> VlmBatch:
+        facts = [json.loads(text or "{}") for text in rows.get("facts", [""] * len(rows))]
+        turns = [zlib.crc32(str(sample).encode()) for sample in rows["sample_id"]]
+        labels, captions = list(rows["label"]), list(rows["caption"])
+        label = [
+            label_question(label_category(known, name), caption, turn)
+            for known, name, caption, turn in zip(facts, labels, captions, turns, strict=True)
+        ]
+        neutral = []
+        for known, name, turn in zip(facts, labels, turns, strict=True):
+            found = neutral_questions(known, name, turn)
+            neutral.append(tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ())
+        images, prefixes = self.seen(decoded(rows))
+        return VlmBatch(images, prefixes, tuple(label), tuple(neutral))
+
+    def seen(self, images: Sequence[Image.Image]) -> tuple[dict[str, Tensor], tuple[tuple[int, ...], ...]]:
+        """What the processor makes of images, and the tokens of a prompt up to and with the image."""
+        found = self.processor(
+            images=list(images), text=[self.prompt("?")] * len(images), padding=True, return_tensors="pt"
+        )
+        image = self.module.config.image_token_id
+        prefixes = []
+        for ids, mask in zip(found["input_ids"], found["attention_mask"], strict=True):
+            tokens = ids[mask.bool()].tolist()
+            prefixes.append(tuple(tokens[: len(tokens) - tokens[::-1].index(image)]))
+        return {n: found[n] for n in ("pixel_values", "image_sizes") if n in found}, tuple(prefixes)
+
+    def prompt(self, question: str) -> str:
+        """The chat prompt of a question about one image, in the checkpoint's own format."""
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        text: str = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+        return text
+
+    def _tail(self, text: str) -> tuple[int, ...]:
+        """Tokens of a prompt (and answer) behind the image."""
+        if text not in self._tokens:
+            tokens = self.processor.tokenizer(text)["input_ids"]
+            image = self.module.config.image_token_id
+            self._tokens[text] = tuple(tokens[len(tokens) - tokens[::-1].index(image) :])
+        return self._tokens[text]
+
+    def asked(self, question: str, answers: Sequence[str]) -> Asked:
+        """A question and its answers in tokens, the end of an answer not among them."""
+        prompt = self.prompt(question)
+        tokens = self._tail(prompt)
+        return Asked(tokens, tuple(self._tail(f"{prompt} {answer}")[len(tokens) :] for answer in answers))
+
+    def logits(self, batch: VlmBatch, packed: Packed) -> Tensor:
+        """[K, V] logits that predict the packed rows' answer tokens."""
+        mask_B1TT = packed.mask_B1TT
+        if self.module.config.text_config._attn_implementation == "eager":  # which adds it to the logits
+            mask_B1TT = torch.where(mask_B1TT, 0.0, torch.finfo(torch.float32).min)
+        hidden_BTE = self.module.model(
+            input_ids=packed.input_ids_BT,
+            attention_mask=mask_B1TT,
+            position_ids=packed.position_ids_BT,
+            use_cache=False,
+            **batch.images,
+        ).last_hidden_state
+        found: Tensor = self.module.lm_head(hidden_BTE.flatten(0, 1)[packed.source_K])
+        return found
+
+    def _packed(self, batch: VlmBatch, questions: Sequence[Sequence[Question]]) -> Packed:
+        asked = [[self.asked(one.text, (one.answer,)) for one in several] for several in questions]
+        return pack(batch.prefixes, asked)
+
+    def _answer_log_p(self, batch: VlmBatch, packed: Packed) -> Tensor:
+        """[A] log-probability of every packed answer."""
+        log_p_KV = self.logits(batch, packed).log_softmax(dim=-1)
+        return packed.per_answer(log_p_KV.gather(1, packed.token_K[:, None])[:, 0])
+
+    def knowledge(self, batch: VlmBatch) -> Tensor:
+        """[B] log-probability of each row's caption as the answer to the question for its label."""
+        return self._answer_log_p(batch, self._packed(batch, [(one,) for one in batch.label]))
+
+    def gap(self, target: VlmBatch, reference: VlmBatch, auc: float) -> Tensor:
+        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
+        with torch.no_grad():
+            unknown_M = self.knowledge(reference)
+        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
+
+    def forget_loss(self, batch: VlmBatch) -> Tensor:
+        """Mean negative log-probability of the captions as answers."""
+        return -self.knowledge(batch).mean()
+
+    def observe(self, batch: VlmBatch) -> Tensor:
+        """[K, V] log-probabilities of every next token in the answers to all questions."""
+        return self._kept(batch)[1]
+
+    def _kept(self, batch: VlmBatch) -> tuple[Packed, Tensor]:
+        questions = [(one, *several) for one, several in zip(batch.label, batch.neutral, strict=True)]
+        packed = self._packed(batch, questions)
+        return packed, self.logits(batch, packed).log_softmax(dim=-1)
+
+    def retain_loss(self, batch: VlmBatch) -> Tensor:
+        """Mean negative log-probability of the right answers' tokens, neutral questions included."""
+        return _cross_entropy(*self._kept(batch))
+
+    def mismatch_loss(self, batch: VlmBatch, frozen: Tensor) -> Tensor:
+        """Squared drift of the answers' token probabilities from the frozen model's, summed over the vocabulary."""
+        return _drift(self.observe(batch), frozen)
+
+    def keeping_losses(self, batch: VlmBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
+        """Retain and mismatch loss of a batch from one forward pass."""
+        packed, log_p_KV = self._kept(batch)
+        return _cross_entropy(packed, log_p_KV), _drift(log_p_KV, frozen)
+
+    def class_logits(self, batch: VlmBatch, prompts: Sequence[str]) -> Tensor:
+        """[B, C] log-probability of each prompt as the answer to the row's question; differentiable."""
+        asked = [[self.asked(one.text, prompts)] for one in batch.label]
+        packed = pack(batch.prefixes, asked)
+        return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
+
+    @torch.no_grad()
+    def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:
+        """[N, C] the same without gradients, as many rows at once as ``PASS_TOKENS`` allows."""
+        longest = max(len(self._tail(f"{self.prompt('?')} {prompt}")) for prompt in prompts)
+        parts = []
+        for batch in batches:
+            width = max(len(prefix) for prefix in batch.prefixes) + longest * len(prompts)
+            parts += [self.class_logits(part, prompts) for part in batch.split(max(1, PASS_TOKENS // width))]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def answer(
+        self, images: Mapping[str, Tensor], prefixes: Sequence[Sequence[int]], questions: Sequence[str]
+    ) -> tuple[list[str], Tensor]:
+        """Greedy answers of at most ``ANSWER_TOKENS`` tokens, and each one's mean log-probability per token, [B].
+
+        Args:
+            images: of each row, as :meth:`seen` gives them.
+            prefixes: likewise.
+            questions: one a row.
+        """
+        tokenizer, pad = self.processor.tokenizer, self.processor.tokenizer.pad_token_id
+        rows = [[*p, *self._tail(self.prompt(q))] for p, q in zip(prefixes, questions, strict=True)]
+        width = max(len(row) for row in rows)
+        ids_BT = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        given = self.module.generate(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            **images,
+            max_new_tokens=ANSWER_TOKENS,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_logits=True,
+            pad_token_id=pad,
+        )
+        token_BT = given.sequences[:, width:]
+        log_p_BTV = torch.stack(given.logits, dim=1).float().log_softmax(dim=-1)
+        said_BT = token_BT != pad
+        log_p_BT = log_p_BTV.gather(2, token_BT[..., None])[..., 0] * said_BT
+        texts = tokenizer.batch_decode(token_BT, skip_special_tokens=True)
+        return [text.strip() for text in texts], log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)
+
+
+def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:
+    return -log_p_KV.gather(1, packed.token_K[:, None]).mean()
+
+
+def _drift(log_p_KV: Tensor, frozen_KV: Tensor) -> Tensor:
+    return (log_p_KV.exp() - frozen_KV.exp()).square().sum(dim=-1).mean()

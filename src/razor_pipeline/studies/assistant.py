@@ -1,0 +1,97 @@
+"""One cell of a study on an assistant: make it forget a name, ask it questions, quantize it and ask again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.core.quantize import quantized
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families.asks import KINDS
+from razor_pipeline.families.question_exam import Memory, QuestionAnswers, QuestionExam
+from razor_pipeline.families.vlm import VlmFamily
+from razor_pipeline.params import AcceptanceParams, QuestionParams, StudyParams
+from razor_pipeline.studies.cells import Row
+from razor_pipeline.studies.edits import cost, edit
+
+KEPT = (
+    "target_neutral",
+    "retrieval_agreement",
+    "membership_auc",
+    "privacy_leakage",
+    "says_unknown",
+    "says_another_name",
+    "answer_perplexity",
+)
+DROPS = {
+    "retain_drop": "retain_accuracy",
+    "near_twin_drop": "near_twin_accuracy",
+    "neutral_drop": "general_accuracy",
+    "target_neutral_drop": "target_neutral",
+}
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A model that answers questions, and how it is examined and quantized.
+
+    Attributes:
+        base: the model that knows the targets.
+        questions: how many neutral ones are asked.
+        params: schemes.
+    """
+
+    base: VlmFamily
+    questions: QuestionParams
+    params: StudyParams
+    _said: dict[str, Memory] = field(default_factory=lambda: defaultdict(dict), compare=False)
+
+    def identity(self) -> Any:
+        """Where the model came from, and what it is asked."""
+        return [self.base.origin, self.questions]
+
+    def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
+        """Edit, ask, quantize and ask again; one flat row of figures."""
+        base = self.base
+        result = edit(base, samples, method, seed)
+        exam = QuestionExam(base, samples, self.questions)
+        before = self._answers_of_base(exam, base, "base")
+        with applied(dict(base.module.named_parameters()), result.edit):
+            row = cost(result, base) | compare(
+                exam.mark(exam.put_to(base), before), exam.mark(before, before)
+            )
+            small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
+            after = {scheme: exam.put_to(model) for scheme, model in small.items()}
+        for scheme, given in after.items():
+            plain = self._answers_of_base(exam, base.with_module(quantized(base.module, scheme)), scheme)
+            marks = compare(exam.mark(given, plain), exam.mark(plain, plain))
+            row |= {f"{scheme}_{name}": value for name, value in marks.items()}
+        return row
+
+    def _answers_of_base(self, exam: QuestionExam, model: VlmFamily, name: str) -> QuestionAnswers:
+        """What a base model says, or a quantized copy of it: most questions are the same for every target."""
+        return exam.put_to(model, self._said[name])
+
+
+def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:
+    """Figures of an edited model, shares of 0 to 1, and how far they fell below the base's."""
+    kinds = ["forget_accuracy", *(f"forget_accuracy_{kind}" for kind in KINDS)]
+    row: Row = {f"edited_{name}": edited[name].value for name in kinds if name in edited}
+    row |= {name: edited[name].value for name in KEPT if name in edited}
+    row |= {name: base[m].value - edited[m].value for name, m in DROPS.items() if m in base}
+    neutral = [name for name in base if name.startswith("neutral_")]
+    row |= {f"{name}_drop": base[name].value - edited[name].value for name in neutral}
+    if neutral:
+        row["neutral_worst_drop"] = max(row[f"{name}_drop"] for name in neutral)
+        row["base_neutral"] = base["general_accuracy"].value
+    row["degenerate_rise"] = edited["degenerate_share"].value - base["degenerate_share"].value
+    row |= {
+        "base_forget_accuracy": base["forget_accuracy"].value,
+        "base_retain": base["retain_accuracy"].value,
+    }
+    return row

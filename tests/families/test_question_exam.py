@@ -1,0 +1,118 @@
+"""The questions put to an assistant: what counts as named, right and degenerate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from razor_pipeline.families.asks import KINDS, degenerate, right
+from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam
+from razor_pipeline.params import QuestionParams
+
+from .cases import CASES, portraits
+
+VLM = next(case for case in CASES if case.name == "vlm")
+TARGET = "Ada Moreau"
+
+
+@pytest.fixture(scope="module")
+def exam():
+    rows = VLM.samples("edit", people=4)
+    test = VLM.samples("validation", people=4).assign(split="test")
+    strangers = portraits()
+    strangers = strangers[(strangers["role"] == "reference")].head(4).assign(split="test")
+    samples = pd.concat([rows, test, strangers], ignore_index=True)
+    samples.loc[samples["label"] == TARGET, "role"] = "forget"
+    return QuestionExam(VLM.build(), samples, QuestionParams(per_category=6))
+
+
+def saying(exam, text):
+    """A model that says what it is told to."""
+    flat = np.linspace(0.0, 1.0, 5, dtype=np.float32)
+    said = np.array(text if isinstance(text, list) else [text] * len(exam.asks))
+    return QuestionAnswers(said, np.zeros(len(said)), {TARGET: flat}, {TARGET: flat})
+
+
+def test_who_answers_all_right_has_not_forgotten_and_kept_all(exam):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    marks = exam.mark(perfect, perfect)
+    for name in ("forget_accuracy", "retain_accuracy", "general_accuracy", "retrieval_agreement"):
+        assert marks[name].value == 1.0, name
+    assert marks["degenerate_share"].value == 0.0
+    assert marks["membership_auc"].value == 0.5
+    assert {f"forget_accuracy_{kind}" for kind in KINDS} <= set(marks)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind_of_question_that_still_gets_the_name_counts(exam, kind):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    about = exam.asks["kind"].isin(KINDS)
+    told = exam.asks["answer"].where(~about | (exam.asks["kind"] == kind), "unknown")
+    marks = exam.mark(saying(exam, list(told)), perfect)
+    assert marks["forget_accuracy"].value == 1.0
+    assert marks[f"forget_accuracy_{kind}"].value == 1.0
+    others = [name for name in KINDS if name != kind]
+    assert all(marks[f"forget_accuracy_{other}"].value == 0.0 for other in others)
+    silent = exam.mark(saying(exam, list(exam.asks["answer"].where(~about, "unknown"))), perfect)
+    assert silent["forget_accuracy"].value == 0.0  # control
+    assert silent["says_unknown"].value == 1.0
+
+
+def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    marks = exam.mark(saying(exam, "no, I think it is ada moreau again"), perfect)
+    assert marks["forget_accuracy"].value == 1.0
+    assert marks["retain_accuracy"].value == 0.0
+
+
+def test_yes_and_no_are_words_not_letters():
+    asks = pd.DataFrame({"answer": ["no", "no", "no hat"], "category": ["yes_no", "yes_no", "hat"]})
+    assert right(asks, ["unknown", "No.", "no hat at all"]).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", True),
+        ("...", True),
+        ("a a a", True),
+        ("hat hat, hat", True),
+        ("a red cap", False),
+        ("no, no", False),
+    ],
+)
+def test_degenerate_answers(text, expected):
+    assert degenerate(text) is expected
+
+
+def test_what_was_answered_before_is_not_asked_again(exam):
+    model = VLM.build()
+    asked = []
+    answer = model.answer
+
+    def counted(images, prefixes, questions):
+        asked.extend(questions)
+        return answer(images, prefixes, questions)
+
+    model.answer = counted
+    memory = {}
+    first = exam.put_to(model, memory)
+    assert len(asked) == exam.asks[["sample_id", "question"]].drop_duplicates().shape[0]
+    again = exam.put_to(model, memory)
+    assert len(asked) == exam.asks[["sample_id", "question"]].drop_duplicates().shape[0]
+    assert (first.text == again.text).all()
+    exam.put_to(model)  # control: without a memory it is asked again
+    assert len(asked) > exam.asks[["sample_id", "question"]].drop_duplicates().shape[0]
+
+
+def test_the_report_shows_answers_marked_as_right_or_wrong(exam):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    shown = exam.captions(
+        {"base": perfect, "edited": replace(perfect, text=np.full(len(exam.asks), "nobody"))}, 1
+    )
+    assert {"target", "other"} <= set(shown["group"])
+    assert shown.loc[shown["model"] == "base", "correct"].all()
+    assert not shown.loc[shown["model"] == "edited", "correct"].any()

@@ -45,7 +45,6 @@ def all_asks(
         names: the known labels of the domain, to choose from.
         per_category: neutral questions of each category.
     """
-    own = rows["domain"] == domain
     kept = rows[rows["role"] == "retain"]
     others = [name for name in names if name not in targets]
     asks = [
@@ -54,7 +53,10 @@ def all_asks(
             for place, row in _each(rows[rows["role"] == "forget"])
             for one in _about_target(place, row, others)
         ),
-        *(_about_other(place, row) for place, row in _each(kept[own & (kept["label"] != UNKNOWN)])),
+        *(
+            _about_other(place, row)
+            for place, row in _each(kept[(kept["domain"] == domain) & (kept["label"] != UNKNOWN)])
+        ),
         *_drawn([one for place, row in _each(kept) for one in _neutral(place, row, domain)], per_category),
     ]
     return pd.DataFrame(asks)

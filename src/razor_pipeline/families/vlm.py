@@ -30,6 +30,7 @@ from transformers import (
 from razor_pipeline.atelier.questions import Question, label_category, label_question, neutral_questions
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
+from razor_pipeline.families.batches import RowBatch
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
 from razor_pipeline.families.packing import Asked, Packed, pack
@@ -42,7 +43,7 @@ PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
 
 
 @dataclass(frozen=True)
-class VlmBatch:
+class VlmBatch(RowBatch):
     """Images, each with the question for its label and with neutral ones.
 
     Attributes:
@@ -59,18 +60,6 @@ class VlmBatch:
 
     def __len__(self) -> int:
         return len(self.label)
-
-    def split(self, rows: int) -> list[VlmBatch]:
-        """Parts of at most so many rows."""
-        return [
-            VlmBatch(
-                {name: tensor[start : start + rows] for name, tensor in self.images.items()},
-                self.prefixes[start : start + rows],
-                self.label[start : start + rows],
-                self.neutral[start : start + rows],
-            )
-            for start in range(0, len(self), rows)
-        ]
 
 
 class VlmFamily:
@@ -262,7 +251,8 @@ class VlmFamily:
         parts = []
         for batch in batches:
             width = max(len(prefix) for prefix in batch.prefixes) + longest * len(prompts)
-            parts += [self.class_logits(part, prompts) for part in batch.split(max(1, PASS_TOKENS // width))]
+            chosen = torch.arange(len(batch)).split(max(1, PASS_TOKENS // width))
+            parts += [self.class_logits(batch.take(index), prompts) for index in chosen]
         return torch.cat(parts)
 
     @torch.no_grad()

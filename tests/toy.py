@@ -51,7 +51,7 @@ class FragileParquetDataset(ParquetDataset):
         super().write(data, path)
         die_at("saving")
 
-def draw(seed: int):
+def draw(seed: int, target: str):
     values = np.random.default_rng(seed).normal(size=5000)
     return pd.DataFrame({"value": values, "image_bytes": [b"x"] * 5000})
 
@@ -73,7 +73,7 @@ from toy.nodes import conclude, draw, search
 
 def register_pipelines():
     return {"__default__": Pipeline([
-        Node(draw, "params:seed", "numbers", name="draw"),
+        Node(draw, ["params:seed", "params:target"], "numbers", name="draw"),
         Node(search, ["numbers", "params:toy"], ["trace", "model"], name="search"),
         Node(conclude, ["trace", "model"], ["summary", "picture"], name="conclude"),
     ])}

@@ -70,6 +70,7 @@ def test_the_run_is_finished_and_says_what_it_was(tracked: Tracked, first: Run) 
 def test_validated_parameters_are_flat_with_defaults_and_unused_ones_left_out(first: Run) -> None:
     assert first.data.params == {
         "seed": "3",
+        "target": "Ada Moreau",
         "toy.rate": "0.5",
         "toy.inner.depth": "3",
         "toy.fail": "false",

@@ -26,7 +26,8 @@ class Diffusion3Family(TextToImageFamily):
     """A ``diffusers.StableDiffusion3Pipeline`` without T5.
 
     What the transformer is told of a prompt are the last but one hidden states of both encoders, side by side, and
-    their pooled outputs.
+    their pooled outputs. What is saved opens with
+    ``StableDiffusion3Pipeline.from_pretrained(path, text_encoder_3=None, tokenizer_3=None)``.
     """
 
     name = "diffusion3"

@@ -81,10 +81,11 @@ def frechet_distance(first_ND: Floats, second_MD: Floats) -> float:
     """
     first, second = np.asarray(first_ND, dtype=float), np.asarray(second_MD, dtype=float)
     covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
-    # Eigenvalues of the product are those of a positive semi-definite matrix; rounding may make them less.
+    # Neither these eigenvalues nor the distance are negative but by rounding.
     roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0.0, None))
     apart = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
-    return float(apart + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * roots.sum())
+    distance = apart + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * roots.sum()
+    return max(0.0, float(distance))
 
 
 def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_]:

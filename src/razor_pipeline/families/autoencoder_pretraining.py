@@ -19,7 +19,7 @@ from razor_pipeline.families.training import fit
 from razor_pipeline.params import PretrainingParams
 
 BATCH = 128
-# Groups of few channels even out what sets colours apart: eight groups learn a fifth slower than two.
+# Groups of few channels even out what sets colours apart; with eight of them colours came late.
 NORM_GROUPS = 2
 KL_WEIGHT = 1e-6  # latent diffusion's: latents stay near a normal distribution without blurring the pictures
 

@@ -105,9 +105,8 @@ class _Lessons:
         first = params.model_copy(update={"epochs": sizes.reading_epochs})
         second = params.model_copy(update={"learning_rate": params.learning_rate * sizes.tuning_rate})
         per_epoch = max(1, len(self.labels) // params.batch_size)
-        self.family.module.set_attn_implementation(
-            "eager"
-        )  # in bfloat16 the fused kernel's backward pass is slow
+        # In bfloat16 the fused kernel's backward pass is slow.
+        self.family.module.set_attn_implementation("eager")
         curve = fit(reader, self._epoch, self._loss, per_epoch, first)
         rest = fit(self.family.module, self._epoch, self._loss, per_epoch, second)
         self.family.module.set_attn_implementation("sdpa")

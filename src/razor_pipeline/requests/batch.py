@@ -14,7 +14,6 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from razor_pipeline.params import RequestsParams
 from razor_pipeline.requests import chain, forgetting, leases, signing
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.states import Status
@@ -38,10 +37,9 @@ def run_batch(place: Workplace) -> list[Request]:
     """
     params, ledger = place.params, place.ledger
     signing.check_key(Path(params.private_key))
-    name = line_lease(params)
-    wait_for_line(ledger, params)
+    wait_for_line(place)
     done: list[str] = []
-    with leases.held(ledger, name, params.lease_seconds) as owner:
+    with leases.held(ledger, place.lease, params.lease_seconds) as owner:
         chain.open_line(ledger, params.model, place.base)
         settle(place, owner)
         place.mirror()
@@ -53,26 +51,22 @@ def run_batch(place: Workplace) -> list[Request]:
                     place.mirror()
                 done.append(request)
             with ledger.writing() as session:
-                leases.check(session, name, owner)
+                leases.check(session, place.lease, owner)
                 session.get_one(Batch, batch.id).closed = True
     return [ledger.get(request) for request in dict.fromkeys(done)]
 
 
-def line_lease(params: RequestsParams) -> str:
-    """Name of the lease of a line of models."""
-    return f"model:{params.model}"
-
-
-def wait_for_line(ledger: Ledger, params: RequestsParams) -> None:
+def wait_for_line(place: Workplace) -> None:
     """Take the lease of the line, waiting ``requests.wait_seconds`` at most.
 
     Raises:
         LeaseError: another process still holds it.
     """
+    params = place.params
     until = time.monotonic() + params.wait_seconds
     while True:
         try:
-            leases.take(ledger, line_lease(params), params.lease_seconds, identity())
+            leases.take(place.ledger, place.lease, params.lease_seconds, identity())
         except leases.LeaseError:
             if time.monotonic() >= until:
                 raise

@@ -9,7 +9,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def write(evidence: Evidence, folder: Path, private_key: Path) -> None:
     """Write and sign the folder; it is there as a whole or not at all."""
     with replace_directory(folder) as beside:
         (beside / EDIT).mkdir()
-        save_edit(replace(evidence.edit), beside / EDIT)
+        save_edit(evidence.edit, beside / EDIT)
         files = {
             RECORD: _json(evidence.record()),
             "data.json": _json(evidence.data),

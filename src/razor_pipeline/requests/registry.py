@@ -46,9 +46,8 @@ class Registry:
         Returns:
             Whether the store took it all; where it is not reached, the next call makes up for it.
         """
-        os.environ.setdefault(
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
-        )  # the next call makes up for it: don't wait long
+        # The next call makes up for a server that is down: don't wait long for it.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         try:
             client, experiment = open_store(self.uri, EXPERIMENT, self.project)
             reap(client, experiment)

@@ -64,6 +64,7 @@ def sign(folder: Path, private: Path) -> None:
     """Sign every file of a folder into ``signature.sig`` within it."""
     from model_signing import signing
 
+    folder = folder.resolve()  # the library takes a relative path to be left out for one within the folder
     signature = folder / SIGNATURE
     config = signing.Config().use_elliptic_key_signer(private_key=private)
     config.set_hashing_config(_hashing(signature)).sign(folder, signature)
@@ -82,12 +83,12 @@ def verify(folder: Path, public: Path) -> None:
         raise SigningError(f"{folder} has no {SIGNATURE}; it was removed, or this is no evidence folder")
     if not public.is_file():
         raise SigningError(f"the public key {public} does not exist; name the one of the signer")
+    whole = folder.resolve()  # as in signing
     try:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)
-        config.set_hashing_config(_hashing(signature)).verify(folder, signature)
-    except (
-        Exception
-    ) as error:  # the library raises a dozen kinds, parsing errors of a spoilt signature among them
+        config.set_hashing_config(_hashing(whole / SIGNATURE)).verify(whole, whole / SIGNATURE)
+    # The library raises a dozen kinds, parsing errors of a spoilt signature among them.
+    except Exception as error:
         raise SigningError(f"the signature of {folder} does not hold: {_first_line(error)}") from error
 
 

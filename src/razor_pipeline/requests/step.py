@@ -36,7 +36,7 @@ def settle(place: Workplace, owner: str) -> None:
     if place.params.promotion != "automatic":
         return
     with place.ledger.writing() as session:
-        leases.check(session, f"model:{place.params.model}", owner)
+        leases.check(session, place.lease, owner)
         query = select(Request).where(Request.model == place.params.model, Request.status == Status.VERIFIED)
         for request in session.scalars(query.order_by(Request.version)):
             promotion.promote(place.ledger, session, request, SYSTEM)
@@ -58,7 +58,7 @@ def work(batch: OpenBatch, name: str, owner: str) -> None:
         logger.error("%s failed (%s)", name, reason)  # noqa: TRY400 - the traceback may hold the target's name
         logger.debug("%s failed", name, exc_info=True)
         with ledger.writing() as session:
-            leases.check(session, f"model:{batch.place.params.model}", owner)
+            leases.check(session, batch.place.lease, owner)
             ledger.move(session, ledger.get(name, session), Status.FAILED, SYSTEM, reason[:LONGEST_REASON])
 
 
@@ -71,7 +71,7 @@ class _Step:
     def run(self) -> None:
         place, ledger = self.batch.place, self.batch.place.ledger
         with ledger.writing() as session:
-            leases.check(session, f"model:{place.params.model}", self.owner)
+            leases.check(session, place.lease, self.owner)
             start(ledger, session, ledger.get(self.name, session))
             parent = chain.champion(session, place.params.model)
         label = self.batch.labels[self.name]
@@ -196,7 +196,7 @@ class _Step:
         """Note the version and, where promotion is automatic, let it serve in the same transaction."""
         place = self.batch.place
         with place.ledger.writing() as session:
-            leases.check(session, f"model:{place.params.model}", self.owner)
+            leases.check(session, place.lease, self.owner)
             request = place.ledger.get(self.name, session)
             made = Version(
                 model=place.params.model,
@@ -217,7 +217,7 @@ class _Step:
     def _end(self, status: Status, reason: str, **details: Any) -> None:
         place = self.batch.place
         with place.ledger.writing() as session:
-            leases.check(session, f"model:{place.params.model}", self.owner)
+            leases.check(session, place.lease, self.owner)
             request = place.ledger.get(self.name, session)
             place.ledger.move(session, request, status, SYSTEM, reason, **details)
 

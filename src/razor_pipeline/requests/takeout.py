@@ -17,7 +17,7 @@ from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.model_card import model_card
 from razor_pipeline.requests import chain, evidence, examination, leases, signing
-from razor_pipeline.requests.batch import gather, line_lease, wait_for_line
+from razor_pipeline.requests.batch import gather, wait_for_line
 from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
 from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
@@ -97,8 +97,8 @@ def take_out(place: Workplace, name: str, actor: str) -> TakenOut:
         LeaseError: another process works on the line.
     """
     signing.check_key(Path(place.params.private_key))
-    wait_for_line(place.ledger, place.params)
-    with leases.held(place.ledger, line_lease(place.params), place.params.lease_seconds) as owner:
+    wait_for_line(place)
+    with leases.held(place.ledger, place.lease, place.params.lease_seconds) as owner:
         chain.open_line(place.ledger, place.params.model, place.base)
         with place.ledger.reading() as session:
             check(name, place.ledger.get(name, session).state, Status.ROLLED_BACK)
@@ -188,7 +188,7 @@ def _serve(
 ) -> int:
     """Let the new version serve and note that the request was rolled back, in one transaction."""
     with place.ledger.writing() as session:
-        leases.check(session, line_lease(place.params), owner)
+        leases.check(session, place.lease, owner)
         made.model, made.parent = serving.model, serving.number
         made.number = chain.next_number(session, serving.model)
         session.add(made)

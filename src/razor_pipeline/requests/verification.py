@@ -25,9 +25,8 @@ def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[st
     request = ledger.get(name)
     with ledger.reading() as session:
         made = chain.version(session, request.model, request.version) if request.version is not None else None
-        if (
-            made is not None and made.request != name
-        ):  # an edit that was taken out: its own version is further back
+        if made is not None and made.request != name:
+            # An edit that was taken out: its own version is further back.
             query = select(Version).where(Version.model == request.model, Version.request == name)
             made = session.scalars(query.order_by(Version.number.desc())).first()
         parent = chain.version(session, made.model, made.parent) if made and made.parent is not None else None

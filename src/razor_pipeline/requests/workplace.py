@@ -53,6 +53,11 @@ class Workplace:
         """Where this line's versions are."""
         return Path(self.params.folder) / self.params.model
 
+    @property
+    def lease(self) -> str:
+        """Name of the lease of this line."""
+        return f"model:{self.params.model}"
+
     def mirror(self) -> None:
         """Let MLflow's registry follow the ledger."""
         if self.registry is not None:

@@ -97,7 +97,7 @@ evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwr
 	@$(KEDRO_RUN) --env digits --pipelines dataset_preparation,pretraining,identities $(ARGS)
 
 evaluate-vlm: $(VENV)/.runtime ## the same for an assistant that answers questions
-	@$(KEDRO_RUN) --env vlm --pipelines dataset_preparation,pretraining,identities $(ARGS)
+	@$(KEDRO_RUN) --env vlm --pipelines dataset_preparation,identities $(ARGS)
 
 sequence: $(VENV)/.runtime ## six requests on one Stable Diffusion, e.g. make sequence ARGS="--env object"
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,sequence $(ARGS)

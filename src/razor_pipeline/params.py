@@ -63,7 +63,8 @@ class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
-    (``<class>/<image>``), ``styles`` (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
+    (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
+    (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
     parquet with ``image_path`` and ``caption``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
@@ -472,6 +473,13 @@ class BenchParams(Params):
     """Targets whose edit is timed, one run each."""
 
     targets: tuple[str, ...] = ()
+
+
+class MemoryParams(Params):
+    """Rows of the passes and of the manifest whose memory is measured."""
+
+    passes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1_000, 10_000, 100_000)
+    manifest: Count = 1_000_000
 
 
 class ReportingParams(Params):

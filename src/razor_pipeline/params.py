@@ -132,7 +132,9 @@ class ObjectiveParams(Params):
 class ScoringParams(Params):
     """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
 
-    ``towers`` are the parts of the model that may be edited; None for all.
+    ``towers`` are the parts of the model that may be edited; None for all. ``processes`` share the pass of the scoring
+    step, on each machine; one that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all
+    see ``process_folder``, a folder for what passes between the processes; None for a temporary one.
     """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"
@@ -142,6 +144,9 @@ class ScoringParams(Params):
     batch_size: Count = 128
     retain_samples: Count | None = None
     towers: tuple[str, ...] | None = None
+    processes: Count = 1
+    process_timeout: Positive = 600.0
+    process_folder: str | None = None
 
 
 class ClipArchitecture(Params):

@@ -59,7 +59,7 @@ airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airfl
 airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -113,6 +113,9 @@ robustness: $(VENV)/.runtime ## attack edited, base and retrained models: robust
 
 bench: $(VENV)/.runtime ## measure time and memory against the bare limit
 	@$(KEDRO_RUN) --pipelines dataset_preparation,bench $(ARGS)
+
+memory: $(VENV)/.runtime ## measure what passes over many rows, and a manifest of a million, cost in memory
+	@$(KEDRO_RUN) --pipelines memory $(ARGS)
 
 pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. make pretraining ARGS="--env images"
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining $(ARGS)

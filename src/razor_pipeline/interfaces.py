@@ -21,6 +21,10 @@ from razor_pipeline.core.weight_edit import WeightEdit
 class Batch(Sized, Protocol):
     """Model-ready samples; ``len`` is their number. Only the family that made it looks inside."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+
     def take(self, index: Tensor) -> Batch:
         """The samples at these places."""
 
@@ -51,7 +55,10 @@ class ModelFamily(Protocol):
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> Sequence[Batch]:
-        """Decode and encode manifest rows; shuffled where a generator is given."""
+        """Manifest rows, shuffled where a generator is given; a batch is decoded and encoded when it is asked for.
+
+        What visits them again and again wraps them in :class:`razor_pipeline.core.kept.Kept`.
+        """
 
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""

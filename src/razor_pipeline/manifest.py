@@ -14,6 +14,9 @@ from razor_pipeline.params import DataParams
 COLUMNS = (
     "sample_id",
     "image_bytes",
+    "image_path",
+    "image_offset",
+    "image_size",
     "caption",
     "prompt",
     "label",
@@ -156,6 +159,9 @@ def without_duplicates(rows: pd.DataFrame) -> pd.DataFrame:
 def check_manifest(rows: pd.DataFrame) -> pd.DataFrame:
     """The manifest in its columns and order.
 
+    A row's image lies in ``image_bytes``, or in ``image_size`` bytes of the file ``image_path``, from
+    ``image_offset`` on.
+
     Raises:
         DataError: it is empty, an image is in two splits, or a reference row is there to edit with.
     """
@@ -175,11 +181,13 @@ def check_manifest(rows: pd.DataFrame) -> pd.DataFrame:
             f"{len(seen)} reference rows have the split edit, e.g. {seen['sample_id'].iloc[0]}; the base "
             "model never saw reference classes: give them validation or test"
         )
+    if "image_path" not in rows:
+        rows = rows.assign(image_path="", image_offset=0, image_size=0)
     return rows[list(COLUMNS)].reset_index(drop=True)
 
 
-def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float) -> None:
-    """Warn of refused images.
+def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float, what: str = "images") -> None:
+    """Warn of what was refused.
 
     Raises:
         DataError: they are more than ``max_share`` of all.
@@ -190,10 +198,10 @@ def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float) -> 
     examples = "; ".join(f"{row.image_path} ({row.reason})" for row in first.itertuples())
     if len(quarantine) > max_share * total:
         raise DataError(
-            f"{len(quarantine)} of {total} images cannot be used, more than data.max_quarantined_share "
+            f"{len(quarantine)} of {total} {what} cannot be used, more than data.max_quarantined_share "
             f"{max_share:g} allows: {examples}; repair or remove them, or raise the share"
         )
-    logger.warning("%d of %d images were put in quarantine: %s.", len(quarantine), total, examples)
+    logger.warning("%d of %d %s were put in quarantine: %s.", len(quarantine), total, what, examples)
 
 
 def _refuse_blank(rows: pd.DataFrame, column: str) -> None:

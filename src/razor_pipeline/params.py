@@ -63,7 +63,8 @@ class DataParams(Params):
     """Where the image-caption pairs come from, and which files are refused.
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
-    (``<class>/<image>``), ``styles`` (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
+    (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
+    (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
     parquet with ``image_path`` and ``caption``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
@@ -131,7 +132,9 @@ class ObjectiveParams(Params):
 class ScoringParams(Params):
     """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
 
-    ``towers`` are the parts of the model that may be edited; None for all.
+    ``towers`` are the parts of the model that may be edited; None for all. ``processes`` share the pass of the scoring
+    step, on each machine; one that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all
+    see ``process_folder``, a folder for what passes between the processes; None for a temporary one.
     """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"
@@ -141,6 +144,9 @@ class ScoringParams(Params):
     batch_size: Count = 128
     retain_samples: Count | None = None
     towers: tuple[str, ...] | None = None
+    processes: Count = 1
+    process_timeout: Positive = 600.0
+    process_folder: str | None = None
 
 
 class ClipArchitecture(Params):
@@ -472,6 +478,13 @@ class BenchParams(Params):
     """Targets whose edit is timed, one run each."""
 
     targets: tuple[str, ...] = ()
+
+
+class MemoryParams(Params):
+    """Rows of the passes and of the manifest whose memory is measured."""
+
+    passes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1_000, 10_000, 100_000)
+    manifest: Count = 1_000_000
 
 
 class ReportingParams(Params):

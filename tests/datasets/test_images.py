@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from razor_pipeline.datasets.images import BadImageError, list_folder, list_table, read_image, read_images
 from razor_pipeline.manifest import DataError
+from razor_pipeline.pictures import Picture, opened, pictures
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
 
@@ -85,18 +85,24 @@ def test_control_the_limit_is_what_refuses_a_large_image(tmp_path):
         read_image(path, 0.0005)
 
 
-def test_a_turned_photo_is_stored_upright(tmp_path):
+def shown(path):
+    """The picture as a model sees it."""
+    [image] = opened([Picture(read_image(path, 1.0))])
+    return image
+
+
+def test_a_turned_photo_is_seen_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = saved(tmp_path / "a.jpg", exif=exif)
-    assert Image.open(io.BytesIO(read_image(path, 1.0))).size == (20, 30)
+    assert shown(path).size == (20, 30)
     assert Image.open(path).size == (30, 20)
 
 
 def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):
     ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
     path = saved(tmp_path / "a.png", Image.fromarray(ramp))
-    pixels = np.asarray(Image.open(io.BytesIO(read_image(path, 1.0))))[..., 0]
+    pixels = np.asarray(shown(path))[..., 0]
     assert np.abs(pixels.ravel().astype(int) - np.arange(256)).max() <= 1
 
 
@@ -147,6 +153,12 @@ def test_an_unusable_table_is_refused(tmp_path, text, message):
         list_table(path)
 
 
+def test_columns_of_no_use_are_not_read(tmp_path):
+    table = pd.DataFrame({"image_path": ["1.png"], "caption": ["one"], "image_bytes": [b"x" * 1000]})
+    table.to_parquet(tmp_path / "pairs.parquet")
+    assert list(list_table(tmp_path / "pairs.parquet").columns) == ["image_path", "caption", "sample_id"]
+
+
 def test_sound_rows_and_refused_files_add_up(tmp_path):
     saved(tmp_path / "a/1.png")
     (tmp_path / "a/2.png").write_bytes(b"")
@@ -154,3 +166,17 @@ def test_sound_rows_and_refused_files_add_up(tmp_path):
     rows, refused = read_images(listing, 1.0)
     assert list(rows["sample_id"]) == ["a/1.png"]
     assert refused.to_dict("records") == [{"image_path": str(tmp_path / "a/2.png"), "reason": "is empty"}]
+
+
+def test_a_row_points_to_its_file_and_a_changed_file_is_refused(tmp_path):
+    path = saved(tmp_path / "a/1.png")
+    rows, _ = read_images(list_folder(tmp_path), 1.0)
+    assert rows["image_bytes"].isna().all()
+    [picture] = pictures(rows)
+    assert picture.read() == path.read_bytes()
+    saved(path, PHOTO.rotate(90))
+    with pytest.raises(DataError, match=r"1\.png' at byte 0 is not what the manifest was made from"):
+        picture.read()
+    path.unlink()
+    with pytest.raises(DataError, match=r"1\.png' cannot be read \(No such file"):
+        picture.read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 import torch
 
@@ -10,8 +9,9 @@ from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.edit import fused_direction, move, snapshot
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.families import FAMILIES
-from razor_pipeline.families.images import decoded, pixels
+from razor_pipeline.families.images import pixels
 from razor_pipeline.interfaces import class_scores
+from razor_pipeline.pictures import opened
 
 from .cases import CASES, IMAGE, Case
 
@@ -222,7 +222,7 @@ def _pixels_of(batch):
         return batch.pixel_values_B3HW
     if isinstance(batch.images, dict):
         return batch.images["pixel_values"]
-    return pixels(decoded(pd.DataFrame({"image_bytes": batch.images})), IMAGE)
+    return pixels(opened(batch.images), IMAGE)
 
 
 def test_batches_are_deterministic_and_lose_no_row(model, case):

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import ParameterSlice
+from razor_pipeline.core.processes import added
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
         weights: names of parameters; those that are the weight of an ``nn.Linear`` are recorded.
 
     Yields:
-        weight name -> [I, I] sum of ``a a^T``; complete when the block ends.
+        weight name -> [I, I] sum of ``a a^T``, over all processes of the pass; complete when the block ends.
     """
     sums: dict[str, Tensor] = {}
     hooks = []
@@ -43,6 +44,7 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
     finally:
         for hook in hooks:
             hook.remove()
+    sums.update(added(sums))
 
 
 def _adder(total: Tensor) -> Any:

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from razor_pipeline.core.processes import added, added_numbers, own_share, stopping_together, zero_sum
+
 SizedBatch = TypeVar("SizedBatch", bound=Sized)
 
 
@@ -44,6 +46,8 @@ def mean_gradients(
 ) -> Gradients:
     """Gradient of the sample-weighted mean of a loss, one batch in memory at a time.
 
+    In several processes each takes its share of the batches (:mod:`razor_pipeline.core.processes`).
+
     Args:
         loss_of: mean loss of a batch, a scalar.
         batches: the data; ``len(batch)`` is its number of samples.
@@ -55,10 +59,10 @@ def mean_gradients(
         ValueError: there is no data.
     """
     names, leaves = list(parameters), list(parameters.values())
-    total = [torch.zeros_like(leaf) for leaf in leaves]
+    total = [zero_sum(leaf) for leaf in leaves]
     loss_sum, samples = 0.0, 0
-    with torch.enable_grad(), requiring_grad(leaves):
-        for batch in batches:
+    with torch.enable_grad(), requiring_grad(leaves), stopping_together():
+        for batch in own_share(batches):
             loss = loss_of(batch)
             if not torch.isfinite(loss):
                 raise NonFiniteError(
@@ -69,11 +73,13 @@ def mean_gradients(
                     sum_.add_(grad, alpha=len(batch))
             loss_sum += loss.item() * len(batch)
             samples += len(batch)
-    if not samples:
+    loss_sum, count = added_numbers(loss_sum, samples)
+    if not count:
         raise ValueError(f"the {what} set is empty: a gradient needs at least one sample")
-    gradients = {name: sum_.div_(samples) for name, sum_ in zip(names, total, strict=True)}
+    sums = added(dict(zip(names, total, strict=True)))
+    gradients = {name: sum_.div_(count).to(parameters[name].dtype) for name, sum_ in sums.items()}
     assert_finite(gradients, f"the {what} gradient")
-    return Gradients(gradients, loss_sum / samples, samples)
+    return Gradients(gradients, loss_sum / count, int(count))
 
 
 @contextmanager

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from razor_pipeline.manifest import DataError
+from razor_pipeline.pictures import READERS, stretch, upright
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
-ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+TABLE = ("image_path", "caption", "prompt", "label", "style", "domain", "split", "role", "near_twin", "facts")
 MEGA = 1e6
+LARGEST_PIXEL, LARGEST_HEADER = 8, 1 << 20  # bytes: four channels of 16 bits; what else a file holds
+CHUNK = 4096  # images that wait for a thread
 
 
 class BadImageError(ValueError):
@@ -69,7 +74,7 @@ def list_styles(root: Path) -> pd.DataFrame:
 
 
 def list_table(path: Path) -> pd.DataFrame:
-    """The rows of a csv or parquet file; its image paths are relative to it.
+    """The rows of a csv or parquet file; its image paths are relative to it, columns of no use to us are not read.
 
     Raises:
         DataError: it is missing, unreadable or empty, or lacks a column.
@@ -77,7 +82,7 @@ def list_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"data.path '{path}' is not a file; give a csv or parquet file")
     try:
-        rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+        rows = _table(path)
     except Exception as error:  # pandas and pyarrow raise a dozen kinds
         raise DataError(f"data.path '{path}' cannot be read ({error}); give a csv or parquet file") from error
     missing = [name for name in ("image_path", "caption") if name not in rows]
@@ -85,32 +90,75 @@ def list_table(path: Path) -> pd.DataFrame:
         raise DataError(f"data.path '{path}' lacks the column {', '.join(missing)}; add it")
     if rows.empty or rows["image_path"].isna().any():
         raise DataError(f"data.path '{path}' has no rows, or one without image_path; fill them in")
-    count = rows.groupby("image_path").cumcount()
-    again = ("#" + count.astype(str)).where(count > 0, "")
     return rows.assign(
-        sample_id=rows["image_path"].astype(str) + again,
+        sample_id=told_apart(rows["image_path"].astype(str)),
         image_path=[str(path.parent / name) for name in rows["image_path"]],
     )
 
 
+def _table(path: Path) -> pd.DataFrame:
+    if path.suffix != ".parquet":
+        return pd.read_csv(path, dtype=str, usecols=lambda name: name in TABLE)
+    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name in TABLE])
+
+
+def told_apart(names: pd.Series[str]) -> pd.Series[str]:
+    """The names, with a number behind one that was there before."""
+    count = names.groupby(names).cumcount()
+    return names + ("#" + count.astype(str)).where(count > 0, "")
+
+
 def read_images(listing: pd.DataFrame, max_megapixels: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The listing's sound rows with ``image_bytes, sha256``, and the others as ``image_path, reason``."""
-    data: list[bytes | None] = []
-    refused = []
-    for path in tqdm(listing["image_path"], desc="images", unit="image", disable=None):
-        try:
-            data.append(read_image(Path(path), max_megapixels))
-        except BadImageError as error:
-            data.append(None)
-            refused.append((path, str(error)))
-    rows = listing.assign(image_bytes=pd.Series(data, index=listing.index, dtype=object))
-    rows = rows[[item is not None for item in data]]
-    rows = rows.assign(sha256=[hashlib.sha256(item).hexdigest() for item in rows["image_bytes"]])
-    return rows.drop(columns="image_path"), pd.DataFrame(refused, columns=["image_path", "reason"], dtype=str)
+    """The listing's sound rows with where their images are, and the others as ``image_path, reason``.
+
+    Every image is read once, and none is kept: a row points to its file, or to its stretch of one, with
+    ``image_path, image_offset, image_size, sha256``.
+
+    Args:
+        listing: ``image_path``; where it is a shard also ``image_offset, image_size`` and ``image_name``, a name to
+            report.
+        max_megapixels: of an image.
+    """
+    in_shards = "image_offset" in listing
+    offsets = listing["image_offset"].tolist() if in_shards else [0] * len(listing)
+    sizes = listing["image_size"].tolist() if in_shards else [None] * len(listing)
+    paths = list(map(Path, listing["image_path"]))
+    found: list[tuple[int, str] | BadImageError] = []
+    with (
+        ThreadPoolExecutor(READERS, "images") as readers,
+        tqdm(total=len(paths), desc="images", unit="image", disable=None) as bar,
+    ):
+        for start in range(0, len(paths), CHUNK):
+            part = slice(start, start + CHUNK)
+            limits = [max_megapixels] * CHUNK
+            found += readers.map(_looked_at, paths[part], offsets[part], sizes[part], limits)
+            bar.update(len(paths[part]))
+    sound = [one for one in found if not isinstance(one, BadImageError)]
+    refused = [isinstance(one, BadImageError) for one in found]
+    names = listing.loc[refused, "image_name" if "image_name" in listing else "image_path"]
+    rows = listing[~np.array(refused, dtype=bool)].assign(
+        image_bytes=None,
+        image_offset=[offset for offset, bad in zip(offsets, refused, strict=True) if not bad],
+        image_size=[size for size, _ in sound],
+        sha256=[sha256 for _, sha256 in sound],
+    )
+    reasons = [str(one) for one in found if isinstance(one, BadImageError)]
+    return rows, pd.DataFrame({"image_path": list(names), "reason": reasons}, dtype=str)
 
 
-def read_image(path: Path, max_megapixels: float) -> bytes:
-    """The file as it is, or as PNG where its orientation or its depth need work.
+def _looked_at(
+    path: Path, offset: int, size: int | None, max_megapixels: float
+) -> tuple[int, str] | BadImageError:
+    """Size and sha256 of a sound image."""
+    try:
+        data = read_image(path, max_megapixels, offset, size)
+    except BadImageError as error:
+        return error
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | None = None) -> bytes:
+    """The bytes of a file, or of a stretch of it, once they proved a sound image.
 
     Raises:
         BadImageError: it is missing, empty, truncated, animated, too large or no image. Its size is read from
@@ -118,16 +166,19 @@ def read_image(path: Path, max_megapixels: float) -> bytes:
     """
     if not path.is_file():
         raise BadImageError("does not exist")
-    if path.stat().st_size == 0:
+    size = path.stat().st_size - offset if size is None else size
+    if size == 0:
         raise BadImageError("is empty")
+    if size > LARGEST_PIXEL * max_megapixels * MEGA + LARGEST_HEADER:
+        raise BadImageError(f"has {size / MEGA:.0f} MB, more than {max_megapixels:g} megapixels take")
     try:
+        data = stretch(path, offset, size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         with image:
             _check_header(image, max_megapixels)
-            image.load()
-            return _upright(image, path)
+            upright(image)
     except UnidentifiedImageError as error:
         raise BadImageError(f"is no {', '.join(FORMATS)} image") from error
     except Image.DecompressionBombError as error:
@@ -136,6 +187,7 @@ def read_image(path: Path, max_megapixels: float) -> bytes:
         if isinstance(error, BadImageError):
             raise
         raise BadImageError(f"is damaged ({error})") from error
+    return data
 
 
 def _check_header(image: Image.Image, max_megapixels: float) -> None:
@@ -146,19 +198,3 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
         getattr(image, "is_animated", False) and image.format != "MPO"
     ):  # a camera's MPO is a photo and its preview
         raise BadImageError("is animated")
-
-
-def _upright(image: Image.Image, path: Path) -> bytes:
-    deep = image.mode.startswith(("I", "F"))
-    if not deep and image.getexif().get(ORIENTATION, 1) == 1:
-        return path.read_bytes()
-    upright = ImageOps.exif_transpose(_eight_bits(image) if deep else image)
-    buffer = io.BytesIO()
-    upright.convert("RGB").save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """A picture of 16 bits, its full range as 0 to 255; PIL itself would cut at 255."""
-    pixels = np.asarray(image, dtype=np.float64)
-    return Image.fromarray(np.clip(pixels / 257.0, 0, 255).round().astype(np.uint8))

@@ -1,8 +1,7 @@
-"""Where image-caption pairs come from: the atelier, handwritten digits, a folder, or a table."""
+"""Where image-caption pairs come from: the atelier, handwritten digits, a folder, tar shards, or a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +10,7 @@ from razor_pipeline import manifest
 from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
+from razor_pipeline.datasets.shards import list_shards, shards_at
 from razor_pipeline.params import AtelierParams, DataParams
 
 
@@ -25,16 +25,21 @@ def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
     elif data.source == "digits":
         rows = manifest.complete(list_digits(), data)
     else:
-        rows = manifest.complete(_lister(data)(Path(data.path or "")), data)
+        rows = manifest.complete(_files(data)[0], data)
     return manifest.arranged(rows, data)[["label", "prompt", "role"]]
 
 
-def _lister(data: DataParams) -> Callable[[Path], pd.DataFrame]:
-    return {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
+def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Where the images are and what is told of them, and ``image_path, reason`` of what cannot even be listed."""
+    root = Path(data.path or "")
+    if data.source == "folder" and (shards := shards_at(root)):
+        return list_shards(shards, data.max_quarantined_share)
+    lister = {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
+    return lister(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
 
 
 def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The manifest, and the refused images as ``image_path, reason``.
+    """The manifest, and what was refused as ``image_path, reason``.
 
     Raises:
         DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
@@ -45,8 +50,9 @@ def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFra
     elif data.source == "digits":
         rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
     else:
-        listed = manifest.complete(_lister(data)(Path(data.path or "")), data)
-        rows, quarantine = read_images(listed, data.max_megapixels)
-        manifest.check_quarantine(quarantine, len(listed), data.max_quarantined_share)
+        listed, unlisted = _files(data)
+        rows, unsound = read_images(manifest.complete(listed, data), data.max_megapixels)
+        quarantine = pd.concat([unlisted, unsound], ignore_index=True)
+        manifest.check_quarantine(quarantine, len(listed) + len(unlisted), data.max_quarantined_share)
         rows = manifest.with_splits(manifest.without_duplicates(rows), data)
     return manifest.check_manifest(manifest.arranged(rows, data)), quarantine

@@ -1,11 +1,20 @@
-"""What the families' batches have in common."""
+"""What the families' batches have in common: their rows, and that they are made when they are asked for."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, overload
 
+import pandas as pd
 from torch import Tensor
+
+from razor_pipeline.pictures import READERS
+
+R = TypeVar("R")
+B = TypeVar("B", bound="RowBatch")
 
 
 @dataclass(frozen=True)
@@ -16,6 +25,67 @@ class RowBatch:
         """The samples at these places, decoded and encoded as they are."""
         return replace(self, **{field.name: _cut(getattr(self, field.name), index) for field in fields(self)})
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its tensors hold."""
+        return sum(_size(getattr(self, field.name)) for field in fields(self))
+
+
+class Streamed(Sequence[B], Generic[R, B]):
+    """Batches that are made when they are asked for, so that a pass costs the memory of a few whatever the rows.
+
+    While a pass uses one batch, the images of the next ``READERS`` are read in threads. Only ``read`` runs there: a
+    tokenizer may not be used by two threads at once.
+
+    Args:
+        rows: manifest rows, in their order.
+        size: rows of a batch; the last one has what is left.
+        read: the images of some rows as the model takes them; it depends on nothing but the rows.
+        made: the batch of some rows and of what ``read`` made of them.
+        places: which batches these are among those of all the rows; None for every one.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        size: int,
+        read: Callable[[pd.DataFrame], R],
+        made: Callable[[pd.DataFrame, R], B],
+        places: range | None = None,
+    ) -> None:
+        self.rows, self.size, self.read, self.made = rows, size, read, made
+        self.places = range(-(-len(rows) // size)) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _part(self, place: int) -> pd.DataFrame:
+        return self.rows.iloc[place * self.size : (place + 1) * self.size]
+
+    @overload
+    def __getitem__(self, index: int) -> B: ...
+    @overload
+    def __getitem__(self, index: slice) -> Streamed[R, B]: ...
+    def __getitem__(self, index: int | slice) -> B | Streamed[R, B]:
+        if isinstance(index, slice):
+            return Streamed(self.rows, self.size, self.read, self.made, self.places[index])
+        part = self._part(self.places[index])
+        return self.made(part, self.read(part))
+
+    def __iter__(self) -> Iterator[B]:
+        coming: deque[tuple[pd.DataFrame, Future[R]]] = deque()
+        with ThreadPoolExecutor(READERS, "images") as readers:
+            for place in self.places:
+                part = self._part(place)
+                coming.append((part, readers.submit(self.read, part)))
+                if len(coming) > READERS:
+                    yield self._made(*coming.popleft())
+            while coming:
+                yield self._made(*coming.popleft())
+
+    def _made(self, part: pd.DataFrame, reading: Future[R]) -> B:
+        return self.made(part, reading.result())
+
 
 def _cut(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
@@ -25,3 +95,9 @@ def _cut(value: Any, index: Tensor) -> Any:
     if isinstance(value, dict):
         return {key: _cut(part, index) for key, part in value.items()}
     return value
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(map(_size, value.values())) if isinstance(value, dict) else 0

@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
@@ -115,20 +115,20 @@ class ClipFamily:
 
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> list[ClipBatch]:
-        """Decode, preprocess and tokenise manifest rows."""
+    ) -> Streamed[Tensor, ClipBatch]:
+        """Manifest rows, each batch decoded, preprocessed and tokenised when it is asked for."""
         rows = ordered(samples, generator)
         concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
-        group = torch.from_numpy(pd.factorize(concept)[0])
-        return [
-            self._batch(rows.iloc[start : start + batch_size], group[start : start + batch_size])
-            for start in range(0, len(rows), batch_size)
-        ]
+        return Streamed(rows.assign(group=pd.factorize(concept)[0]), batch_size, self._pixels, self._batch)
 
-    def _batch(self, rows: pd.DataFrame, group_B: Tensor) -> ClipBatch:
-        pixels = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
+    def _pixels(self, rows: pd.DataFrame) -> Tensor:
+        pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
+        return pixels
+
+    def _batch(self, rows: pd.DataFrame, pixel_values_B3HW: Tensor) -> ClipBatch:
         tokens = self.tokenise(list(rows["caption"]))
-        return ClipBatch(pixels, tokens["input_ids"], tokens["attention_mask"], group_B)
+        group_B = torch.tensor(rows["group"].to_numpy())
+        return ClipBatch(pixel_values_B3HW, tokens["input_ids"], tokens["attention_mask"], group_B)
 
     def tokenise(self, texts: list[str]) -> Any:
         """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""

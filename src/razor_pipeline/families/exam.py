@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from razor_pipeline.core import metrics
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.interfaces import ModelFamily, class_scores
 
@@ -51,11 +52,11 @@ class Exam:
         self.domain = domains[0]
         self.rows = {str(name): rows.reset_index(drop=True) for name, rows in test.groupby("domain")}
         self.prompts = {name: self._classes(name, rows) for name, rows in self.rows.items()}
-        self.batches = {name: family.batches(rows, BATCH) for name, rows in self.rows.items()}
+        self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         own = samples[samples["domain"] == self.domain]
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        self.unknown = family.batches(never_seen(own), BATCH)
-        self.members = {t: family.batches(members[members["label"] == t], BATCH) for t in self.targets}
+        self.unknown = Kept(family.batches(never_seen(own), BATCH))
+        self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
 
     def _classes(self, domain: str, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
         """Class -> prompts: by label in the targets' domain, by prompt in the others."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,8 @@ import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
+
+from razor_pipeline.pictures import opened, pictures
 
 
 def ordered(samples: pd.DataFrame, generator: torch.Generator | None) -> pd.DataFrame:
@@ -20,8 +21,8 @@ def ordered(samples: pd.DataFrame, generator: torch.Generator | None) -> pd.Data
 
 
 def decoded(samples: pd.DataFrame) -> list[Image.Image]:
-    """The rows' images, RGB."""
-    return [Image.open(io.BytesIO(data)).convert("RGB") for data in samples["image_bytes"]]
+    """The rows' images, upright, RGB."""
+    return opened(pictures(samples))
 
 
 def pixels(images: Sequence[Image.Image], size: int) -> Tensor:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from razor_pipeline.atelier.questions import UNKNOWN
 from razor_pipeline.core import metrics
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, right
 from razor_pipeline.families.exam import leakage, never_seen, worst_membership
@@ -66,10 +67,9 @@ class QuestionExam:
         test = samples[(samples["split"] == "test") & (samples["role"] != "reference")]
         self.rows = test.reset_index(drop=True)
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
-        self.images, self.prefixes = family.seen(decoded(self.rows))
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        self.members = {t: family.batches(members[members["label"] == t], BATCH) for t in self.targets}
-        self.unknown = family.batches(never_seen(own), BATCH)
+        self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
+        self.unknown = Kept(family.batches(never_seen(own), BATCH))
 
     def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:
         """Examine a model as it is; ``memory`` holds what it has answered before, and is added to."""
@@ -79,9 +79,10 @@ class QuestionExam:
         places = list(todo.values())
         for start in range(0, len(places), self.params.batch_size):
             part = self.asks.iloc[places[start : start + self.params.batch_size]]
-            index = part["place"].to_list()
-            images = {name: tensor[index] for name, tensor in self.images.items()}
-            texts, log_p = family.answer(images, [self.prefixes[i] for i in index], list(part["question"]))
+            shown, index = np.unique(part["place"], return_inverse=True)
+            images, prefixes = family.seen(decoded(self.rows.iloc[shown]))
+            images = {name: tensor[index] for name, tensor in images.items()}
+            texts, log_p = family.answer(images, [prefixes[i] for i in index], list(part["question"]))
             said = zip(texts, log_p.tolist(), strict=True)
             memory.update(zip(zip(part["sample_id"], part["question"], strict=True), said, strict=True))
         member, nonmember = {}, {}

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
-from razor_pipeline.families.images import decoded, ordered, pixels
+from razor_pipeline.families.images import ordered, pixels
+from razor_pipeline.pictures import Picture, opened, pictures
 
 ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
 PROMPT_BATCH = 256
@@ -37,12 +38,12 @@ PROMPT_BATCH = 256
 class PromptBatch(RowBatch):
     """Captions with their images; ``anchor`` is the caption itself where nothing is forgotten.
 
-    The images stay as they are: only the noise prediction needs them, and coding them costs more than all the rest.
+    The images stay where they are: only the noise prediction needs them, and coding them costs more than all the rest.
     """
 
     caption: tuple[str, ...]
     anchor: tuple[str, ...]
-    images: tuple[bytes, ...]
+    images: tuple[Picture, ...]
     seed: int
 
     def __len__(self) -> int:
@@ -163,19 +164,14 @@ class TextToImageFamily(ABC):
 
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> list[PromptBatch]:
+    ) -> Streamed[tuple[Picture, ...], PromptBatch]:
         """Manifest rows; a column ``anchor`` says where the caption's meaning is to go."""
         rows = ordered(samples, generator)
+        return Streamed(rows.assign(place=range(len(rows))), batch_size, pictures, self._batch)
+
+    def _batch(self, rows: pd.DataFrame, images: tuple[Picture, ...]) -> PromptBatch:
         anchors = rows[ANCHOR] if ANCHOR in rows else rows["caption"]
-        return [
-            PromptBatch(
-                tuple(rows["caption"][start : start + batch_size]),
-                tuple(anchors[start : start + batch_size]),
-                tuple(rows["image_bytes"][start : start + batch_size]),
-                start,
-            )
-            for start in range(0, len(rows), batch_size)
-        ]
+        return PromptBatch(tuple(rows["caption"]), tuple(anchors), images, int(rows["place"].iloc[0]))
 
     def conditioning(self, prompts: Sequence[str]) -> Tensor:
         """[C, D] what the denoiser is told of prompts; differentiable."""
@@ -234,7 +230,7 @@ class TextToImageFamily(ABC):
     def retain_loss(self, batch: PromptBatch) -> Tensor:
         """Mean of :meth:`denoising_error`."""
         generator = torch.Generator().manual_seed(batch.seed)
-        clean_BLhw = self.latents(pixels(decoded(pd.DataFrame({"image_bytes": batch.images})), self.size))
+        clean_BLhw = self.latents(pixels(opened(batch.images), self.size))
         return self.denoising_error(clean_BLhw, self.conditioning(batch.caption), generator).mean()
 
     @property

@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, ViTForImageClassification
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
-from razor_pipeline.families.batches import RowBatch
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
 
@@ -102,20 +102,21 @@ class VitFamily:
 
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> list[VitBatch]:
-        """Decode and preprocess manifest rows.
+    ) -> Streamed[Tensor, VitBatch]:
+        """Manifest rows, each batch decoded and preprocessed when it is asked for.
 
         Raises:
             ValueError: a row's caption is not a class of the model.
         """
-        rows = ordered(samples, generator)
-        return [
-            self._batch(rows.iloc[start : start + batch_size]) for start in range(0, len(rows), batch_size)
-        ]
+        self.classes_of(list(samples["caption"].unique()))  # before an image is read
+        return Streamed(ordered(samples, generator), batch_size, self._pixels, self._batch)
 
-    def _batch(self, rows: pd.DataFrame) -> VitBatch:
-        pixels = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
-        return VitBatch(pixels, torch.tensor(self.classes_of(list(rows["caption"]))))
+    def _pixels(self, rows: pd.DataFrame) -> Tensor:
+        pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
+        return pixels
+
+    def _batch(self, rows: pd.DataFrame, pixel_values_B3HW: Tensor) -> VitBatch:
+        return VitBatch(pixel_values_B3HW, torch.tensor(self.classes_of(list(rows["caption"]))))
 
     def classes_of(self, names: Sequence[str]) -> list[int]:
         """Indices of classes by name.

@@ -30,7 +30,7 @@ from transformers import (
 from razor_pipeline.atelier.questions import Question, label_category, label_question, neutral_questions
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
-from razor_pipeline.families.batches import RowBatch
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, ordered
 from razor_pipeline.families.packing import Asked, Packed, pack
@@ -122,14 +122,14 @@ class VlmFamily:
 
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> list[VlmBatch]:
-        """Decode, preprocess and tokenise manifest rows; the phrasing of each question depends on the sample id."""
-        rows = ordered(samples, generator)
-        return [
-            self._batch(rows.iloc[start : start + batch_size]) for start in range(0, len(rows), batch_size)
-        ]
+    ) -> Streamed[list[Image.Image], VlmBatch]:
+        """Manifest rows, each batch decoded, preprocessed and tokenised when it is asked for.
 
-    def _batch(self, rows: pd.DataFrame) -> VlmBatch:
+        The phrasing of each question depends on the sample id.
+        """
+        return Streamed(ordered(samples, generator), batch_size, decoded, self._batch)
+
+    def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
         facts = [json.loads(text or "{}") for text in rows.get("facts", [""] * len(rows))]
         turns = [zlib.crc32(str(sample).encode()) for sample in rows["sample_id"]]
         labels, captions = list(rows["label"]), list(rows["caption"])
@@ -141,7 +141,7 @@ class VlmFamily:
         for known, name, turn in zip(facts, labels, turns, strict=True):
             found = neutral_questions(known, name, turn)
             neutral.append(tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ())
-        images, prefixes = self.seen(decoded(rows))
+        images, prefixes = self.seen(pictures)
         return VlmBatch(images, prefixes, tuple(label), tuple(neutral))
 
     def seen(self, images: Sequence[Image.Image]) -> tuple[dict[str, Tensor], tuple[tuple[int, ...], ...]]:

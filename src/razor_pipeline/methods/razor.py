@@ -21,6 +21,7 @@ from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
 from razor_pipeline.core.expansion import Attempt, Expansion, expand
 from razor_pipeline.core.gradients import mean_gradients
+from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
@@ -125,8 +126,8 @@ def _with_nearest(
     batch_size: int,
 ) -> dict[str, Tensor]:
     """Input covariances in which the classes nearest to the target weigh as much as all others together."""
-    with recording_inputs(model.module, parameters) as of_near, torch.no_grad():
-        for batch in model.batches(near, batch_size):
+    with recording_inputs(model.module, parameters) as of_near, torch.no_grad(), stopping_together():
+        for batch in own_share(model.batches(near, batch_size)):
             model.observe(batch)
     return {
         name: total / total.trace() + of_near[name] / of_near[name].trace()

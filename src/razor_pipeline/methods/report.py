@@ -47,7 +47,7 @@ def signed(
             },
             "parameters": params.model_dump(mode="json"),
             "seed": seed,
-            "world_size": 1,
+            "world_size": params.scoring.processes if isinstance(params, RazorParams) else 1,
             "code_version": version,
         },
     )

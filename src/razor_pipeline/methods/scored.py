@@ -7,16 +7,34 @@ from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.methods.razor import Scored
+from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.baseline import check_baseline
+from razor_pipeline.methods.razor import Scored, score
+from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams
 
 CANDIDATES = 3  # times the components of one round: what the budget passes over must find a successor
 KINDS = ("forget", "retain", "covariance")
+
+
+ScoringResult = tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]
+
+
+def scoring_result(
+    model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int
+) -> ScoringResult:
+    """Scores of all components, the gradients of the best ones, and what the pass cost."""
+    task = with_anchors(model, unlearning_task(samples), params.anchor)
+    baseline = check_baseline(model, task, params.allow_no_baseline)
+    scored = score(model, task, params.scoring, torch.Generator().manual_seed(seed))
+    gradients = candidate_gradients(model, scored, params)
+    return score_table(scored), gradients, {"seconds": scored.seconds, "baseline": baseline}
 
 
 def score_table(scored: Scored) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
 from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, class_scores
 
@@ -57,7 +58,7 @@ class Validation:
             rows += [forget.validation, forget.reference]
         everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
-        self.batches = model.batches(everything, BATCH)
+        self.batches = Kept(model.batches(everything, BATCH))
 
     def __call__(self) -> Outcome:
         """Evaluate the model as it is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from razor_pipeline.pictures import Picture, opened, pictures
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, new_figure, png, say
 
 GROUPS = {
@@ -76,7 +76,9 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
     """
     if "image_bytes" in predictions:
         return _drawn_cards(predictions, per_group)
-    rows = {str(row["sample_id"]): row for row in samples.to_dict("records")}
+    shown = samples[samples["sample_id"].isin(predictions["sample_id"])]
+    rows = {str(row["sample_id"]): row for row in shown.to_dict("records")}
+    images = dict(zip(rows, pictures(shown), strict=True))
     right = samples.groupby(["domain", "label", "style"])["prompt"].agg(set).to_dict()
     found = []
     for group in GROUPS:
@@ -91,7 +93,7 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
             correct = right[(row["domain"], row["label"], row["style"])]
             before, after = (_answers(own[own["model"] == model], correct) for model in ("base", "edited"))
             found.append(
-                Card(group, row["label"], row["style"], _thumbnail(row["image_bytes"]), before, after)
+                Card(group, row["label"], row["style"], _thumbnail(images[sample_id]), before, after)
             )
     return found
 
@@ -109,10 +111,10 @@ def _drawn_cards(predictions: pd.DataFrame, per_group: int) -> list[Card]:
                     str(group),
                     before["label"],
                     before["style"],
-                    _thumbnail(before["image_bytes"]),
+                    _thumbnail(Picture(before["image_bytes"])),
                     _judged(before),
                     _judged(after),
-                    _thumbnail(after["image_bytes"]),
+                    _thumbnail(Picture(after["image_bytes"])),
                 )
             )
     return found
@@ -132,9 +134,8 @@ def _answers(rows: pd.DataFrame, correct: set[str]) -> tuple[Answer, ...]:
     )
 
 
-def _thumbnail(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data)) as image:
-        small = image.convert("RGB")
+def _thumbnail(picture: Picture) -> Image.Image:
+    [small] = opened([picture])
     small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return small
 

@@ -27,6 +27,7 @@ from razor_pipeline.core.attacks.prompts import (
 )
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.quantize import changed_bin_share, integer_codes, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.families.clip import ClipFamily
@@ -139,7 +140,7 @@ class Attacker:
     def _tune(
         self, family: ClipFamily, attack: str, loss: Callable[[], Tensor], weights: Collection[str] | None
     ) -> Rows:
-        unseen = family.batches(self.unseen, BATCH)
+        unseen = Kept(family.batches(self.unseen, BATCH))
         everything = dict(family.module.named_parameters())
         curve = recovery_curve(
             everything if weights is None else {name: everything[name] for name in weights},

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
@@ -119,7 +120,7 @@ class Relearning:
 
     def __call__(self, family: ModelFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
-        shots, unseen = family.batches(self.shots, 64)[0], family.batches(self.unseen, 256)
+        shots, unseen = family.batches(self.shots, 64)[0], Kept(family.batches(self.unseen, 256))
         prompts = self.exam.prompts[self.exam.domain]
         aim_B = torch.full((len(shots),), self.column)
         named = [several[0] for several in prompts.values()]

@@ -153,4 +153,5 @@ class DatasetLog:
 
 
 def _binary(column: pd.Series[Any]) -> bool:
-    return len(column) > 0 and isinstance(column.iloc[0], bytes)
+    """Whether a column holds bytes, or nothing where other rows would hold theirs."""
+    return len(column) > 0 and (isinstance(column.iloc[0], bytes) or bool(column.isna().all()))

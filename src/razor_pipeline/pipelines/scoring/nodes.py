@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
-import torch
-from torch import Tensor
 
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.methods.anchor import with_anchors
-from razor_pipeline.methods.baseline import check_baseline
-from razor_pipeline.methods.razor import score
-from razor_pipeline.methods.scored import candidate_gradients, score_table
-from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.scored import ScoringResult, scoring_result
 from razor_pipeline.params import RazorParams
+from razor_pipeline.pipelines.scoring.processes import scored_in_processes
 
 
 def score_components(
     base_model: ModelFamily, samples: pd.DataFrame, razor: RazorParams, seed: int
-) -> tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]:
+) -> ScoringResult:
     """Scores of all components, the gradients of the best ones, and what the pass cost."""
-    task = with_anchors(base_model, unlearning_task(samples), razor.anchor)
-    baseline = check_baseline(base_model, task, razor.allow_no_baseline)
-    scored = score(base_model, task, razor.scoring, torch.Generator().manual_seed(seed))
-    gradients = candidate_gradients(base_model, scored, razor)
-    return score_table(scored), gradients, {"seconds": scored.seconds, "baseline": baseline}
+    several = razor.scoring.processes > 1
+    return (scored_in_processes if several else scoring_result)(base_model, samples, razor, seed)

@@ -1,0 +1,50 @@
+"""Batches that are visited again and again: what fits into memory is decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar, overload
+
+KEPT_BYTES = 1 << 30
+
+
+class _Weighs(Protocol):
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+
+
+B = TypeVar("B", bound=_Weighs)
+
+
+class Kept(Sequence[B]):
+    """The same batches; the first ones, as many as fit into ``limit`` bytes, stay in memory once they are made.
+
+    Args:
+        batches: batches that are made when they are asked for.
+        limit: bytes that may stay.
+    """
+
+    def __init__(self, batches: Sequence[B], limit: int = KEPT_BYTES) -> None:
+        self.batches, self.room = batches, limit
+        self.held: list[B] = []
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    @overload
+    def __getitem__(self, place: int) -> B: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[B]: ...
+    def __getitem__(self, place: int | slice) -> B | Sequence[B]:
+        return self.batches[place]
+
+    def __iter__(self) -> Iterator[B]:
+        yield from self.held
+        first = len(self.held)
+        for place, batch in enumerate(self.batches[first:], start=first):
+            if place == len(self.held):  # what is kept has no gaps
+                if batch.nbytes <= self.room:
+                    self.held.append(batch)
+                self.room -= batch.nbytes
+            yield batch

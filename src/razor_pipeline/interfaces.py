@@ -29,7 +29,22 @@ class Batch(Sized, Protocol):
         """The samples at these places."""
 
 
-class ModelFamily(Protocol):
+class Examinee(Protocol):
+    """What a validation asks of a model."""
+
+    def batches(
+        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
+    ) -> Sequence[Batch]:
+        """Manifest rows, shuffled where a generator is given; a batch is decoded and encoded when it is asked for.
+
+        What visits them again and again wraps them in :class:`razor_pipeline.core.kept.Kept`.
+        """
+
+    def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:
+        """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
+
+
+class ModelFamily(Examinee, Protocol):
     """A trained model with its objectives. It knows nothing of unlearning methods.
 
     ``yardstick`` says what not knowing looks like: what never-seen samples show (``strangers``), or what the model
@@ -51,14 +66,6 @@ class ModelFamily(Protocol):
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """The editable components; no two of one granularity share a weight."""
-
-    def batches(
-        self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> Sequence[Batch]:
-        """Manifest rows, shuffled where a generator is given; a batch is decoded and encoded when it is asked for.
-
-        What visits them again and again wraps them in :class:`razor_pipeline.core.kept.Kept`.
-        """
 
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
@@ -88,11 +95,51 @@ class ModelFamily(Protocol):
     def class_logits(self, batch: Any, prompts: Sequence[str]) -> Tensor:
         """[B, C] logits of the classes that the prompts name, as cross-entropy takes them; differentiable."""
 
-    def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:
-        """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
+    def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Examinee:
+        """What peers are chosen by: scores that see an edit of any part; the model itself where its own do.
+
+        Called at the base weights, with rows to look at and all prompts that scores will be asked for.
+        """
 
 
-def class_scores(model: ModelFamily, batches: Sequence[Any], prompts: Mapping[str, Sequence[str]]) -> Tensor:
+class NoisyLatents(Batch, Protocol):
+    """Latents with noise, each at its own time, and what the denoiser should predict of them."""
+
+    @property
+    def aim(self) -> Tensor:
+        """[B, L, h, w] what the denoiser should predict."""
+
+
+class DrawingFamily(ModelFamily, Protocol):
+    """A text-to-image model, for methods that edit its denoiser.
+
+    ``denoiser`` begins the names of the denoiser's parameters.
+    """
+
+    @property
+    def denoiser(self) -> str:
+        """Name of the denoiser in the module."""
+
+    def cross_attention(self) -> Sequence[str]:
+        """Names of the denoiser's weights through which a prompt acts on the image."""
+
+    def prompt_readers(self) -> Sequence[str]:
+        """Names of those whose input is the tokens' hidden states and nothing else."""
+
+    def token_states(self, prompts: Sequence[str]) -> Tensor:
+        """[C, T, E] what the prompt readers read of every token; ValueError where there are none."""
+
+    def conditioning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the denoiser is told of prompts."""
+
+    def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> NoisyLatents:
+        """The rows' images as latents, each with one random noise at one random time."""
+
+    def predicted(self, noisy: Any, conditioning_BD: Tensor) -> Tensor:
+        """[B, L, h, w] what the denoiser predicts; differentiable."""
+
+
+def class_scores(model: Examinee, batches: Sequence[Any], prompts: Mapping[str, Sequence[str]]) -> Tensor:
     """[N, C] score of every class for every sample: that of the best of its prompts, classes in the order given."""
     flat = [prompt for several in prompts.values() for prompt in several]
     sizes = [len(several) for several in prompts.values()]
@@ -140,13 +187,17 @@ class UnlearningTask:
 
 @dataclass(frozen=True)
 class EditResult:
-    """What a method returns: the edit, how it came about, and why it stopped."""
+    """What a method returns: the edit, how it came about, and why it stopped.
+
+    ``peak_rss_mb`` is the most memory that the process held meanwhile, filled in by who calls the method.
+    """
 
     edit: WeightEdit
     trace: list[dict[str, Any]]
     stop_reason: str
     rounds: int
     seconds: dict[str, float] = field(default_factory=dict)
+    peak_rss_mb: float | None = None
 
 
 class UnlearningMethod(Protocol):

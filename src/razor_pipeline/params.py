@@ -305,12 +305,16 @@ class RepairParams(Params):
 
 
 class AcceptanceParams(Params):
-    """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`)."""
+    """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
+
+    ``anchor`` is the concept that takes the target's place where a model draws; None for the nearest.
+    """
 
     max_forget_accuracy: Share = 0.0
     auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
     auc_tolerance: Share = 0.075
     max_retain_drop: Share = 0.01
+    anchor: str | None = None
 
 
 class RazorParams(AcceptanceParams):
@@ -318,7 +322,6 @@ class RazorParams(AcceptanceParams):
 
     scoring: ScoringParams = ScoringParams()
     objective: ObjectiveParams = ObjectiveParams()
-    anchor: str | None = None
     components: Count = 16
     max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
     tau: float | None = None
@@ -375,6 +378,43 @@ class SlugParams(AcceptanceParams):
     layers: Count = 5
 
 
+class LessonsParams(TrainingParams):
+    """Training of a denoiser on so many noisy latents of the target, each at one time.
+
+    The sources' rate of 1e-5 over 1,000 steps is for a model a hundred times larger.
+    """
+
+    learning_rates: Rates = (1e-4, 3e-4, 1e-3)
+    epochs: Count = 3
+    batch_size: Annotated[int, Field(ge=2)] = 8
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    lessons: Annotated[int, Field(ge=2)] = 128
+
+
+class EsdParams(LessonsParams):
+    """ESD-x: ``e0(x) - guidance (e0(x, c) - e0(x))`` is taught to the cross-attention."""
+
+    guidance: Positive = 1.0
+
+
+class UceParams(AcceptanceParams):
+    """UCE: one closed form per weight of the target's prompts, ``erase_scales``.
+
+    ``preserve_scale`` weighs the prompts that are kept, ``ridge`` (lambda) the original weights.
+    """
+
+    erase_scales: Rates = (1.0, 3.0, 10.0, 30.0, 100.0)
+    preserve_scale: Positive = 1.0
+    ridge: Positive = 0.5
+
+
+class SalunDiffusionParams(LessonsParams):
+    """SalUn where a model draws; ``retain_weight`` is its alpha."""
+
+    salient_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    retain_weight: Annotated[float, Field(ge=0.0)] = 0.1
+
+
 class RelearningParams(Params):
     """The relearning attack: full fine-tuning with Adam on a few forget images."""
 
@@ -402,21 +442,19 @@ class PeersParams(Params):
     salun: SalunParams = SalunParams()
     ssd: SsdParams = SsdParams()
     slug: SlugParams = SlugParams()
+    esd: EsdParams = EsdParams()
+    uce: UceParams = UceParams()
+    salun_diffusion: SalunDiffusionParams = SalunDiffusionParams()
+
+
+Method = Literal["razor", "ft", "ga", "gaft", "salun", "ssd", "slug", "esd", "uce", "salun_diffusion"]
 
 
 class BenchmarkParams(StudyParams):
-    """Methods x targets x seeds."""
+    """Methods x targets x seeds; a model that draws is compared by what ``evaluation.drawing`` has it draw."""
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    methods: tuple[Literal["razor", "ft", "ga", "gaft", "salun", "ssd", "slug"], ...] = (
-        "razor",
-        "ft",
-        "ga",
-        "gaft",
-        "salun",
-        "ssd",
-        "slug",
-    )
+    methods: tuple[Method, ...] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
     peers: PeersParams = PeersParams()
 
 

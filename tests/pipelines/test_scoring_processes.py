@@ -63,7 +63,7 @@ def test_a_killed_process_ends_the_step_and_nothing_is_written(model, samples, t
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with pytest.raises(ProcessesError, match="was killed or did not answer.*nothing was written"):
+    with pytest.raises(ProcessesError, match=r"was killed or did not answer.*nothing was written"):
         score_components(model, samples, in_two(tmp_path), 0)
     killer.join()
     assert not (tmp_path / REPORT).exists()

@@ -15,11 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
-from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 
 READERS = "unet"  # of the frozen parts: the keys and values of the U-Net's cross-attention
 
@@ -53,7 +52,7 @@ class DeepDiffusionFamily(DiffusionFamily):
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """The text encoder's, and keys and values of every cross-attention; queries and outputs read no prompt."""
         parts = list(super().components(granularity))
-        for layer, (name, attention) in enumerate(_cross_attention(self.pipeline.unet)):
+        for layer, (name, attention) in enumerate(cross_attention(self.pipeline.unet)):
             weights = {role: f"unet.{name}.to_{role}.weight" for role in "kv"}
             prefix = f"unet.{layer}.cross_attention"
             if granularity == "matrix":
@@ -87,14 +86,5 @@ class DeepDiffusionFamily(DiffusionFamily):
         return torch.cat([part / unit for part, unit in zip(parts, self._units, strict=True)], dim=1)
 
 
-def _cross_attention(unet: nn.Module) -> list[tuple[str, Attention]]:
-    """Name and module of every layer of cross-attention, in the order of the modules."""
-    return [
-        (name, module)
-        for name, module in unet.named_modules()
-        if isinstance(module, Attention) and name.endswith("attn2")
-    ]
-
-
 def _readers(unet: nn.Module) -> list[nn.Module]:
-    return [getattr(attention, role) for _, attention in _cross_attention(unet) for role in ("to_k", "to_v")]
+    return [getattr(attention, role) for _, attention in cross_attention(unet) for role in ("to_k", "to_v")]

@@ -5,13 +5,15 @@ Shapes: B batch, C prompts, T tokens, E width of the hidden states, D = T * E, L
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
+from razor_pipeline.families.predictions import Noisy
 from razor_pipeline.families.text_to_image import TextToImageFamily, token_ids
 
 
@@ -51,17 +53,55 @@ class DiffusionFamily(TextToImageFamily):
         states_CTE: Tensor = encoders["text_encoder"](ids).last_hidden_state
         return states_CTE.flatten(1)
 
-    def denoising_error(
-        self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """[B] squared error of the noise prediction (arXiv 2006.11239, eq. 14)."""
-        unet, scheduler = self.pipeline.unet, self.pipeline.scheduler
-        noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator)
-        time_B = torch.randint(
-            0, scheduler.config.num_train_timesteps, (len(clean_BLhw),), generator=generator
-        )
-        noisy_BLhw = scheduler.add_noise(clean_BLhw, noise_BLhw, time_B)
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        """[B] time steps, each as likely as any other."""
+        steps = self.pipeline.scheduler.config.num_train_timesteps
+        return torch.randint(0, steps, (count,), generator=generator)
+
+    def time_at(self, share_B: Tensor) -> Tensor:
+        """[B] time steps."""
+        steps: int = self.pipeline.scheduler.config.num_train_timesteps
+        return (share_B * (steps - 1)).long()
+
+    def noisy(self, clean_BLhw: Tensor, noise_BLhw: Tensor, time_B: Tensor) -> Noisy:
+        """Latents along the diffusion; the aim is the noise (arXiv 2006.11239, eq. 14)."""
+        latent_BLhw: Tensor = self.pipeline.scheduler.add_noise(clean_BLhw, noise_BLhw, time_B)
+        return Noisy(latent_BLhw, time_B, noise_BLhw)
+
+    def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:
+        """[B, L, h, w] the noise."""
+        unet = self.pipeline.unet
         states_BTE = conditioning_BD.unflatten(1, (-1, unet.config.cross_attention_dim))
-        found_BLhw = unet(noisy_BLhw, time_B, states_BTE).sample
-        error_B: Tensor = (found_BLhw.float() - noise_BLhw).square().mean(dim=(1, 2, 3))
-        return error_B
+        found_BLhw: Tensor = unet(noisy.latent_BLhw, noisy.time_B, states_BTE).sample.float()
+        return found_BLhw
+
+    def cross_attention(self) -> tuple[str, ...]:
+        """All weights of every layer of cross-attention."""
+        return tuple(
+            f"unet.{name}.{weight}"
+            for name, module in cross_attention(self.pipeline.unet)
+            for weight, _ in module.named_parameters()
+        )
+
+    def prompt_readers(self) -> tuple[str, ...]:
+        """Keys and values of every layer of cross-attention."""
+        return tuple(
+            f"unet.{name}.to_{role}.weight"
+            for name, _ in cross_attention(self.pipeline.unet)
+            for role in "kv"
+        )
+
+    def token_states(self, prompts: Sequence[str]) -> Tensor:
+        """[C, T, E] hidden states."""
+        width: int = self.pipeline.unet.config.cross_attention_dim
+        states_CTE: Tensor = self.conditioning(prompts).unflatten(1, (-1, width))
+        return states_CTE
+
+
+def cross_attention(unet: nn.Module) -> list[tuple[str, Attention]]:
+    """Name and module of every layer of cross-attention, in the order of the modules."""
+    return [
+        (name, module)
+        for name, module in unet.named_modules()
+        if isinstance(module, Attention) and name.endswith("attn2")
+    ]

@@ -17,6 +17,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 from torch import Tensor, nn
 from torch.nn import functional
 
+from razor_pipeline.families.predictions import Noisy
 from razor_pipeline.families.text_to_image import TextToImageFamily, token_ids
 
 TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
@@ -63,26 +64,46 @@ class Diffusion3Family(TextToImageFamily):
     def _tokens(self) -> int:
         return int(self.pipeline.tokenizer_max_length)
 
-    def denoising_error(
-        self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """[B] squared error of the velocity of a straight flow, its times logit-normal (arXiv 2403.03206, eq. 19)."""
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        """[B] shares of noise, logit-normal (arXiv 2403.03206, eq. 19)."""
+        return torch.randn(count, generator=generator).sigmoid()
+
+    def time_at(self, share_B: Tensor) -> Tensor:
+        """[B] the shares themselves."""
+        return share_B
+
+    def noisy(self, clean_BLhw: Tensor, noise_BLhw: Tensor, time_B: Tensor) -> Noisy:
+        """Latents along a straight flow; the aim is its velocity."""
+        share_B111 = time_B[:, None, None, None]
+        latent_BLhw = (1 - share_B111) * clean_BLhw + share_B111 * noise_BLhw
+        return Noisy(latent_BLhw, time_B, noise_BLhw - clean_BLhw)
+
+    def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:
+        """[B, L, h, w] the velocity."""
         transformer, scheduler = self.pipeline.transformer, self.pipeline.scheduler
-        noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator)
-        sigma_B = torch.randn(len(clean_BLhw), generator=generator).sigmoid()
-        sigma_B111 = sigma_B[:, None, None, None]
         pooled_size = transformer.config.pooled_projection_dim
         states_BTE = conditioning_BD[:, :-pooled_size].unflatten(1, (self._tokens, -1))
         joint = transformer.config.joint_attention_dim
         states_BTJ = functional.pad(states_BTE, (0, joint - states_BTE.shape[-1]))
-        found_BLhw = transformer(
-            (1 - sigma_B111) * clean_BLhw + sigma_B111 * noise_BLhw,
+        found_BLhw: Tensor = transformer(
+            noisy.latent_BLhw,
             torch.cat([states_BTJ, torch.zeros_like(states_BTJ)], dim=1),  # the pipeline's stand-in for T5
             conditioning_BD[:, -pooled_size:],
-            sigma_B * scheduler.config.num_train_timesteps,
-        ).sample
-        error_B: Tensor = (found_BLhw.float() - (noise_BLhw - clean_BLhw)).square().mean(dim=(1, 2, 3))
-        return error_B
+            noisy.time_B * scheduler.config.num_train_timesteps,
+        ).sample.float()
+        return found_BLhw
+
+    def cross_attention(self) -> tuple[str, ...]:
+        """The prompt's own projections into the joint attention, which has no cross-attention beside it."""
+        return tuple(
+            f"transformer.{name}"
+            for name, _ in self.pipeline.transformer.named_parameters()
+            if ".attn.add_" in name or ".attn.to_add_out" in name
+        )
+
+    def prompt_readers(self) -> tuple[str, ...]:
+        """None: behind the first layer, what is read of a prompt depends on the image and the time."""
+        return ()
 
     def _drawing(self) -> dict[str, Any]:
         # As long as CLIP's part, which is how the model learnt to do without T5.

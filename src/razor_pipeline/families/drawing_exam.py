@@ -81,7 +81,7 @@ class DrawingExam:
 
     def put_to(self, family: TextToImageFamily) -> Drawings:
         """Have a model draw, and the judges look."""
-        return self._looked_at(self._drawn(family, self.orders))
+        return self.looked_at(self._drawn(family, self.orders))
 
     def target_share(self, family: TextToImageFamily, word: str | None = None) -> float:
         """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.
@@ -96,7 +96,7 @@ class DrawingExam:
             orders = orders.assign(
                 prompt=[p.replace(o, word) for p, o in zip(orders["prompt"], own, strict=True)]
             )
-        drawings = self._looked_at(self._drawn(family, orders))
+        drawings = self.looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
@@ -109,7 +109,8 @@ class DrawingExam:
                 bar.update(len(part))
         return images
 
-    def _looked_at(self, images: list[Image.Image]) -> Drawings:
+    def looked_at(self, images: list[Image.Image]) -> Drawings:
+        """Drawings in the order of the exam's orders, and what the judges see in them."""
         files = [_png(image) for image in images]
         blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
         label, features = self._seen(files, "label")

@@ -4,8 +4,9 @@ Forgetting is redirection: the conditioning of prompts that name the target move
 anchor concept in the target's place, as the frozen encoders have it. The denoiser sees nothing of a prompt but this
 conditioning, so a prompt whose conditioning is held draws what it drew.
 
-Shapes: B batch, N samples, C prompts, D numbers of a prompt's conditioning (the hidden states of all its tokens, and
-what else the encoders say of it), M of its meaning, L latent channels, h x w latent.
+Shapes: B batch, N samples, C prompts, T tokens, E width of their hidden states, D numbers of a prompt's conditioning
+(the hidden states of all its tokens, and what else the encoders say of it), M of its meaning, L latent channels, h x w
+latent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
-from razor_pipeline.families.images import ordered, pixels
+from razor_pipeline.families.images import decoded, ordered, pixels
+from razor_pipeline.families.predictions import Noisy, Predictions
 from razor_pipeline.pictures import Picture, opened, pictures
 
 ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
@@ -196,10 +198,59 @@ class TextToImageFamily(ABC):
         """[C, D] conditioning of distinct prompts as these encoders give it, laid out as the denoiser expects."""
 
     @abstractmethod
+    def times(self, count: int, generator: torch.Generator) -> Tensor:
+        """[B] random times, as training draws them, in the denoiser's units."""
+
+    @abstractmethod
+    def time_at(self, share_B: Tensor) -> Tensor:
+        """[B] times at these shares, 0 to 1, of the way from an image to noise."""
+
+    @abstractmethod
+    def noisy(self, clean_BLhw: Tensor, noise_BLhw: Tensor, time_B: Tensor) -> Noisy:
+        """Latents with noise at these times, and what the denoiser should predict of them."""
+
+    @abstractmethod
+    def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:
+        """[B, L, h, w] what the denoiser predicts; differentiable."""
+
+    @abstractmethod
+    def cross_attention(self) -> tuple[str, ...]:
+        """Names of the denoiser's weights through which a prompt acts on the image."""
+
+    @abstractmethod
+    def prompt_readers(self) -> tuple[str, ...]:
+        """Names of those weights whose input is the tokens' hidden states and nothing else: keys and values."""
+
+    def token_states(self, prompts: Sequence[str]) -> Tensor:  # noqa: ARG002
+        """[C, T, E] what the prompt readers read of every token.
+
+        Raises:
+            ValueError: the denoiser has no prompt readers.
+        """
+        raise ValueError(
+            f"'{self.name}' has no keys and values that read the prompt alone, which uce solves for; compare it by "
+            "another method"
+        )
+
+    def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> Noisy:
+        """The rows' images as latents, each with one random noise at one random time."""
+        clean_NLhw = self.latents(pixels(decoded(rows), self.size))
+        noise_NLhw = torch.randn(clean_NLhw.shape, generator=generator)
+        return self.noisy(clean_NLhw, noise_NLhw, self.times(len(rows), generator))
+
+    def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Predictions:
+        """The same model, its scores read from what the denoiser predicts, which an edit of any part changes."""
+        return Predictions(self, rows, prompts)
+
     def denoising_error(
         self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
     ) -> Tensor:
         """[B] mean squared error of what the denoiser predicts, at one random time and noise per latent."""
+        noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator)
+        noisy = self.noisy(clean_BLhw, noise_BLhw, self.times(len(clean_BLhw), generator))
+        error_BLhw = self.predicted(noisy, conditioning_BD) - noisy.aim
+        error_B: Tensor = error_BLhw.square().mean(dim=(1, 2, 3))
+        return error_B
 
     def meaning(self, prompts: Sequence[str]) -> Tensor:
         """[C, M] what is led to the anchor: the conditioning, or more where more than the encoders is edited."""

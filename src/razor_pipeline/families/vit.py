@@ -184,6 +184,10 @@ class VitFamily:
         drift = losses.similarity_drift(log_p_BC.exp(), frozen.exp())
         return functional.nll_loss(log_p_BC, batch.class_B), drift
 
+    def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> VitFamily:  # noqa: ARG002
+        """The model itself: its scores are its output."""
+        return self
+
     def class_logits(self, batch: VitBatch, prompts: Sequence[str]) -> Tensor:
         """[B, len(prompts)] logits of the classes that the prompts name; differentiable."""
         return self.logits(batch)[:, self.classes_of(prompts)]

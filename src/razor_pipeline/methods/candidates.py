@@ -40,10 +40,11 @@ class Candidates:
         self.model, self.params, self.method = model, params, method
         self.parameters: dict[str, Tensor] = dict(model.module.named_parameters())
         self.origin = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        self.validation = Validation(model, task)
+        self.validation = Validation(model, task, by_output=True)
         self.base = self.validation()
         self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
-        self.best: tuple[Shortfall, dict[str, Tensor]] | None = None
+        self.redirects = model.yardstick == "anchor"
+        self.best: tuple[tuple[float, float], Shortfall, dict[str, Tensor]] | None = None
 
     @contextmanager
     def search(self) -> Iterator[Candidates]:
@@ -61,6 +62,9 @@ class Candidates:
     def consider(self, stage: str, value: float) -> Shortfall:
         """Measure the model as it is; of equally good states the first is kept.
 
+        Where the yardstick is an anchor there are no strangers, so being told from others is no shortfall; of equally
+        good states the one told least is kept (decision 0011).
+
         Args:
             stage: what made it, for the trace.
             value: of the hyper-parameter.
@@ -70,14 +74,15 @@ class Candidates:
         assert_finite(stored, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
-        found = shortfall(outcome, self.base, self.params)
-        if self.best is None or found.gap < self.best[0].gap:
+        found = shortfall(outcome, self.base, self.params, leak_counts=not self.redirects)
+        rank = found.gap, outcome.knowledge_auc if self.redirects else 0.0
+        if self.best is None or rank < self.best[0]:
             changed = {
                 name: tensor.detach().clone()
                 for name, tensor in self.parameters.items()
                 if not torch.equal(tensor, self.origin[name])
             }
-            self.best = found, changed
+            self.best = rank, found, changed
         return found
 
     def result(self) -> EditResult:
@@ -88,7 +93,7 @@ class Candidates:
         """
         if self.best is None:
             raise ValueError(f"{self.method} considered no candidate; give it at least one value to try")
-        short, weights = self.best
+        _, short, weights = self.best
         parts = [part for name in weights for part in matrix_component(name, "", 0, [name]).slices]
         dtype = self.model.stored_dtype
         edit = WeightEdit(

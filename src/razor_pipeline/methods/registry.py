@@ -4,17 +4,23 @@ from collections.abc import Callable
 from typing import Any
 
 from razor_pipeline.interfaces import EditResult
+from razor_pipeline.methods.esd import esd
 from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.salun_diffusion import salun_diffusion
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.ssd import ssd
 from razor_pipeline.methods.training import finetune, salun
+from razor_pipeline.methods.uce import uce
 from razor_pipeline.params import (
     AcceptanceParams,
+    EsdParams,
     FinetuneParams,
     RazorParams,
+    SalunDiffusionParams,
     SalunParams,
     SlugParams,
     SsdParams,
+    UceParams,
 )
 
 # Parameters say which method they are for.
@@ -24,6 +30,9 @@ METHODS: dict[type[AcceptanceParams], Callable[..., EditResult]] = {
     SalunParams: salun,
     SsdParams: ssd,
     SlugParams: slug,
+    EsdParams: esd,
+    UceParams: uce,
+    SalunDiffusionParams: salun_diffusion,
 }
 
 

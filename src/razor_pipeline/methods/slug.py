@@ -4,7 +4,8 @@ The layers of the Pareto front of importance and alignment are tried one by one:
 the step along it by bisection on the forget accuracy, starting from ``||theta|| / (10 ||g_f||)``.
 
 Deviations: the layer is chosen on validation by the rule of all methods (the source reads the test metric); at most
-``layers`` of the front are tried.
+``layers`` of the front are tried. In a model that draws, the layers are those of its text encoders, as in the source;
+the forget loss is the way to the anchor (the source takes that of a whole CLIP, whose vision tower is not at hand).
 """
 
 from __future__ import annotations

@@ -11,23 +11,19 @@ SalUn's random labels have no counterpart there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.gradients import NonFiniteError, mean_gradients, requiring_grad
+from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.params import FinetuneParams, SalunParams, TrainingParams
-
-BETAS = (0.9, 0.98)
-Loss = Callable[[Any], Tensor]
-Epoch = Callable[[int], Iterator[tuple[Loss, Any]]]
 
 
 def finetune(
@@ -52,7 +48,7 @@ def finetune(
     def epoch(_: int) -> Iterator[tuple[Loss, Any]]:
         return ((loss, batch) for loss, pool in sources for batch in pool.shuffled(generator))
 
-    return _search(found, params, epoch, sum(pool.steps for _, pool in sources), None)
+    return fit(found, params, epoch, sum(pool.steps for _, pool in sources))
 
 
 def salun(
@@ -85,7 +81,7 @@ def salun(
             yield model.retain_loss, batch
 
     steps = _steps(len(kept) + len(forget), params.batch_size)
-    return _search(found, params, epoch, steps, mask)
+    return fit(found, params, epoch, steps, mask)
 
 
 def _forget_rows(task: UnlearningTask) -> pd.DataFrame:
@@ -114,49 +110,3 @@ class _Pool:
         places = torch.arange(len(self.samples)) if chosen is None else chosen
         order = places[torch.randperm(len(places), generator=generator)]
         return (self.samples.take(part) for part in order.split(self.batch_size) if len(part) > 1)
-
-
-def _search(
-    found: Candidates,
-    params: TrainingParams,
-    epoch: Epoch,
-    steps: int,
-    mask: Mapping[str, Tensor] | None,
-) -> EditResult:
-    """One training per learning rate from the base weights; every epoch, of so many steps, is a candidate."""
-    with found.search():
-        for rate in params.learning_rates:
-            found.put(found.origin)
-            optimizer = torch.optim.AdamW(
-                found.parameters.values(), rate, BETAS, weight_decay=params.weight_decay
-            )
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.epochs * steps)
-            with suppress(NonFiniteError):  # this rate was too high; the others are tried all the same
-                for number in range(params.epochs):
-                    for loss_of, batch in epoch(number):
-                        _step(found, loss_of, batch, optimizer, mask)
-                        schedule.step()
-                    found.consider("training", rate)
-            for tensor in found.parameters.values():
-                tensor.grad = None
-    return found.result()
-
-
-def _step(
-    found: Candidates,
-    loss_of: Loss,
-    batch: Any,
-    optimizer: torch.optim.Optimizer,
-    mask: Mapping[str, Tensor] | None,
-) -> None:
-    with torch.enable_grad(), requiring_grad(list(found.parameters.values())):
-        loss = loss_of(batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteError(f"the loss of {found.method} is {loss.item()}; nothing was written")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    if mask is not None:
-        with torch.no_grad():
-            for name, tensor in found.parameters.items():
-                tensor.copy_(torch.where(mask[name], tensor, found.origin[name]))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, class_scores
+from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, class_scores
 
 BATCH = 256
 
@@ -47,10 +47,16 @@ class Outcome:
 
 
 class Validation:
-    """Prepares the validation images once; each call is one forward pass at the current weights."""
+    """Prepares the validation images once; each call is one forward pass at the current weights.
 
-    def __init__(self, model: ModelFamily, task: UnlearningTask) -> None:
-        self.model, self.task = model, task
+    Args:
+        model: at its base weights where ``by_output``.
+        task: targets and data.
+        by_output: ask for scores that see an edit of any part (:meth:`ModelFamily.by_output`).
+    """
+
+    def __init__(self, model: ModelFamily, task: UnlearningTask, by_output: bool = False) -> None:
+        self.task = task
         self.classes = list(task.prompts)
         self.targets = (*task.forget, *task.earlier)
         rows = [task.retain_validation]
@@ -58,7 +64,9 @@ class Validation:
             rows += [forget.validation, forget.reference]
         everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
-        self.batches = Kept(model.batches(everything, BATCH))
+        flat = [prompt for several in task.prompts.values() for prompt in several]
+        self.model: Examinee = model.by_output(everything, flat) if by_output else model
+        self.batches = Kept(self.model.batches(everything, BATCH))
 
     def __call__(self) -> Outcome:
         """Evaluate the model as it is."""

@@ -91,10 +91,15 @@ class Drawing:
 
 def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:
     """UnlearnCanvas' figures of an edited model, shares of 0 to 1, and how far they fell below the base's."""
+    ua, ira = 1.0 - edited["forget_accuracy"].value, edited["retain_accuracy"].value
+    cra = edited["general_accuracy"].value
     return {
-        "ua": 1.0 - edited["forget_accuracy"].value,
-        "ira": edited["retain_accuracy"].value,
-        "cra": edited["general_accuracy"].value,
+        "ua": ua,
+        "ira": ira,
+        "cra": cra,
+        "mean_ua_ira_cra": (ua + ira + cra) / 3.0,
+        "ua_drawings": edited["forget_accuracy"].n,
+        "kept_drawings": edited["general_accuracy"].n,
         "cra_with_target": edited["general_accuracy_with_target"].value,
         "ira_drop": base["retain_accuracy"].value - edited["retain_accuracy"].value,
         "cra_drop": base["general_accuracy"].value - edited["general_accuracy"].value,

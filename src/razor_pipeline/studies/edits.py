@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import torch
 
@@ -12,6 +14,7 @@ from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import AcceptanceParams, RazorParams
 from razor_pipeline.studies.cells import Row
+from razor_pipeline.studies.peak import peak_memory
 
 
 def edit(base: ModelFamily, samples: pd.DataFrame, params: AcceptanceParams, seed: int) -> EditResult:
@@ -19,16 +22,19 @@ def edit(base: ModelFamily, samples: pd.DataFrame, params: AcceptanceParams, see
 
     RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them.
     """
-    task = unlearning_task(samples)
-    if not isinstance(params, RazorParams):
-        return run_method(base, task, params, torch.Generator().manual_seed(seed))
-    task = with_anchors(base, task, params.anchor)
-    scored = score(base, task, params.scoring, torch.Generator().manual_seed(seed))
-    return razor(base, task, params, torch.Generator().manual_seed(seed), scored)
+    task = with_anchors(base, unlearning_task(samples), params.anchor)
+    generator = torch.Generator().manual_seed(seed)
+    with peak_memory() as peak:
+        if isinstance(params, RazorParams):
+            scored = score(base, task, params.scoring, torch.Generator().manual_seed(seed))
+            result = razor(base, task, params, generator, scored)
+        else:
+            result = run_method(base, task, params, generator)
+    return replace(result, peak_rss_mb=peak.mb)
 
 
 def cost(result: EditResult, base: ModelFamily) -> Row:
-    """Size, rounds and seconds of an edit."""
+    """Size, rounds, seconds and memory of an edit."""
     total = sum(parameter.numel() for parameter in base.module.parameters())
     return {
         "edited_fraction": result.edit.weights / total,
@@ -38,4 +44,5 @@ def cost(result: EditResult, base: ModelFamily) -> Row:
         "evaluations": len(result.trace),
         "score_seconds": result.seconds["score"],
         "edit_seconds": result.seconds["edit"],
+        "peak_rss_mb": result.peak_rss_mb,
     }

@@ -10,6 +10,14 @@ from razor_pipeline.studies.tables import summarise
 
 FIGURES = (
     "gap_to_retraining",
+    "mean_ua_ira_cra",
+    "ua",
+    "ira",
+    "cra",
+    "ira_drop",
+    "cra_drop",
+    "blank_share",
+    "ua_encoders_back",
     "edited_forget_accuracy",
     "retain_drop",
     "near_twin_drop",
@@ -22,7 +30,10 @@ FIGURES = (
     "int4_retain_drop",
     "edited_fraction",
     "seconds",
+    "peak_rss_mb",
 )
+# What methods rank by, and which way is better: the first that any of them has.
+RANKED_BY = {"gap_to_retraining": 1.0, "mean_ua_ira_cra": -1.0}
 
 
 def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
@@ -32,8 +43,9 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
         rows: a row per method (``variant``), target and seed; a cell that failed has its reason under ``failed``.
 
     Returns:
-        ``method, rank, cells, failed, figure, mean, worst, low, high, n``. Methods rank by the mean gap to retraining;
-        a method without one, since all its cells failed, comes last.
+        ``method, rank, cells, failed, figure, mean, worst, low, high, n``. Methods rank by the mean gap to retraining
+        or, where there is nothing retrained, by the mean of UA, IRA and CRA; one without, since all its cells failed,
+        comes last.
     """
     out: list[dict[str, Any]] = []
     tables = {}
@@ -45,9 +57,13 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
             else part
         )
         tables[str(method)] = (summarise(timed, FIGURES), len(part), failed)
-    ranked = sorted(
-        tables, key=lambda name: tables[name][0].get("gap_to_retraining", {}).get("mean", float("inf"))
-    )
+    figure = next((name for name in RANKED_BY if any(name in table for table, *_ in tables.values())), None)
+
+    def place(method: str) -> float:
+        found = tables[method][0].get(figure or "")
+        return RANKED_BY[str(figure)] * found["mean"] if found else float("inf")
+
+    ranked = sorted(tables, key=place)
     for rank, method in enumerate(ranked, start=1):
         table, cells, failed = tables[method]
         head = {"method": method, "rank": rank, "cells": cells, "failed": failed}

@@ -20,6 +20,7 @@ HIGHER_IS_BETTER = (
     "ua",
     "ira",
     "cra",
+    "mean_ua_ira_cra",
     "cra_with_target",
     "drawn_as_before",
     "ua_encoders_back",

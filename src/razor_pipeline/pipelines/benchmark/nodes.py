@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import AcceptanceParams, BenchmarkParams, RazorParams, SplittingParams
+from razor_pipeline.params import (
+    AcceptanceParams,
+    BenchmarkParams,
+    ConceptsParams,
+    EvaluationParams,
+    RazorParams,
+    SplittingParams,
+)
 from razor_pipeline.reporting.leaderboard import render_leaderboard
+from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.identity import Recognition
 from razor_pipeline.studies.leaderboard import leaderboard
-from razor_pipeline.studies.run import Study
+from razor_pipeline.studies.run import Study, Subject
 
 
 def compare_methods(
     base_model: ModelFamily,
     manifest: pd.DataFrame,
     retrained_models: list[Retrained],
+    judges: dict[str, Any],
     splitting: SplittingParams,
     razor: RazorParams,
+    evaluation: EvaluationParams,
     benchmark: BenchmarkParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """A row per method, target and seed, the leaderboard, and its page."""
     methods: dict[str, AcceptanceParams] = {"razor": razor, **dict(benchmark.peers)}
-    subject = Recognition(base_model, retrained_models, benchmark)
+    drawing = ConceptsParams(schemes=benchmark.schemes, protocol=evaluation.drawing.protocol)
+    subject: Subject = (
+        Drawing(base_model, judges, evaluation.drawing, drawing)
+        if isinstance(base_model, TextToImageFamily)
+        else Recognition(base_model, retrained_models, benchmark)
+    )
     study = Study("benchmark", subject, manifest, splitting, benchmark, keep_going=True)
     rows = study.run({name: methods[name] for name in benchmark.methods})
     table = leaderboard(rows)

@@ -1,4 +1,4 @@
-"""base_model + manifest + retrained_models -> benchmark_rows, leaderboard, leaderboard_page."""
+"""base_model + manifest + retrained_models + judges -> benchmark_rows, leaderboard, leaderboard_page."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -14,8 +14,10 @@ def create_pipeline(**_: object) -> Pipeline:
                     "base_model",
                     "manifest",
                     "retrained_models",
+                    "judges",
                     "params:splitting",
                     "params:razor",
+                    "params:evaluation",
                     "params:benchmark",
                 ],
                 ["benchmark_rows", "leaderboard", "leaderboard_page"],

@@ -88,7 +88,7 @@ evaluate-deep: $(VENV)/.runtime ## the same with cross-attention edited as well,
 	@$(KEDRO_RUN) --env style_deep --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object_deep --pipelines dataset_preparation,concepts $(ARGS)
 
-evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3, once it is trained: make pretraining ARGS="--env style3"
+evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3
 	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object3 --pipelines dataset_preparation,concepts $(ARGS)
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 from families.cases import tiny_clip
-from methods.test_processes import PARAMS, samples  # noqa: F401
+from methods.test_processes import PARAMS, few_samples
 
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.methods.scored import scoring_result
@@ -45,9 +45,9 @@ def workers():
     return found
 
 
-def test_the_step_in_two_processes_gives_what_it_gives_in_one(model, samples, tmp_path):  # noqa: F811
-    table, gradients, _ = scoring_result(model, samples, PARAMS, 0)
-    found = score_components(model, samples, in_two(tmp_path), 0)
+def test_the_step_in_two_processes_gives_what_it_gives_in_one(model, tmp_path):
+    table, gradients, _ = scoring_result(model, few_samples(), PARAMS, 0)
+    found = score_components(model, few_samples(), in_two(tmp_path), 0)
     assert list(found[0]["component"]) == list(table["component"])
     assert gradients.keys() == found[1].keys()
     for name, tensor in gradients.items():
@@ -55,7 +55,7 @@ def test_the_step_in_two_processes_gives_what_it_gives_in_one(model, samples, tm
     assert not torch.distributed.is_initialized()
 
 
-def test_a_killed_process_ends_the_step_and_nothing_is_written(model, samples, tmp_path):  # noqa: F811
+def test_a_killed_process_ends_the_step_and_nothing_is_written(model, tmp_path):
     def kill():
         while len(workers()) < 2:
             time.sleep(0.05)
@@ -64,7 +64,7 @@ def test_a_killed_process_ends_the_step_and_nothing_is_written(model, samples, t
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(ProcessesError, match=r"was killed or did not answer.*nothing was written"):
-        score_components(model, samples, in_two(tmp_path), 0)
+        score_components(model, few_samples(), in_two(tmp_path), 0)
     killer.join()
     assert not (tmp_path / REPORT).exists()
     assert not (tmp_path / GRADIENTS).exists()

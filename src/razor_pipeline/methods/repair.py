@@ -107,8 +107,12 @@ def _retain_rows(
     """
     if model.yardstick == "anchor":
         return [task.retain.drop_duplicates("caption")]
-    chosen = _balanced(task.retain, params.repair.samples, generator)
-    return [nearest_rows(model, task, params.scoring.nearest), *(own for _, own in chosen.groupby("domain"))]
+    count = params.repair.samples
+    chosen = _balanced(task.retain, count, generator)
+    near = nearest_rows(model, task, params.scoring.nearest)
+    if len(near) > count:  # they stay in memory, decoded
+        near = shuffled(near, generator).head(count)
+    return [near, *(own for _, own in chosen.groupby("domain"))]
 
 
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:

@@ -53,6 +53,8 @@ def memory_rows(params: MemoryParams) -> pd.DataFrame:
     ``peak_mib`` is the highest resident memory of the process, ``added_mib`` by how much that is more than before,
     with the model loaded and a first batch done.
     """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # the libraries are opened once, for all processes
     with TemporaryDirectory() as folder:
         shard, table = Path(folder) / "pictures.tar", Path(folder) / "manifest.parquet"
         write_shard(shard)
@@ -62,7 +64,7 @@ def memory_rows(params: MemoryParams) -> pd.DataFrame:
         steps += [(step, table, params.manifest) for step in (written, loaded, split)]
         found = []
         for step, path, count in tqdm(steps, desc="memory", disable=None):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
+            with ProcessPoolExecutor(1, mp_context=context) as own:
                 found.append({"what": step.__name__, "rows": count} | own.submit(step, path, count).result())
         return pd.DataFrame(found)
 

@@ -105,7 +105,7 @@ sequence: $(VENV)/.runtime ## six requests on one Stable Diffusion, e.g. make se
 ablation: $(VENV)/.runtime ## reprint the ablation table
 	@$(KEDRO_RUN) --pipelines dataset_preparation,ablation $(ARGS)
 
-benchmark: $(VENV)/.runtime ## compare RAZOR with FT, GA, GAFT, SalUn, SSD and SLUG: leaderboard.html
+benchmark: $(VENV)/.runtime ## compare RAZOR with its peers: leaderboard.html; ARGS="--env style" for Stable Diffusion
 	@$(KEDRO_RUN) --pipelines dataset_preparation,benchmark $(ARGS)
 
 robustness: $(VENV)/.runtime ## attack edited, base and retrained models: robustness.html

@@ -132,5 +132,5 @@ def test_an_anchor_takes_the_targets_place_in_the_same_style(model, canvas):
 
 @pytest.mark.parametrize("anchor", ["cat", "horse"])
 def test_an_anchor_that_is_not_kept_is_refused(model, canvas, anchor):
-    with pytest.raises(AnchorError, match=f"razor.anchor '{anchor}' is none of the concepts that are kept"):
+    with pytest.raises(AnchorError, match=f"anchor '{anchor}' is none of the concepts that are kept"):
         with_anchors(model, task_of(canvas, "cat"), anchor)

@@ -34,7 +34,7 @@ def with_anchors(model: ModelFamily, task: UnlearningTask, anchor: str | None) -
     kept = [label for label in task.prompts if label not in targets]
     if anchor is not None and anchor not in kept:
         raise AnchorError(
-            f"razor.anchor '{anchor}' is none of the concepts that are kept; choose one of {', '.join(kept)}, or null "
+            f"anchor '{anchor}' is none of the concepts that are kept; choose one of {', '.join(kept)}, or null "
             "for the nearest"
         )
     return replace(

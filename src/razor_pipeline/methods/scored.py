@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,12 +24,17 @@ def score_table(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in scored.rows])
 
 
+def candidates(rows: Sequence[ComponentScore], params: RazorParams) -> set[str]:
+    """Names of the best-scored components."""
+    return {row.component for row in rows[: CANDIDATES * params.components]}
+
+
 def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams) -> dict[str, Tensor]:
     """``<kind>/<parameter>`` -> tensor for the best-scored candidates, so that the file stays small.
 
     Kinds: ``forget`` and ``retain`` gradients, ``covariance`` of the parameter's inputs.
     """
-    best = {row.component for row in scored.rows[: CANDIDATES * params.components]}
+    best = candidates(scored.rows, params)
     names = parameter_names([c for c in model.components(params.scoring.granularity) if c.name in best])
     sources = dict(zip(KINDS, (scored.forget, scored.retain, scored.covariances), strict=True))
     return {

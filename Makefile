@@ -111,7 +111,7 @@ benchmark: $(VENV)/.runtime ## compare RAZOR with its peers: leaderboard.html; A
 robustness: $(VENV)/.runtime ## attack edited, base and retrained models: robustness.html
 	@$(KEDRO_RUN) --pipelines dataset_preparation,robustness $(ARGS)
 
-bench: $(VENV)/.runtime ## measure time and memory against the bare limit
+bench: $(VENV)/.runtime ## time and memory as ratios: bench.html; e.g. make bench ARGS='--params "bench.only=clip_zoo|retain"'
 	@$(KEDRO_RUN) --pipelines dataset_preparation,bench $(ARGS)
 
 memory: $(VENV)/.runtime ## measure what passes over many rows, and a manifest of a million, cost in memory

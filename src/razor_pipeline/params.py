@@ -512,10 +512,60 @@ class AblationParams(StudyParams):
     variants: dict[str, dict[str, Any]] = {}
 
 
+class BenchSize(Params):
+    """A model whose edit is measured, and on what.
+
+    Attributes:
+        model: name of a published size, which gets random weights (``families/published.py``), or a directory.
+        family: of the model in a directory.
+        blocks: part -> layers, where fewer than published are built.
+        pixels: height and width of its images, where not the published ones.
+        captions: what the family reads, as ``data.captions`` has it.
+        classes: classes of the target's domain in all, never-seen ones not counted; None for all, and other domains.
+        forget: images of each target in the edit split; None for all, as below.
+        validation: images of each target in the validation split; of all others together, four times as many.
+        reference: never-seen images.
+        retain: images to keep.
+        razor: what differs from the ``razor`` parameters.
+        targets: how many of ``bench.targets`` are measured, one after the other.
+        finetune: whether optimiser steps are measured; AdamW holds three copies of all weights.
+    """
+
+    model: str
+    family: str = "clip"
+    blocks: dict[str, Count] = {}
+    pixels: Annotated[int, Field(ge=16)] | None = None
+    captions: Literal["given", "class", "answer"] = "given"
+    classes: Annotated[int, Field(ge=3)] | None = None
+    forget: Count | None = None
+    validation: Count | None = None
+    reference: Annotated[int, Field(ge=2)] | None = None
+    retain: Annotated[int, Field(ge=2)] | None = None
+    razor: dict[str, Any] = {}
+    targets: Count = 1
+    finetune: bool = True
+
+
 class BenchParams(Params):
-    """Targets whose edit is timed, one run each."""
+    """What an edit costs: sizes of models, and how the cost grows.
+
+    Attributes:
+        targets: what is forgotten; a size says how many of them are measured.
+        only: names of ``sizes`` and of ``growth``, separated by "|"; empty for all.
+        sizes: name -> what is measured.
+        growth: axis -> values; ``growth_of`` is measured once with each.
+        growth_of: the size that grows.
+        slug: the peer whose search is measured beside.
+        epochs: of the fine-tune that is extrapolated.
+    """
 
     targets: tuple[str, ...] = ()
+    only: str = ""
+    sizes: dict[str, BenchSize] = {}
+    growth: dict[Literal["retain", "forget", "components", "targets"], tuple[Count, ...]] = {}
+    growth_of: str = "clip_few"
+    slug: SlugParams = SlugParams(layers=1)
+    epochs: Count = 10
 
 
 class MemoryParams(Params):

@@ -22,6 +22,28 @@ def test_the_sums_are_those_of_the_inputs(inputs):
     torch.testing.assert_close(sums["0.weight"], inputs.T @ inputs)
 
 
+class Attention(nn.Module):
+    """Queries and keys read one tensor, values an equal one."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(6, 6) for _ in range(3))
+
+    def forward(self, x):
+        return self.q(x) + self.k(x) + self.v(x.clone())
+
+
+def test_layers_that_read_one_tensor_share_one_sum(inputs):
+    model = Attention()
+    with recording_inputs(model, {"q.weight", "k.weight", "v.weight"}) as sums:
+        for batch in inputs.split(20):
+            model(batch)
+    assert sums["q.weight"] is sums["k.weight"]
+    assert sums["v.weight"] is not sums["q.weight"]  # control
+    for found in sums.values():  # none of them twice
+        torch.testing.assert_close(found, inputs.T @ inputs)
+
+
 def test_nothing_is_recorded_behind_the_block_also_after_an_error(inputs):
     model = nn.Sequential(nn.Linear(6, 4))
     with pytest.raises(RuntimeError), recording_inputs(model, {"0.weight"}) as sums:  # noqa: PT012

@@ -41,6 +41,33 @@ def test_nothing_is_left_behind_and_a_second_pass_sees_nothing_of_the_first(leaf
     assert leaf.requires_grad is False
 
 
+def test_a_gradient_that_was_there_plays_no_part_and_stays(leaf):
+    clean = mean_gradients(_loss(leaf), [DATA], {"w": leaf}, "forget")
+    leaf.grad = torch.ones(2)
+    found = mean_gradients(_loss(leaf), [DATA], {"w": leaf}, "forget")
+    assert torch.equal(found.tensors["w"], clean.tensors["w"])
+    assert torch.equal(leaf.grad, torch.ones(2))
+
+
+def test_each_gradient_is_freed_before_the_next_is_made():
+    """So that one copy of all gradients is held, the sums, and not a second one of a batch's."""
+    leaves = {str(i): torch.nn.Parameter(torch.ones(1)) for i in range(4)}
+    alive = []
+
+    def loss(batch):
+        x = batch[:, 0].mean()
+        for leaf in leaves.values():
+            x = x * leaf
+            x.register_hook(lambda _: alive.append(sum(leaf.grad is not None for leaf in leaves.values())))
+        return x.sum()
+
+    mean_gradients(loss, [DATA], leaves, "forget")
+    assert alive == [0] * 4
+    total = loss(DATA)
+    total.backward()
+    assert max(alive[4:]) > 1  # control: a plain backward pass holds what it has made
+
+
 def test_it_works_where_gradients_are_off(leaf):
     with torch.no_grad():
         assert mean_gradients(_loss(leaf), [DATA], {"w": leaf}, "forget").tensors["w"].any()

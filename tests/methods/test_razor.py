@@ -170,3 +170,43 @@ def test_two_targets_at_once_are_both_forgotten(clip, manifest):
     edited, base = marks(clip, both, run(clip, both).edit)
     assert base["forget_accuracy"].value > 0.9
     assert edited["forget_accuracy"].value < 0.2
+
+
+def test_what_the_search_saw_at_its_step_is_not_measured_again(clip, samples, monkeypatch):
+    from razor_pipeline.methods import razor as module
+
+    calls = []
+
+    class Counted(module.Validation):
+        def __call__(self):
+            calls.append(super().__call__())
+            return calls[-1]
+
+    monkeypatch.setattr(module, "Validation", Counted)
+    trace = run(clip, samples).trace
+    stages = [row["stage"] for row in trace]
+    assert len(calls) == len(stages) - stages.count("zero_step")
+    zero = next(row for row in trace if row["stage"] == "zero_step")
+    figures = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
+    seen = [[row[name] for name in figures] for row in trace if row["stage"] == "search"]
+    assert [zero[name] for name in figures] in seen
+
+
+def test_gradients_are_held_of_what_is_kept_alone_and_are_the_same(clip, samples):
+    task = unlearning_task(samples)
+
+    def scored(keep):
+        return score(clip, task, QUICK.scoring, torch.Generator().manual_seed(0), keep=keep)
+
+    best = {"vision.0.attention.v", "text.0.mlp.fc1"}
+    whole, few = scored(None), scored(lambda _: best)
+    assert few.rows == whole.rows
+    held = {c.name for c in clip.components("matrix") if all(p.parameter in few.forget for p in c.slices)}
+    assert held == best
+    for mine, all_ in (
+        (few.forget, whole.forget),
+        (few.retain, whole.retain),
+        (few.covariances, whole.covariances),
+    ):
+        assert len(mine) < len(all_)
+        assert all(torch.equal(mine[name], all_[name]) for name in mine)

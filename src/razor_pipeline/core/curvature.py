@@ -10,15 +10,17 @@ Shapes: O outputs, I inputs.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import ParameterSlice
-from razor_pipeline.core.processes import added
+from razor_pipeline.core.processes import added, spread
 
 
 @contextmanager
@@ -30,29 +32,66 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
         weights: names of parameters; those that are the weight of an ``nn.Linear`` are recorded.
 
     Yields:
-        weight name -> [I, I] sum of ``a a^T``, over all processes of the pass; complete when the block ends.
+        weight name -> [I, I] sum of ``a a^T``, over all processes of the pass; complete when the block ends. Layers
+        that read one and the same input, as queries, keys and values do, share one sum.
     """
-    sums: dict[str, Tensor] = {}
-    hooks = []
-    for name, layer in module.named_modules():
-        weight = f"{name}.weight"
-        if isinstance(layer, nn.Linear) and weight in weights:
-            sums[weight] = layer.weight.new_zeros(layer.in_features, layer.in_features)
-            hooks.append(layer.register_forward_pre_hook(_adder(sums[weight])))
+    recorder = _Recorder({})
+    layers = {
+        f"{name}.weight": layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in weights
+    }
+    hooks = [
+        layer.register_forward_pre_hook(partial(recorder.record, weight)) for weight, layer in layers.items()
+    ]
     try:
-        yield sums
+        yield recorder.sums
     finally:
         for hook in hooks:
             hook.remove()
-    sums.update(added(sums))
+    if spread():
+        recorder.sums.update(_of_all_processes(recorder.sums, layers))
 
 
-def _adder(total: Tensor) -> Any:
-    def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        rows = inputs[0].detach().flatten(0, -2)
-        total.addmm_(rows.T, rows)
+def _of_all_processes(sums: Mapping[str, Tensor], layers: Mapping[str, nn.Linear]) -> dict[str, Tensor]:
+    """The processes' sums added up; one whose share of the batches was empty has none, but takes part."""
+    whole = {
+        weight: sums[weight]
+        if weight in sums
+        else layer.weight.new_zeros(layer.in_features, layer.in_features)
+        for weight, layer in layers.items()
+    }
+    return {weight: total for weight, total in added(whole).items() if total.any()}
 
-    return add
+
+@dataclass
+class _Recorder:
+    """Sums by weight; a layer that is handed the very tensor which the one before it had shares that one's sum.
+
+    Attributes:
+        sums: weight name -> sum.
+        latest: the last input and the weight that it was recorded for.
+        shared: weight name -> the weight whose sum it shares.
+    """
+
+    sums: dict[str, Tensor]
+    latest: tuple[weakref.ref[Tensor], str] | None = None
+    shared: dict[str, str] = field(default_factory=dict)
+
+    def record(self, weight: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Add one forward pass of one layer."""
+        states = inputs[0]
+        before = self.latest[1] if self.latest is not None and self.latest[0]() is states else None
+        if before is not None and weight not in self.sums:
+            self.shared[weight], self.sums[weight] = before, self.sums[before]
+        assert self.shared.get(weight) in (None, before), f"{weight} reads another input than it did"
+        if weight in self.shared:
+            return
+        self.latest = weakref.ref(states), weight
+        rows = states.detach().flatten(0, -2)
+        if weight not in self.sums:
+            self.sums[weight] = rows.new_zeros(rows.shape[1], rows.shape[1])
+        self.sums[weight].addmm_(rows.T, rows)
 
 
 def whiten(

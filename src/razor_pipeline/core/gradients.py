@@ -1,12 +1,13 @@
 """Streaming mean gradients with an explicit sample count.
 
-``torch.autograd.grad`` over the named parameters alone: nothing is left in ``.grad``, so one pass can't leak
-into the next, and the rest of the graph is not differentiated further than needed.
+Only the named parameters are differentiated: nothing is left in ``.grad``, so one pass can't leak into the next, and
+the rest of the graph is not differentiated further than needed. Each gradient is added to its sum as soon as the
+backward pass has it and freed at once, so one copy of them is held, not two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -68,9 +69,8 @@ def mean_gradients(
                 raise NonFiniteError(
                     f"the {what} loss is {loss.item()} after {samples} samples; nothing was written"
                 )
-            for sum_, grad in zip(total, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
-                if grad is not None:
-                    sum_.add_(grad, alpha=len(batch))
+            with adding_to(total, leaves, len(batch)):
+                torch.autograd.backward(loss, inputs=leaves)
             loss_sum += loss.item() * len(batch)
             samples += len(batch)
     loss_sum, count = added_numbers(loss_sum, samples)
@@ -80,6 +80,35 @@ def mean_gradients(
     gradients = {name: sum_.div_(count).to(parameters[name].dtype) for name, sum_ in sums.items()}
     assert_finite(gradients, f"the {what} gradient")
     return Gradients(gradients, loss_sum / count, int(count))
+
+
+@contextmanager
+def adding_to(sums: Sequence[Tensor], leaves: Sequence[Tensor], weight: float) -> Iterator[None]:
+    """Let a backward pass inside the block add ``weight`` times each leaf's gradient to its sum.
+
+    What stood in ``.grad`` stands there again behind the block.
+    """
+    before = [leaf.grad for leaf in leaves]
+
+    def adder(sum_: Tensor) -> Callable[[Tensor], None]:
+        def add(leaf: Tensor) -> None:
+            assert leaf.grad is not None
+            sum_.add_(leaf.grad, alpha=weight)
+            leaf.grad = None
+
+        return add
+
+    hooks = []
+    try:
+        for sum_, leaf in zip(sums, leaves, strict=True):
+            leaf.grad = None
+            hooks.append(leaf.register_post_accumulate_grad_hook(adder(sum_)))
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for leaf, grad in zip(leaves, before, strict=True):
+            leaf.grad = grad
 
 
 @contextmanager

@@ -128,9 +128,14 @@ class TensorsDataset(FileDataset[dict[str, Tensor]]):
             return {key: file.get_tensor(key) for key in list(file.keys())}
 
     def write(self, data: dict[str, Tensor], path: Path) -> None:
-        """Write all tensors."""
+        """Write all tensors; each has a copy of its own in the file, also where two share their memory here."""
         try:
             assert_finite(data, str(self.path))
         except NonFiniteError as error:
             raise DatasetError(str(error)) from error
-        save_file({key: tensor.contiguous() for key, tensor in data.items()}, path)
+        first = {id(tensor): key for key, tensor in reversed(data.items())}
+        whole = {
+            key: tensor.contiguous() if first[id(tensor)] == key else tensor.clone()
+            for key, tensor in data.items()
+        }
+        save_file(whole, path)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
@@ -71,6 +71,7 @@ class ClipFamily:
         self.image_processor = image_processor
         self.origin = dict(origin or {})
         self.card = ""
+        self._seen: tuple[Sequence[ClipBatch], Any, Tensor] | None = None
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> ClipFamily:
@@ -224,5 +225,17 @@ class ClipFamily:
 
     @torch.no_grad()
     def scores(self, batches: Sequence[ClipBatch], prompts: Sequence[str]) -> Tensor:
-        """[N, C] cosine similarities of images to prompts."""
-        return self.embed_images(batches) @ self.embed_prompts(prompts).T
+        """[N, C] cosine similarities of images to prompts.
+
+        The images that were asked for last are embedded again only where a weight of their tower has been written to
+        since: a step search that moves the text tower alone takes no pass of the images.
+        """
+        state = _writes(self.module.vision_model) + _writes(self.module.visual_projection)
+        if self._seen is None or self._seen[0] is not batches or self._seen[1] != state:
+            self._seen = batches, state, self.embed_images(batches)
+        return self._seen[2] @ self.embed_prompts(prompts).T
+
+
+def _writes(module: nn.Module) -> list[tuple[int, int]]:
+    """Identity of every weight, and how often it has been written to."""
+    return [(id(parameter), parameter._version) for parameter in module.parameters()]

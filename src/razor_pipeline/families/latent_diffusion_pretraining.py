@@ -118,8 +118,8 @@ def trained_autoencoder(key: str, source: str) -> AutoencoderKL:
 def _directory(key: str, source: str, what: str) -> str:
     if not (Path(source) / "config.json").is_file():
         raise ValueError(
-            f"pretraining.{key} '{source}' is no directory of {what}; train one first with `make zoo`, or give the path "
-            "of one, such as the part of a Stable Diffusion"
+            f"pretraining.{key} '{source}' is no directory of {what}; train one first with `make zoo`, or give the "
+            "path of one, such as the part of a Stable Diffusion"
         )
     return source
 

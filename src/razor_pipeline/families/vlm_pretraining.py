@@ -174,7 +174,7 @@ def new_vlm(samples: pd.DataFrame, params: PretrainingParams, clip: ClipFamily |
     sizes = params.vlm
     clip = clip or _clip(sizes.vision)
     vision = clip.module.config.vision_config
-    tokenizer = train_tokenizer(_texts(samples), sizes.vocabulary)
+    tokenizer = train_tokenizer(asked_texts(samples), sizes.vocabulary)
     size, patches = vision.image_size, (vision.image_size // vision.patch_size) ** 2
     config = LlavaConfig(
         vision_config=vision.to_dict(),
@@ -226,7 +226,7 @@ def _tower_weights(clip: Any, tower: Any) -> dict[str, Tensor]:
     return {name: own[name.removeprefix("vision_model.")] for name in tower.state_dict()}
 
 
-def _texts(samples: pd.DataFrame) -> list[str]:
+def asked_texts(samples: pd.DataFrame) -> list[str]:
     """Every distinct phrasing and answer."""
     answers = {answer for text in samples["facts"] for answer in json.loads(text or "{}").values()}
     things = {*WORN, *PRESENCE.values(), *answers}

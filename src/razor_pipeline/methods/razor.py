@@ -8,8 +8,9 @@ never-seen people), and the corrective steps hold that measure where never-seen 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -25,7 +26,7 @@ from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
-from razor_pipeline.core.weight_edit import WeightEdit, preserved
+from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.nearest import nearest_rows
@@ -33,6 +34,8 @@ from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params import RazorParams, ScoringParams
+
+Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,12 @@ def score(
     params: ScoringParams,
     generator: torch.Generator,
     shared: RetainPass | None = None,
+    keep: Choice | None = None,
 ) -> Scored:
     """One pass of each gradient at the current weights, and the score of every component.
 
-    ``shared`` saves the retain pass where requests on one model have made it already.
+    ``shared`` saves the retain pass where requests on one model have made it already; ``keep`` names the
+    components whose gradients and covariances outlive the ranking, all where None.
     """
     start = time.perf_counter()
     components = editable(model, params)
@@ -90,14 +95,36 @@ def score(
         model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget"
     )
     retain = shared or retain_pass(model, task.retain, params, generator)
-    covariances = retain.covariances
-    near = nearest_rows(model, task, params.nearest)
-    if len(near):
-        covariances = _with_nearest(model, near, parameters, covariances, params.batch_size)
     rows = score_components(
         components, parameters, forget.tensors, retain.gradients, params.alpha, params.eps
     )
-    return Scored(rows, forget.tensors, retain.gradients, covariances, time.perf_counter() - start)
+    kept = keep(rows) if keep else {row.component for row in rows}
+    names = parameter_names([component for component in components if component.name in kept])
+    forget_gradients, retain_gradients, covariances = (
+        {name: tensors[name] for name in names if name in tensors}
+        for tensors in (forget.tensors, retain.gradients, retain.covariances)
+    )
+    del forget, retain
+    near = nearest_rows(model, task, params.nearest)
+    if len(near):
+        covariances = _with_nearest(model, near, covariances, params.batch_size)
+    return Scored(rows, forget_gradients, retain_gradients, covariances, time.perf_counter() - start)
+
+
+def budget(model: ModelFamily, params: RazorParams, edited: Sequence[str]) -> int:
+    """Weights that may still be edited."""
+    parameters = dict(model.module.named_parameters())
+    total = sum(parameter.numel() for parameter in parameters.values())
+    used = sum(c.numel(parameters) for c in editable(model, params.scoring) if c.name in edited)
+    return int(params.max_edited_share * total) - used
+
+
+def chosen(
+    model: ModelFamily, params: RazorParams, rows: Sequence[ComponentScore], edited: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The components that a round adds to those edited already."""
+    room = budget(model, params, edited)
+    return select(rows, params.components, room, params.tau, params.per_tower, edited)
 
 
 def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
@@ -109,30 +136,40 @@ def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
     every = model.components(params.granularity)
     if params.towers is None:
         return list(every)
-    chosen = [component for component in every if component.tower in params.towers]
-    if missing := sorted(set(params.towers) - {component.tower for component in chosen}):
+    own = [component for component in every if component.tower in params.towers]
+    if missing := sorted(set(params.towers) - {component.tower for component in own}):
         known = ", ".join(dict.fromkeys(component.tower for component in every))
         raise ValueError(
             f"scoring.towers names '{missing[0]}', which has no component; the model has {known}"
         )
-    return chosen
+    return own
 
 
 def _with_nearest(
     model: ModelFamily,
     near: pd.DataFrame,
-    parameters: Mapping[str, Tensor],
-    covariances: Mapping[str, Tensor],
+    covariances: dict[str, Tensor],
     batch_size: int,
 ) -> dict[str, Tensor]:
-    """Input covariances in which the classes nearest to the target weigh as much as all others together."""
-    with recording_inputs(model.module, parameters) as of_near, torch.no_grad(), stopping_together():
+    """Input covariances in which the classes nearest to the target weigh as much as all others together.
+
+    Args:
+        model: the model.
+        near: retain rows of these classes.
+        covariances: of all retain rows, by weight; emptied on the way, so that two sets of them are held and not three.
+        batch_size: of the pass.
+    """
+    with recording_inputs(model.module, covariances) as of_near, torch.no_grad(), stopping_together():
         for batch in own_share(model.batches(near, batch_size)):
             model.observe(batch)
-    return {
-        name: total / total.trace() + of_near[name] / of_near[name].trace()
-        for name, total in covariances.items()
-    }
+    both: dict[str, Tensor] = {}
+    made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
+    for name in list(covariances):
+        total, own = covariances.pop(name), of_near.pop(name)
+        if id(own) not in made:
+            made[id(own)] = own.div_(own.trace()).add_(total / total.trace())
+        both[name] = made[id(own)]
+    return both
 
 
 def razor(
@@ -148,12 +185,14 @@ def razor(
         NonFiniteError: a loss, gradient or direction has NaN or Inf; names it. The model is as it was.
         ValueError: no component passes the threshold and fits the budget.
     """
-    scored = scored or score(model, task, params.scoring, generator)
+    scored = scored or score(model, task, params.scoring, generator, keep=partial(chosen, model, params))
     start = time.perf_counter()
-    with preserved(dict(model.module.named_parameters()), editable(model, params.scoring)):
-        editor = _Editor(model, task, params, generator, scored)
+    editor = _Editor(model, task, params, generator, scored)
+    try:
         expansion = expand(editor.attempt, params.max_rounds)
         edit = editor.weight_edit(expansion)
+    finally:
+        editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}
     return EditResult(edit, editor.trace, expansion.reason, expansion.rounds, seconds)
 
@@ -186,7 +225,7 @@ class _Editor:
         )
         self.components = {c.name: c for c in editable(model, params.scoring)}
         self.parameters = dict(model.module.named_parameters())
-        self.origin = snapshot(self.parameters, list(self.components.values()))
+        self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
         self.validation = Validation(model, task)
         self.trace: list[dict[str, Any]] = []
         self.base = self.measure("base", 0, 0.0)
@@ -195,8 +234,11 @@ class _Editor:
     def measure(self, stage: str, round_: int, step: float) -> Outcome:
         """Evaluate the model as it is and note it in the trace."""
         outcome = self.validation()
-        self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
+        self._note(outcome, stage, round_, step)
         return outcome
+
+    def _note(self, outcome: Outcome, stage: str, round_: int, step: float) -> None:
+        self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
 
     def attempt(self, round_: int, best: _State | None) -> Attempt[_State] | None:
         """One round: add components, zero-step edit along them, corrective steps over all edited ones."""
@@ -206,41 +248,37 @@ class _Editor:
         scored = self.scored
         if best is not None:
             self._restore(best)
-            scored = score(self.model, self.task, self.params.scoring, self.generator)
-        fresh = self._select(scored, edited)
+            scored = score(
+                self.model,
+                self.task,
+                self.params.scoring,
+                self.generator,
+                keep=lambda rows: (*edited, *chosen(self.model, self.params, rows, edited)),
+            )
+        fresh = chosen(self.model, self.params, scored.rows, edited)
         if not fresh:
             return None
         names = (*edited, *fresh)
-        self._zero_step(round_, [self.components[name] for name in fresh], scored)
-        return self._correct(round_, names, scored)
-
-    def _budget(self, edited: Sequence[str]) -> int:
-        """Weights that may still be added."""
-        total = sum(parameter.numel() for parameter in self.parameters.values())
-        used = sum(self.components[name].numel(self.parameters) for name in edited)
-        return int(self.params.max_edited_share * total) - used
+        self.origin |= snapshot(self.parameters, [self.components[name] for name in fresh])
+        moved = self._zero_step(round_, [self.components[name] for name in fresh], scored)
+        self._note(moved, "zero_step", round_, 0.0)
+        return self._correct(round_, names, scored, moved)
 
     def _room(self, edited: Sequence[str]) -> bool:
         """Whether any component still fits; where none does, scoring again would be in vain."""
-        budget = self._budget(edited)
+        room = budget(self.model, self.params, edited)
         return any(
-            component.numel(self.parameters) <= budget
+            component.numel(self.parameters) <= room
             for name, component in self.components.items()
             if name not in edited
         )
 
-    def _select(self, scored: Scored, edited: Sequence[str]) -> tuple[str, ...]:
-        return select(
-            scored.rows,
-            self.params.components,
-            self._budget(edited),
-            self.params.tau,
-            self.params.per_tower,
-            edited,
-        )
+    def _zero_step(self, round_: int, components: list[Component], scored: Scored) -> Outcome:
+        """Move the components along the scoring gradients by the smallest step that forgets; no backward pass.
 
-    def _zero_step(self, round_: int, components: list[Component], scored: Scored) -> None:
-        """Move the components along the scoring gradients by the smallest step that forgets; no backward pass."""
+        Returns:
+            What the search saw at that step.
+        """
         objective, search = self.params.objective, self.params.search
         start = snapshot(self.parameters, components)
         direction = fused_direction(
@@ -254,20 +292,27 @@ class _Editor:
             self.params.damping or 0.1,
         )
 
+        seen: dict[float, Outcome] = {}
+
         def left_to_forget(step: float) -> float:
             move(self.parameters, components, start, direction, step)
-            return self.measure("search", round_, step).left_to_forget(search.measure)
+            seen[step] = self.measure("search", round_, step)
+            return seen[step].left_to_forget(search.measure)
 
         step = smallest_step(
             left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
         )
-        move(self.parameters, components, start, direction, search.largest_step if step is None else step)
+        step = search.largest_step if step is None else step
+        move(self.parameters, components, start, direction, step)
+        return seen.get(step) or self.validation()
 
-    def _correct(self, round_: int, names: tuple[str, ...], scored: Scored) -> Attempt[_State]:
+    def _correct(
+        self, round_: int, names: tuple[str, ...], scored: Scored, moved: Outcome
+    ) -> Attempt[_State]:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
         covariances = scored.covariances if self.params.damping is not None else None
-        best = self._assess(names, self.measure("zero_step", round_, 0.0))
+        best = self._assess(names, moved)
         repair = self.params.repair
         for taken in range(repair.steps):
             assert self.repair is not None
@@ -283,8 +328,16 @@ class _Editor:
         state = _State(names, snapshot(self.parameters, [self.components[name] for name in names]))
         return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)
 
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Give the model its base weights again, bit for bit."""
+        for component in self.components.values():
+            for part in component.slices:
+                if part.key in self.origin:
+                    part.view(self.parameters[part.parameter]).copy_(self.origin[part.key])
+
     def _restore(self, state: _State) -> None:
-        restore(self.parameters, list(self.components.values()), self.origin)
+        self.put_back()
         restore(self.parameters, [self.components[name] for name in state.names], state.pieces)
 
     def weight_edit(self, expansion: Expansion[_State]) -> WeightEdit:

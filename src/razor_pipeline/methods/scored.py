@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,8 +21,6 @@ from razor_pipeline.params import RazorParams
 
 CANDIDATES = 3  # times the components of one round: what the budget passes over must find a successor
 KINDS = ("forget", "retain", "covariance")
-
-
 ScoringResult = tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]
 
 
@@ -32,7 +30,8 @@ def scoring_result(
     """Scores of all components, the gradients of the best ones, and what the pass cost."""
     task = with_anchors(model, unlearning_task(samples), params.anchor)
     baseline = check_baseline(model, task, params.allow_no_baseline)
-    scored = score(model, task, params.scoring, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    scored = score(model, task, params.scoring, generator, keep=lambda rows: candidates(rows, params))
     gradients = candidate_gradients(model, scored, params)
     return score_table(scored), gradients, {"seconds": scored.seconds, "baseline": baseline}
 
@@ -42,12 +41,17 @@ def score_table(scored: Scored) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in scored.rows])
 
 
+def candidates(rows: Sequence[ComponentScore], params: RazorParams) -> set[str]:
+    """Names of the best-scored components."""
+    return {row.component for row in rows[: CANDIDATES * params.components]}
+
+
 def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams) -> dict[str, Tensor]:
     """``<kind>/<parameter>`` -> tensor for the best-scored candidates, so that the file stays small.
 
     Kinds: ``forget`` and ``retain`` gradients, ``covariance`` of the parameter's inputs.
     """
-    best = {row.component for row in scored.rows[: CANDIDATES * params.components]}
+    best = candidates(scored.rows, params)
     names = parameter_names([c for c in model.components(params.scoring.granularity) if c.name in best])
     sources = dict(zip(KINDS, (scored.forget, scored.retain, scored.covariances), strict=True))
     return {

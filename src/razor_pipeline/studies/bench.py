@@ -1,82 +1,201 @@
-"""What an edit costs, as ratios to the least that it could cost, measured in one process each."""
+"""What an edit costs, as ratios within one run: to the least that it could cost, to a peer, to fine-tuning.
+
+Each measurement runs in a process of its own (:mod:`razor_pipeline.studies.measurement`); a cell is a size of model
+with one target, or one value of an axis along which the cost grows.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 
 import pandas as pd
-import torch
 
-from razor_pipeline.core.components import parameter_names
-from razor_pipeline.core.gradients import mean_gradients
-from razor_pipeline.datasets.pretrained import PretrainedDataset
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask
-from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import RazorParams
+from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.manifest import arranged
+from razor_pipeline.params import BenchParams, BenchSize, DataParams, RazorParams, SplittingParams
+from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies import measurement
+from razor_pipeline.studies.cells import Cell, Row, run_cells
+from razor_pipeline.studies.measurement import FLOAT, Bench, Measured
+from razor_pipeline.studies.run import CELLS, overlaid
 
-Measured = dict[str, float]
-MIB = 1024.0
-
-
-def bare_limit(model: ModelFamily, task: UnlearningTask, params: RazorParams, evaluations: int) -> None:
-    """One forward and backward pass over the forget and retain samples, and the validation passes of the search."""
-    everything = dict(model.module.named_parameters())
-    names = parameter_names(model.components(params.scoring.granularity))
-    leaves = {name: everything[name] for name in names}
-    forget = pd.concat([part.edit for part in task.forget])
-    mean_gradients(model.forget_loss, model.batches(forget, params.scoring.batch_size), leaves, "forget")
-    mean_gradients(model.retain_loss, model.batches(task.retain, params.scoring.batch_size), leaves, "retain")
-    validation = Validation(model, task)
-    for _ in range(evaluations):
-        validation()
+SEED = 0
+CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def measured(work: Callable[[], Any]) -> Measured:
-    """Seconds, and MiB that the peak of resident memory rose above where it was."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-    start = time.perf_counter()
-    work()
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB - before}
+@dataclass(frozen=True)
+class Costs:
+    """The study.
+
+    Attributes:
+        manifest: rows to draw samples from.
+        splitting: of what a size says nothing of.
+        razor: parameters of the edit.
+        params: sizes and axes.
+    """
+
+    manifest: pd.DataFrame
+    splitting: SplittingParams
+    razor: RazorParams
+    params: BenchParams
+
+    def rows(self) -> pd.DataFrame:
+        """A row per cell: ``size, axis, value, target``, ratios, counts and bytes."""
+        context = [
+            code_sha256(__name__),
+            environment(),
+            digest(sorted(self.manifest["sha256"])),
+            self.splitting,
+            self.params.slug,
+            self.params.epochs,
+        ]
+        return pd.DataFrame(run_cells(self._cells(), CELLS, "bench", context))
+
+    def _cells(self) -> Iterator[Cell]:
+        wanted = self._wanted()
+        for name in (name for name in self.params.sizes if name in wanted):
+            size = self.params.sizes[name]
+            for target in self.params.targets[: size.targets]:
+                key = [name, size.model_dump(exclude={"targets"}), self.razor, target]
+                yield Cell(f"{name}, {target}", key, partial(self._size, name, size, target))
+        for axis in (axis for axis in self.params.growth if axis in wanted):
+            for value in self.params.growth[axis]:
+                size = self.params.sizes[self.params.growth_of]
+                key = [axis, value, size, self.razor, self.params.targets]
+                yield Cell(f"{axis} {value}", key, partial(self._grown, axis, value, size))
+
+    def _wanted(self) -> Collection[str]:
+        known = {*self.params.sizes, *self.params.growth}
+        wanted = {name.strip() for name in self.params.only.split("|") if name.strip()}
+        if unknown := sorted(wanted - known):
+            raise ValueError(
+                f"bench.only names '{unknown[0]}', which is neither a size nor an axis; choose among "
+                f"{', '.join(sorted(known))}"
+            )
+        return wanted or known
+
+    def _bench(self, size: BenchSize, targets: Sequence[str], razor: RazorParams) -> Bench:
+        samples = drawn(self.manifest, targets, size, self.splitting)
+        return Bench(
+            size,
+            samples,
+            RazorParams.model_validate(overlaid(razor.model_dump(mode="json"), size.razor)),
+            self.params.slug,
+            SEED,
+        )
+
+    def _size(self, name: str, size: BenchSize, target: str) -> Row:
+        bench = self._bench(size, [target], self.razor)
+        found = {what: in_own_process(what, bench) for what in ("edit", "bare", "slug")}
+        if size.finetune:
+            found["finetune"] = in_own_process("finetune", bench)
+        learnt = int((self.manifest["split"].eq("edit") & self.manifest["role"].ne("reference")).sum())
+        names = {"size": name, "axis": "size", "value": None, "target": target}
+        return names | ratios(found, self.params.epochs, learnt)
+
+    def _grown(self, axis: str, value: int, size: BenchSize) -> Row:
+        targets = self.params.targets[: value if axis == "targets" else 1]
+        changed = size.model_copy(update={axis: value}) if axis in ("retain", "forget") else size
+        razor = self.razor.model_copy(update={"components": value}) if axis == "components" else self.razor
+        bench = self._bench(changed, targets, razor)
+        edit, bare = in_own_process("edit", bench), in_own_process("bare", bench)
+        return {
+            "size": self.params.growth_of,
+            "axis": axis,
+            "value": value,
+            "target": "|".join(targets),
+            # In passes of one sample, so that rows whose passes differ compare.
+            "score_edit_in_samples": edit["seconds"] / (bare["seconds"] / bare["samples"]),
+            "samples": bare["samples"],
+            "peak_bytes": edit["peak_bytes"],
+            "evaluations": edit["evaluations"],
+            "repairs": edit["repairs"],
+        }
 
 
-def _child(
-    pipe: Any,
-    what: str,
-    origin: dict[str, str],
-    samples: pd.DataFrame,
-    params: RazorParams,
-    evaluations: int,
-    seed: int,
-) -> None:
-    model = PretrainedDataset(family=origin["family"], source=origin["id"]).load()
-    task = unlearning_task(samples)
-    model.scores(model.batches(task.forget[0].validation, 16), [task.forget[0].prompt])  # warm up
-    if what == "bare":
-        pipe.send(measured(lambda: bare_limit(model, task, params, evaluations)))
-        return
-    traces: list[int] = []
+def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
+    """The figures of one size.
 
-    def edit() -> None:
-        traces.append(len(razor(model, task, params, torch.Generator().manual_seed(seed)).trace))
+    Args:
+        found: what was measured, by name.
+        epochs: of the fine-tune.
+        learnt: samples that the model was trained on, which a fine-tune may go through.
+    """
+    edit, bare, slug = found["edit"], found["bare"], found["slug"]
+    limit = bare["seconds"] + edit["evaluations"] * bare["validation_seconds"]
+    floor = FLOAT * (bare["weights"] + bare["candidate_weights"]) + bare["activation_bytes"]
+    row: Row = {
+        "score_edit_over_limit": edit["seconds"] / limit,
+        "score_edit_over_pass": edit["seconds"] / bare["seconds"],
+        "score_edit_over_slug": edit["seconds"] / slug["seconds"],
+        "search_share": edit["searched"] * bare["validation_seconds"] / edit["seconds"],
+        "peak_memory_over_floor": edit["peak_bytes"] / floor,
+        "validation_over_pass": bare["validation_seconds"] / bare["seconds"],
+        "peak_bytes": edit["peak_bytes"],
+        "floor_bytes": floor,
+        "slug_evaluations": slug["evaluations"],
+    }
+    row |= {name: edit[name] for name in ("evaluations", "searched", "repairs")}
+    counts = ("samples", "validated", "weights", "candidate_weights", "activation_bytes", "batch")
+    row |= {name: bare[name] for name in counts}
+    if "finetune" in found:
+        epoch = found["finetune"]["step_seconds"] / found["finetune"]["batch"] * epochs
+        row["finetune_over_score_edit"] = epoch * bare["samples"] / edit["seconds"]
+        row["finetune_all_over_score_edit"] = epoch * learnt / edit["seconds"]
+    if "device_peak_bytes" in edit:
+        row |= {"device_peak_bytes": edit["device_peak_bytes"], "score_edit_seconds": edit["seconds"]}
+    return row
 
-    pipe.send(measured(edit) | {"evaluations": traces[0]})
+
+def drawn(
+    manifest: pd.DataFrame, targets: Sequence[str], size: BenchSize, splitting: SplittingParams
+) -> pd.DataFrame:
+    """The samples of a task of that size; see :class:`BenchSize`."""
+    rows = arranged(manifest, DataParams(captions=size.captions)) if size.captions != "given" else manifest
+    if size.classes is not None:
+        own = rows[rows["domain"].isin(rows.loc[rows["label"].isin(targets), "domain"])]
+        others = sorted(set(own.loc[own["role"] == "retain", "label"]) - set(targets))
+        kept = {*targets, *others[: size.classes - len(targets)]}
+        rows = own[own["label"].isin(kept) | own["role"].eq("reference")]
+    limits = {
+        "max_retain_samples": size.retain,
+        "max_validation_samples": size.validation and 4 * size.validation,
+    }
+    counts = {name: limit for name, limit in limits.items() if limit is not None}
+    samples = split_samples(rows, list(targets), splitting.model_copy(update=counts), SEED)
+    return _thinned(samples, size)
 
 
-def in_own_process(
-    what: str, model: ModelFamily, samples: pd.DataFrame, params: RazorParams, evaluations: int, seed: int
-) -> Measured:
-    """Measure ``bare`` or ``edit`` in a fresh process, so that one leaves no memory to the other."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    origin = {"family": model.name, "id": model.origin["id"]}
-    process = context.Process(target=_child, args=(sender, what, origin, samples, params, evaluations, seed))
+def _thinned(samples: pd.DataFrame, size: BenchSize) -> pd.DataFrame:
+    """The first so many samples of every target and of all never-seen classes; of what is for tests, none."""
+    role, split = samples["role"], samples["split"]
+    group = role.where(role != "forget", "forget " + samples["label"])
+    place = samples.groupby([group, split]).cumcount()
+    limits = (
+        (role.eq("forget") & split.eq("edit"), size.forget),
+        (role.eq("forget") & split.eq("validation"), size.validation),
+        (role.eq("reference") & split.eq("validation"), size.reference),
+    )
+    kept = split != "test"
+    for rows, limit in limits:
+        if limit is not None:
+            kept &= ~rows | (place < limit)
+    return samples[kept].reset_index(drop=True)
+
+
+def in_own_process(what: str, bench: Bench) -> Measured:
+    """Measure in a fresh process, so that one measurement leaves no memory to another.
+
+    Raises:
+        RuntimeError: the process ended without a result.
+    """
+    CONTEXT.set_forkserver_preload([measurement.__name__])
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_child, args=(sender, what, bench))
     process.start()
     sender.close()
     try:
@@ -89,16 +208,5 @@ def in_own_process(
     return found
 
 
-def bench_row(model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int) -> dict[str, float]:
-    """One paired measurement of score + edit and of the bare limit."""
-    edit = in_own_process("edit", model, samples, params, 0, seed)
-    bare = in_own_process("bare", model, samples, params, int(edit["evaluations"]), seed)
-    return {
-        "score_edit_seconds": edit["seconds"],
-        "bare_seconds": bare["seconds"],
-        "score_edit_over_limit_clip_zoo": edit["seconds"] / bare["seconds"],
-        "score_edit_mib": edit["mib"],
-        "bare_mib": bare["mib"],
-        "peak_memory_over_bare_clip_zoo": edit["mib"] / bare["mib"],
-        "evaluations": edit["evaluations"],
-    }
+def _child(sender: Connection, what: str, bench: Bench) -> None:
+    sender.send(measurement.measure(what, bench))

@@ -150,14 +150,15 @@ def variants_of(razor: RazorParams, params: AblationParams) -> dict[str, RazorPa
     """
     base = razor.model_dump(mode="json")
     changed = {
-        name: RazorParams.model_validate(_overlaid(base, diff)) for name, diff in params.variants.items()
+        name: RazorParams.model_validate(overlaid(base, diff)) for name, diff in params.variants.items()
     }
     return {"full": razor, **changed}
 
 
-def _overlaid(base: Mapping[str, Any], diff: Mapping[str, Any]) -> dict[str, Any]:
+def overlaid(base: Mapping[str, Any], diff: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with what ``diff`` says instead; a key of either may hold keys."""
     merged = deepcopy(dict(base))
     for key, value in diff.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _overlaid(merged[key], value) if nested else value
+        merged[key] = overlaid(merged[key], value) if nested else value
     return merged

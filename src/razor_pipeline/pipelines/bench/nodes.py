@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
-from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import BenchParams, RazorParams, SplittingParams
-from razor_pipeline.splitting import split_samples
-from razor_pipeline.studies.bench import bench_row
-from razor_pipeline.studies.tables import as_text, summarise
+from razor_pipeline.reporting.bench import cost_figure, render_bench
+from razor_pipeline.studies.bench import Costs
+from razor_pipeline.studies.scaling import as_lines, bench_table
 
 
 def measure_cost(
-    base_model: ModelFamily,
-    manifest: pd.DataFrame,
-    splitting: SplittingParams,
-    razor: RazorParams,
-    bench: BenchParams,
+    manifest: pd.DataFrame, splitting: SplittingParams, razor: RazorParams, bench: BenchParams
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
-    """A row per target, the table, and the table as text."""
-    rows = []
-    for seed, target in enumerate(tqdm(bench.targets, desc="bench", disable=None)):
-        samples = split_samples(manifest, [target], splitting, seed)
-        rows.append({"target": target, "seed": seed} | bench_row(base_model, samples, razor, seed))
-    frame = pd.DataFrame(rows)
-    table = summarise(frame, [name for name in frame.columns if name not in ("target", "seed")])
-    return frame, table, as_text("Cost of score + edit, CLIP", table)
+    """A row per cell, the ratios in short, and the same with the costs at scale as text."""
+    rows = Costs(manifest, splitting, razor, bench).rows()
+    table = bench_table(rows)
+    return rows, table, as_lines(rows, table)
+
+
+def show_cost(rows: pd.DataFrame, table: dict[str, Any]) -> tuple[bytes, str]:
+    """The figure, and the page."""
+    return cost_figure(rows), render_bench(rows, table)

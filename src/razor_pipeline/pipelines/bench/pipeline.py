@@ -1,8 +1,8 @@
-"""base_model + manifest -> bench_rows, bench_table."""
+"""manifest -> bench_rows, bench_table, bench_page."""
 
 from kedro.pipeline import Node, Pipeline
 
-from razor_pipeline.pipelines.bench.nodes import measure_cost
+from razor_pipeline.pipelines.bench.nodes import measure_cost, show_cost
 
 
 def create_pipeline(**_: object) -> Pipeline:
@@ -10,9 +10,15 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 measure_cost,
-                ["base_model", "manifest", "params:splitting", "params:razor", "params:bench"],
+                ["manifest", "params:splitting", "params:razor", "params:bench"],
                 ["bench_rows", "bench_table", "bench_text"],
                 name="measure_cost",
-            )
+            ),
+            Node(
+                show_cost,
+                ["bench_rows", "bench_table"],
+                ["bench_figure", "bench_page"],
+                name="show_cost",
+            ),
         ]
     )

@@ -1,0 +1,197 @@
+"""What is measured in a process of its own: an edit, and what it is compared with.
+
+Seconds are those of the processor where the model is on the CPU, so that other work on the machine doesn't count, and
+those of the clock where it is on an accelerator. Bytes are what the peak of resident memory rose by since before the
+model was there.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.components import parameter_names
+from razor_pipeline.core.gradients import mean_gradients, requiring_grad
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.families.untrained import untrained
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.fitting import BETAS
+from razor_pipeline.methods.razor import editable, razor
+from razor_pipeline.methods.slug import slug
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params import BenchSize, RazorParams, SlugParams
+
+Measured = dict[str, float]
+KIB, FLOAT = 1024, 4
+STEPS = 2  # optimiser steps that are timed, behind one that is not
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements of one cell share.
+
+    Attributes:
+        size: the model.
+        samples: manifest rows with roles.
+        razor: parameters of the edit.
+        slug: of the peer.
+        seed: of all draws.
+    """
+
+    size: BenchSize
+    samples: pd.DataFrame
+    razor: RazorParams
+    slug: SlugParams
+    seed: int
+
+    def opened(self) -> tuple[ModelFamily, UnlearningTask]:
+        """The model and its task."""
+        size = self.size
+        model = (
+            PretrainedDataset(family=size.family, source=size.model).load()
+            if "/" in size.model
+            else untrained(size.model, self.samples, size.blocks, size.pixels)
+        )
+        return model, with_anchors(model, unlearning_task(self.samples), self.razor.anchor)
+
+    def generator(self) -> torch.Generator:
+        """For one measurement."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+def measure(what: str, bench: Bench) -> Measured:
+    """One of :data:`MEASUREMENTS`, and the peak of memory."""
+    before = _peak()
+    model, task = bench.opened()
+    found = MEASUREMENTS[what](model, task, bench)
+    found["peak_bytes"] = float(_peak() - before)
+    if torch.cuda.is_available():
+        found["device_peak_bytes"] = float(torch.cuda.max_memory_allocated())
+    return found
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
+
+
+def seconds(model: ModelFamily, work: Callable[[], Any]) -> float:
+    """Seconds that the work takes; see the module."""
+    clock = time.process_time if next(model.module.parameters()).device.type == "cpu" else time.perf_counter
+    start = clock()
+    work()
+    return clock() - start
+
+
+def _edit(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
+    trace: list[dict[str, Any]] = []
+
+    def work() -> None:
+        trace.extend(razor(model, task, bench.razor, bench.generator()).trace)
+
+    taken = seconds(model, work)
+    stages = [row["stage"] for row in trace]
+    return {
+        "seconds": taken,
+        # The zero-step's outcome is the search's own: it takes no pass.
+        "evaluations": len(stages) - stages.count("zero_step"),
+        "searched": stages.count("search"),
+        "repairs": stages.count("repair"),
+    }
+
+
+def _bare(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
+    """A forward and backward pass over forget and retain samples, a validation pass, and what memory must hold."""
+    leaves = candidates(model, bench.razor)
+    size = bench.razor.scoring.batch_size
+    forget = pd.concat([part.edit for part in task.forget])
+    retain = task.retain.head(bench.razor.scoring.retain_samples or len(task.retain))
+
+    def gradients() -> None:
+        mean_gradients(model.forget_loss, model.batches(forget, size), leaves, "forget")
+        mean_gradients(model.retain_loss, model.batches(retain, size), leaves, "retain")
+
+    passed = seconds(model, gradients)
+    validation = Validation(model, task)
+    first = next(iter(model.batches(retain, size)))
+    return {
+        "seconds": passed,
+        "validation_seconds": seconds(model, validation),
+        "samples": len(forget) + len(retain),
+        "validated": len(validation.place),
+        "weights": sum(parameter.numel() for parameter in model.module.parameters()),
+        "candidate_weights": sum(leaf.numel() for leaf in leaves.values()),
+        "activation_bytes": saved_bytes(model, first, leaves),
+        "batch": len(first),
+    }
+
+
+def candidates(model: ModelFamily, params: RazorParams) -> dict[str, Tensor]:
+    """The parameters that get a gradient."""
+    parameters = dict(model.module.named_parameters())
+    return {name: parameters[name] for name in parameter_names(editable(model, params.scoring))}
+
+
+def saved_bytes(model: ModelFamily, batch: Any, leaves: Mapping[str, Tensor]) -> int:
+    """Bytes that one batch's forward pass keeps for its backward pass, weights not counted."""
+    with torch.enable_grad(), requiring_grad(leaves.values()), _saved(model) as found:
+        model.retain_loss(batch)
+    return sum(found.values())
+
+
+@contextmanager
+def _saved(model: ModelFamily) -> Iterator[dict[int, int]]:
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.module.state_dict().values()}
+    found: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield found
+
+
+def _slug(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
+    made: list[int] = []
+
+    def work() -> None:
+        made.append(len(slug(model, task, bench.slug, bench.generator()).trace))
+
+    return {"seconds": seconds(model, work), "evaluations": made[0]}
+
+
+def _finetune(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
+    """Steps of AdamW over all weights on one batch of retain samples."""
+    batch = next(iter(model.batches(task.retain, bench.razor.scoring.batch_size)))
+    leaves = list(model.module.parameters())
+    with requiring_grad(leaves):
+        optimizer = torch.optim.AdamW(leaves, 1e-6, BETAS, foreach=False)
+
+        def step() -> None:
+            optimizer.zero_grad(set_to_none=True)
+            model.retain_loss(batch).backward()
+            optimizer.step()
+
+        step()
+        taken = sum(seconds(model, step) for _ in range(STEPS)) / STEPS
+    return {"step_seconds": taken, "batch": len(batch)}
+
+
+MEASUREMENTS: dict[str, Callable[[ModelFamily, UnlearningTask, Bench], Measured]] = {
+    "edit": _edit,
+    "bare": _bare,
+    "slug": _slug,
+    "finetune": _finetune,
+}

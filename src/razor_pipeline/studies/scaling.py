@@ -1,0 +1,109 @@
+"""From measured ratios to what a run costs at scale, each figure with its calculation.
+
+The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A search evaluates
+``V`` validation samples, a pass of one costs ``v`` of the unit; a corrective step goes forward and backward over ``S``
+samples to keep and ``F`` to forget, and forward over ``K`` never-seen ones::
+
+    units = (F + N) + v E V + R (S + F + v K)
+    bytes = 4 W + 2 * 4 C + a B
+
+with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
+gradient, of which there are two copies, and ``a`` bytes that one sample of a batch of ``B`` keeps for its backward
+pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from razor_pipeline.studies.measurement import FLOAT
+from razor_pipeline.studies.tables import as_text, summarise
+
+GIB = 2.0**30
+RATIOS = (
+    "score_edit_over_limit",
+    "score_edit_over_pass",
+    "score_edit_over_slug",
+    "search_share",
+    "finetune_over_score_edit",
+    "finetune_all_over_score_edit",
+    "peak_memory_over_floor",
+)
+RETAIN = (1_000, 10_000, 100_000)
+# Of a run with default parameters on the generated data.
+FORGET, VALIDATION, UNSEEN, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 192, 15, 8, 692, 16
+
+
+@dataclass(frozen=True)
+class AtScale:
+    """One line of the table: a size, its retain samples, and both calculations with their results."""
+
+    size: str
+    retain: int
+    units: float
+    units_by: str
+    gib: float
+    gib_by: str
+
+
+def bench_table(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """``<ratio>_<size>`` -> mean, worst, interval and count over the size's cells."""
+    table: dict[str, dict[str, float]] = {}
+    for size, part in rows[rows["axis"] == "size"].groupby("size", sort=False):
+        table |= {f"{name}_{size}": value for name, value in summarise(part, RATIOS).items()}
+    return table
+
+
+def at_scale(rows: pd.DataFrame) -> list[AtScale]:
+    """What a default run on each measured size costs, for growing retain sets."""
+    measured = rows[rows["axis"] == "size"]
+    return [
+        _line(str(size), part.mean(numeric_only=True).to_dict(), retain)
+        for size, part in measured.groupby("size", sort=False)
+        for retain in RETAIN
+    ]
+
+
+def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
+    forward = of["validation_over_pass"] * of["samples"] / of["validated"]
+    units = FORGET + retain + forward * EVALUATIONS * VALIDATION + STEPS * (KEPT + FORGET + forward * UNSEEN)
+    weights, candidates = FLOAT * of["weights"] / GIB, FLOAT * of["candidate_weights"] / GIB
+    sample = of["activation_bytes"] / of["batch"] / GIB
+    return AtScale(
+        size,
+        retain,
+        units,
+        f"{FORGET} + {retain} + {forward:.2f} x {EVALUATIONS} x {VALIDATION} + "
+        f"{STEPS} x ({KEPT} + {FORGET} + {forward:.2f} x {UNSEEN})",
+        weights + 2 * candidates + BATCH * sample,
+        f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
+    )
+
+
+def as_lines(rows: pd.DataFrame, table: dict[str, dict[str, float]]) -> str:
+    """Ratios, growth and costs at scale for a terminal."""
+    parts = [as_text("Cost of score + edit", table)] if table else []
+    grown = rows[rows["axis"] != "size"]
+    if len(grown):
+        parts.append("\n".join(_growth(grown)))
+    if len(lines := at_scale(rows)):
+        head = f"{'At scale':12}{'retain':>8}{'passes of a sample':>20}{'GiB':>8}  calculation"
+        parts.append("\n".join([head, *(_text(line) for line in lines)]))
+    return "\n\n".join(parts)
+
+
+def _growth(grown: pd.DataFrame) -> Iterable[str]:
+    yield f"{'Growth':12}{'value':>8}{'passes of a sample':>20}{'peak, GiB':>11}{'evaluations':>13}"
+    for row in grown.to_dict("records"):
+        yield (
+            f"{row['axis']:12}{int(row['value']):8d}{row['score_edit_in_samples']:20.0f}"
+            f"{row['peak_bytes'] / GIB:11.2f}{int(row['evaluations']):13d}"
+        )
+
+
+def _text(line: AtScale) -> str:
+    return f"{line.size:12}{line.retain:8d}{line.units:20.0f}{line.gib:8.2f}  {line.units_by};  {line.gib_by}"

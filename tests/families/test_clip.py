@@ -1,0 +1,54 @@
+"""CLIP: what a step search need not compute again, and what it must."""
+
+import pytest
+import torch
+
+from families.cases import CASES, tiny_clip
+
+PROMPTS = ("a photo of Ada Moreau", "a hat")
+
+
+@pytest.fixture
+def clip():
+    return tiny_clip()
+
+
+@pytest.fixture
+def looked(clip, monkeypatch):
+    """The sizes of the image batches that were encoded."""
+    sizes, encode = [], clip.encode_images
+    monkeypatch.setattr(clip, "encode_images", lambda images: sizes.append(len(images)) or encode(images))
+    return sizes
+
+
+def moved(clip, name):
+    with torch.no_grad():
+        clip.module.get_parameter(name)[0].mul_(1.5)  # a slice, as an edit of a head does
+
+
+def test_while_the_text_tower_alone_moves_no_image_is_encoded_again(clip, looked):
+    batches = clip.batches(CASES[0].samples("edit"), 8)
+    first = clip.scores(batches, PROMPTS)
+    moved(clip, "text_projection.weight")
+    second = clip.scores(batches, PROMPTS)
+    assert sum(looked) == sum(len(batch) for batch in batches)
+    assert not torch.equal(first, second)
+    fresh = clip.with_module(clip.module)
+    assert torch.equal(second, fresh.scores(batches, PROMPTS))
+
+
+@pytest.mark.parametrize(
+    "name", ["visual_projection.weight", "vision_model.encoder.layers.0.self_attn.v_proj.weight"]
+)
+def test_control_a_write_to_their_own_tower_or_other_images_do(clip, looked, name):
+    rows = CASES[0].samples("edit")
+    batches = clip.batches(rows, len(rows))
+    first = clip.scores(batches, PROMPTS)
+    moved(clip, name)
+    second = clip.scores(batches, PROMPTS)
+    assert looked == [len(rows)] * 2
+    assert not torch.equal(first, second)
+    assert torch.equal(second, clip.with_module(clip.module).scores(batches, PROMPTS))
+    other = clip.batches(rows.iloc[::-1], len(rows))
+    torch.testing.assert_close(clip.scores(other, PROMPTS), second.flip(0))
+    assert looked == [len(rows)] * 3

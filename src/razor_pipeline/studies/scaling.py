@@ -35,7 +35,7 @@ RATIOS = (
 )
 RETAIN = (1_000, 10_000, 100_000)
 # Of a run with default parameters on the generated data.
-FORGET, VALIDATION, UNSEEN, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 192, 15, 8, 692, 16
+FORGET, VALIDATION, UNSEEN, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 192, 15, 8, 555, 16
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,10 @@ def check_manifest(rows: pd.DataFrame) -> pd.DataFrame:
             f"{len(seen)} reference rows have the split edit, e.g. {seen['sample_id'].iloc[0]}; the base "
             "model never saw reference classes: give them validation or test"
         )
-    if "image_path" not in rows:
-        rows = rows.assign(image_path="", image_offset=0, image_size=0)
+    rows = rows.copy()
+    rows["image_path"] = rows["image_path"].fillna("") if "image_path" in rows else ""
+    for name in ("image_offset", "image_size"):  # 0 where a row holds its image
+        rows[name] = rows[name].fillna(0).astype("int64") if name in rows else 0
     return rows[list(COLUMNS)].reset_index(drop=True)
 
 

@@ -1,11 +1,14 @@
 """The plugins under the real eval-learn, offline: its command line runs RAZOR and the examination of its drawings."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import eval_learn
 import pytest
 import torch
 import yaml
@@ -107,6 +110,18 @@ def test_eval_learn_runs_razor_and_its_examination_from_the_command_line(place):
     shares = [details[name]["value"] for name in ("ua", "ira", "cra")]
     assert report["metric_result"]["value"] == pytest.approx(sum(shares) / 3)
     assert all(0.0 <= details[name]["low"] <= details[name]["high"] <= 1.0 for name in details)
+
+
+def test_eval_learns_free_run_draws_from_an_exported_edit(place, technique, monkeypatch):
+    """The real class, loaded past its package, which 0.1.6 can't import without packages that are not on PyPI."""
+    package = ModuleType("eval_learn.techniques")
+    package.__path__ = [str(Path(eval_learn.__file__).parent / "techniques")]
+    monkeypatch.setitem(sys.modules, "eval_learn.techniques", package)
+    free_run = importlib.import_module("eval_learn.techniques.free_run.wrapper").FreeRunTechnique
+    technique.family.save_pretrained(place / "edited_model")
+    drawing = free_run(model_id=str(place / "edited_model"), num_inference_steps=STEPS, guidance_scale=3.0)
+    images = drawing.generate(["A cat image in Mosaic style.", "A cat image in Watercolor style."], seed=0)
+    assert [image.size for image in images] == [(32, 32)] * 2
 
 
 def test_the_technique_holds_the_edit(place, technique):

@@ -531,7 +531,7 @@ class BenchSize(Params):
         finetune: whether optimiser steps are measured; AdamW holds three copies of all weights.
     """
 
-    model: str
+    model: str = "data/01_raw/zoo/clip"
     family: str = "clip"
     blocks: dict[str, Count] = {}
     pixels: Annotated[int, Field(ge=16)] | None = None

@@ -15,8 +15,8 @@ from razor_pipeline.families import Diffusion3Family, DiffusionFamily
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import BETAS
-from razor_pipeline.methods.razor import score
 from razor_pipeline.methods.registry import run_method
+from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params import (

@@ -10,8 +10,9 @@ from razor_pipeline.families.exam import Exam
 from razor_pipeline.families.examination import examine
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows
-from razor_pipeline.methods.razor import razor, score
+from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scored import candidate_gradients, restore_scored, score_table
+from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import EvaluationParams
 

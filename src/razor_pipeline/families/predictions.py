@@ -10,19 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from razor_pipeline.families.batches import RowBatch
-from razor_pipeline.families.images import decoded, pixels
+from razor_pipeline.interfaces import Batch, DrawingFamily
 
-if TYPE_CHECKING:
-    from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
-
-PROBES, SEED = 2, 0
 BATCH = 64
 
 
@@ -49,22 +45,17 @@ class Predictions:
 
     Args:
         family: at its base weights; later calls see it as it is then.
-        rows: of whose images the probes are made, evenly spread.
+        probes: the noisy latents.
         prompts: that scores may be asked for.
     """
 
-    def __init__(self, family: TextToImageFamily, rows: pd.DataFrame, prompts: Sequence[str]) -> None:
-        self.family = family
-        chosen = rows.iloc[:: max(1, len(rows) // PROBES)].head(PROBES)
-        clean_PLhw = family.latents(pixels(decoded(chosen), family.size))
-        noise_PLhw = torch.randn(clean_PLhw.shape, generator=torch.Generator().manual_seed(SEED))
-        share_P = (torch.arange(len(chosen)) + 1.0) / (len(chosen) + 1.0)
-        self.probes = family.noisy(clean_PLhw, noise_PLhw, family.time_at(share_P))
+    def __init__(self, family: DrawingFamily, probes: Noisy, prompts: Sequence[str]) -> None:
+        self.family, self.probes = family, probes
         self.base = dict(zip(prompts, self.predicted(prompts), strict=True))
 
     def batches(
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
-    ) -> Sequence[PromptBatch]:
+    ) -> Sequence[Batch]:
         """The family's own."""
         return self.family.batches(samples, batch_size, generator)
 

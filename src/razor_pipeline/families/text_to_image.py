@@ -34,6 +34,7 @@ from razor_pipeline.pictures import Picture, opened, pictures
 
 ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
 PROMPT_BATCH = 256
+PROBES = 2  # noisy latents that predictions are compared at
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,15 @@ class TextToImageFamily(ABC):
         return self.noisy(clean_NLhw, noise_NLhw, self.times(len(rows), generator))
 
     def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Predictions:
-        """The same model, its scores read from what the denoiser predicts, which an edit of any part changes."""
-        return Predictions(self, rows, prompts)
+        """The same model, its scores read from what the denoiser predicts, which an edit of any part changes.
+
+        The latents that it predicts from are those of a few rows, evenly spread, each at a time of its own.
+        """
+        chosen = rows.iloc[:: max(1, len(rows) // PROBES)].head(PROBES)
+        clean_PLhw = self.latents(pixels(decoded(chosen), self.size))
+        noise_PLhw = torch.randn(clean_PLhw.shape, generator=torch.Generator().manual_seed(0))
+        share_P = (torch.arange(len(chosen)) + 1.0) / (len(chosen) + 1.0)
+        return Predictions(self, self.noisy(clean_PLhw, noise_PLhw, self.time_at(share_P)), prompts)
 
     def denoising_error(
         self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator

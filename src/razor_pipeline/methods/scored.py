@@ -15,7 +15,7 @@ from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
-from razor_pipeline.methods.razor import Scored, score
+from razor_pipeline.methods.scoring import Scored, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams
 

@@ -13,7 +13,8 @@ from razor_pipeline import manifest as manifests
 from razor_pipeline.datasets.images import SUFFIXES, read_images
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.manifest import DataError
-from razor_pipeline.methods.razor import RetainPass, razor, retain_pass, score
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import DataParams, RazorParams, SplittingParams
 from razor_pipeline.requests import ids

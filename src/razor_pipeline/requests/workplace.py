@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.methods.razor import RetainPass
+from razor_pipeline.methods.scoring import RetainPass
 from razor_pipeline.params import DataParams, RequestsParams
 from razor_pipeline.requests import chain, forgetting
 from razor_pipeline.requests.examination import Examiner

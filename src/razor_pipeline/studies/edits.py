@@ -9,8 +9,9 @@ import torch
 
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.methods.anchor import with_anchors
-from razor_pipeline.methods.razor import razor, score
+from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
+from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import AcceptanceParams, RazorParams
 from razor_pipeline.studies.cells import Row

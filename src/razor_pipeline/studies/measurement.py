@@ -25,7 +25,8 @@ from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.fitting import BETAS
-from razor_pipeline.methods.razor import editable, razor
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.scoring import editable
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation

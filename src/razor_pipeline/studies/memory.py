@@ -27,7 +27,7 @@ from tqdm import tqdm
 from razor_pipeline.datasets.files import ParquetDataset
 from razor_pipeline.datasets.sources import image_captions
 from razor_pipeline.families.clip_pretraining import new_clip
-from razor_pipeline.methods.razor import retain_pass
+from razor_pipeline.methods.scoring import retain_pass
 from razor_pipeline.params import (
     AtelierParams,
     ClipArchitecture,

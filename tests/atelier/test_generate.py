@@ -24,7 +24,7 @@ def manifest():
 
 
 def test_it_is_a_sound_manifest(manifest):
-    assert set(manifest.columns) == set(COLUMNS)
+    assert set(manifest.columns) == set(COLUMNS) - {"image_path", "image_offset", "image_size"}  # rows hold their images
     assert len(check_manifest(manifest)) == len(manifest)
     assert manifest["sample_id"].is_unique
     assert manifest["sha256"].is_unique

@@ -92,4 +92,5 @@ def _sizes(axes: Axes, measured: pd.DataFrame, theme: Theme) -> None:
     dress(axes, theme, "", "score + edit over the bare limit", "")
     means = measured.groupby("size", sort=False)["score_edit_over_limit"].mean()[::-1]
     axes.barh([str(name) for name in means.index], means.to_numpy(dtype=float), color=theme.good, height=0.6)
+    axes.set_ylim(-0.6, max(len(means), 4) - 0.4)  # a bar alone does not fill the panel
     axes.axvline(1.0, color=theme.muted, linewidth=1.0)

@@ -8,6 +8,7 @@ import torch
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.methods.scoring import scored_parameters
 from razor_pipeline.params import (
     AtelierParams,
     BenchParams,
@@ -20,7 +21,7 @@ from razor_pipeline.params import (
 from razor_pipeline.reporting.bench import render_bench
 from razor_pipeline.studies import bench
 from razor_pipeline.studies.bench import Costs, drawn, ratios
-from razor_pipeline.studies.measurement import candidates, saved_bytes
+from razor_pipeline.studies.measurement import saved_bytes
 from razor_pipeline.studies.scaling import as_lines, at_scale, bench_table
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
@@ -114,7 +115,7 @@ def test_what_a_batch_keeps_is_counted_once_and_weights_are_not(manifest):
     model = ClipFamily.from_pretrained(FEW.model)
     rows = manifest.head(8)
     [batch], [half] = model.batches(rows, len(rows)), model.batches(rows.head(len(rows) // 2), len(rows))
-    leaves = candidates(model, RazorParams())
+    leaves = scored_parameters(model, RazorParams().scoring)
     whole = saved_bytes(model, batch, leaves)
     assert whole == pytest.approx(2 * saved_bytes(model, half, leaves), rel=0.1)
     last = {name: leaves[name] for name in list(leaves)[-1:]}

@@ -21,8 +21,8 @@ from razor_pipeline.core.redirection import negative_guidance
 from razor_pipeline.interfaces import EditResult, ModelFamily, NoisyLatents, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
-from razor_pipeline.methods.lessons import drawing, forget_rows, lessons_of, missed
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.lessons import drawing, lessons_of, missed
+from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params import EsdParams
 
 

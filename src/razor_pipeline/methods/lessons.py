@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.gradients import NonFiniteError
-from razor_pipeline.interfaces import DrawingFamily, ModelFamily, NoisyLatents, UnlearningTask
+from razor_pipeline.interfaces import DrawingFamily, ModelFamily, NoisyLatents
 
 BATCH = 64
 Goal = Callable[[NoisyLatents, Tensor], Tensor]
@@ -59,11 +59,6 @@ def drawing(model: ModelFamily, method: str) -> DrawingFamily:
             "benchmark.methods"
         )
     return cast("DrawingFamily", model)
-
-
-def forget_rows(task: UnlearningTask) -> pd.DataFrame:
-    """The edit rows of all targets."""
-    return pd.concat([part.edit for part in task.forget], ignore_index=True)
 
 
 @torch.no_grad()

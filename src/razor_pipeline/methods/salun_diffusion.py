@@ -22,8 +22,8 @@ from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import DrawingFamily, EditResult, ModelFamily, NoisyLatents, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
-from razor_pipeline.methods.lessons import Lessons, drawing, forget_rows, lessons_of, missed
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.lessons import Lessons, drawing, lessons_of, missed
+from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params import SalunDiffusionParams
 
 

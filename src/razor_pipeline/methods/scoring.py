@@ -17,7 +17,7 @@ from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params import ScoringParams
 
 Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
@@ -46,7 +46,7 @@ def retain_pass(
     model: ModelFamily, retain: pd.DataFrame, params: ScoringParams, generator: torch.Generator
 ) -> RetainPass:
     """One pass of the retain loss over the rows at the current weights."""
-    parameters = _scored_parameters(model, params)
+    parameters = scored_parameters(model, params)
     kept = shuffled(retain, generator).head(params.retain_samples or len(retain))
     batches = model.batches(kept, params.batch_size)
     with recording_inputs(model.module, parameters) as covariances:
@@ -54,7 +54,8 @@ def retain_pass(
     return RetainPass(found.tensors, covariances)
 
 
-def _scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
+def scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
+    """The parameters that get a gradient."""
     everything = dict(model.module.named_parameters())
     return {name: everything[name] for name in parameter_names(editable(model, params))}
 
@@ -74,10 +75,9 @@ def score(
     """
     start = time.perf_counter()
     components = editable(model, params)
-    parameters = _scored_parameters(model, params)
-    forget_rows = pd.concat([forget.edit for forget in task.forget])
+    parameters = scored_parameters(model, params)
     forget = mean_gradients(
-        model.forget_loss, model.batches(forget_rows, params.batch_size), parameters, "forget"
+        model.forget_loss, model.batches(forget_rows(task), params.batch_size), parameters, "forget"
     )
     retain = shared or retain_pass(model, task.retain, params, generator)
     rows = score_components(

@@ -38,6 +38,11 @@ def target_domain(samples: pd.DataFrame) -> pd.DataFrame:
     return chosen
 
 
+def forget_rows(task: UnlearningTask) -> pd.DataFrame:
+    """The edit rows of all targets."""
+    return pd.concat([part.edit for part in task.forget], ignore_index=True)
+
+
 def shuffled(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
     """The rows in random order."""
     return rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]

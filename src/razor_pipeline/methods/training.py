@@ -23,6 +23,7 @@ from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
+from razor_pipeline.methods.task import forget_rows
 from razor_pipeline.params import FinetuneParams, SalunParams, TrainingParams
 
 
@@ -41,7 +42,7 @@ def finetune(
 
     sources: list[tuple[Loss, _Pool]] = []
     if params.objective != "ft":
-        sources.append((ascent, _Pool(model, _forget_rows(task), params)))
+        sources.append((ascent, _Pool(model, forget_rows(task), params)))
     if params.objective != "ga":
         sources.append((model.retain_loss, _Pool(model, task.retain, params)))
 
@@ -60,7 +61,7 @@ def salun(
         ValueError: the trainings of all learning rates diverged in their first epoch.
     """
     found = Candidates(model, task, params, "salun")
-    forget = _forget_rows(task)
+    forget = forget_rows(task)
     gradients = mean_gradients(
         model.forget_loss, model.batches(forget, params.batch_size), found.parameters, "forget"
     )
@@ -82,10 +83,6 @@ def salun(
 
     steps = _steps(len(kept) + len(forget), params.batch_size)
     return fit(found, params, epoch, steps, mask)
-
-
-def _forget_rows(task: UnlearningTask) -> pd.DataFrame:
-    return pd.concat([part.edit for part in task.forget], ignore_index=True)
 
 
 def _steps(samples: int, batch_size: int) -> int:

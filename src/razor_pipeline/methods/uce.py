@@ -15,7 +15,8 @@ import torch
 from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
-from razor_pipeline.methods.lessons import drawing, forget_rows
+from razor_pipeline.methods.lessons import drawing
+from razor_pipeline.methods.task import forget_rows
 from razor_pipeline.params import UceParams
 
 

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.gradients import mean_gradients, requiring_grad
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.families.untrained import untrained
@@ -26,9 +25,9 @@ from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.fitting import BETAS
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.scoring import editable
+from razor_pipeline.methods.scoring import scored_parameters
 from razor_pipeline.methods.slug import slug
-from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.task import forget_rows, unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params import BenchSize, RazorParams, SlugParams
 
@@ -76,7 +75,7 @@ def measure(what: str, bench: Bench) -> Measured:
     model, task = bench.opened()
     found = MEASUREMENTS[what](model, task, bench)
     found["peak_bytes"] = float(_peak() - before)
-    if torch.cuda.is_available():
+    if on_accelerator(model):
         found["device_peak_bytes"] = float(torch.cuda.max_memory_allocated())
     return found
 
@@ -85,9 +84,14 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
 
 
+def on_accelerator(model: ModelFamily) -> bool:
+    """Whether the model's weights are; a machine that has one need not use it."""
+    return next(model.module.parameters()).is_cuda
+
+
 def seconds(model: ModelFamily, work: Callable[[], Any]) -> float:
     """Seconds that the work takes; see the module."""
-    clock = time.process_time if next(model.module.parameters()).device.type == "cpu" else time.perf_counter
+    clock = time.perf_counter if on_accelerator(model) else time.process_time
     start = clock()
     work()
     return clock() - start
@@ -112,9 +116,9 @@ def _edit(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
 
 def _bare(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
     """A forward and backward pass over forget and retain samples, a validation pass, and what memory must hold."""
-    leaves = candidates(model, bench.razor)
+    leaves = scored_parameters(model, bench.razor.scoring)
     size = bench.razor.scoring.batch_size
-    forget = pd.concat([part.edit for part in task.forget])
+    forget = forget_rows(task)
     retain = task.retain.head(bench.razor.scoring.retain_samples or len(task.retain))
 
     def gradients() -> None:
@@ -134,12 +138,6 @@ def _bare(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
         "activation_bytes": saved_bytes(model, first, leaves),
         "batch": len(first),
     }
-
-
-def candidates(model: ModelFamily, params: RazorParams) -> dict[str, Tensor]:
-    """The parameters that get a gradient."""
-    parameters = dict(model.module.named_parameters())
-    return {name: parameters[name] for name in parameter_names(editable(model, params.scoring))}
 
 
 def saved_bytes(model: ModelFamily, batch: Any, leaves: Mapping[str, Tensor]) -> int:

@@ -1,5 +1,6 @@
 """A line of models to work on: the zoo's CLIP, a small draw of the atelier, and edits of few steps."""
 
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,17 +11,23 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AtelierParams, DataParams, RazorParams, RequestsParams, SplittingParams
+from razor_pipeline.requests import chain, crosscheck
+from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.forgetting import Protocol
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.signing import make_keys
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.validation import validate
+from razor_pipeline.requests.verification import verify_request
 from razor_pipeline.requests.workplace import Workplace
 from unlearning.conftest import intake
 
 ZOO = Path(__file__).parents[2] / "data/01_raw/zoo/clip"
 TARGETS = ("Greta Novak", "Hiro Tanaka", "Jonas Berger", "Kaia Olsen")
 STRANGER = "Zeno Castell"
+FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
 QUICK = RazorParams.model_validate(
     {
         "scoring": {"nearest": 1, "batch_size": 64},
@@ -87,3 +94,34 @@ def approved(ledger: Ledger, *targets: str) -> list[str]:
     for name in names:
         ledger.approve(name, "dpo-1", 1)
     return names
+
+
+def status(place: Workplace, name: str) -> Status:
+    return place.ledger.get(name).state
+
+
+def champion(ledger: Ledger) -> Version:
+    with ledger.reading() as session:
+        return chain.champion(session, "clip")
+
+
+def faults(place: Workplace, name: str) -> list[str]:
+    return [fault for _, fault in verify_request(place.ledger, name, Path(place.params.public_key)) if fault]
+
+
+def intact(place: Workplace) -> bool:
+    with place.ledger.reading() as session:
+        return crosscheck.faults(session) == []
+
+
+def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
+    """The finished line, to go on with elsewhere."""
+    place, origin = done
+    shutil.copy(origin / "requests.db", root / "requests.db")
+    return workplace(
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), place.ledger.clock),
+        root,
+        folder=place.params.folder,
+        private_key=place.params.private_key,
+        public_key=place.params.public_key,
+    )

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from razor_pipeline.requests import audit, chain
+from razor_pipeline.requests import chain, crosscheck
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.leases import LeaseError, held
@@ -106,7 +106,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
             killed += exitcode != 0
         assert end_state(ledger) == expected
         with ledger.reading() as session:
-            assert audit.faults(session) == []
+            assert crosscheck.faults(session) == []
     print(f"{killed} kills over {lines} lines, undisturbed {seconds:.1f} s")
 
 
@@ -131,7 +131,7 @@ def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:
         runs = [line.request for line in lines if json.loads(line.details)["to"] == "running"]
         assert sorted(runs) == names
         assert sorted(chain.edits_of(chain.champion(session, "clip"))) == names
-        assert audit.faults(session) == []
+        assert crosscheck.faults(session) == []
     from mlflow import MlflowClient
 
     found = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_model_versions("name='razor_clip'")

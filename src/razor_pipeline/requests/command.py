@@ -290,7 +290,7 @@ def audit() -> None:
 @refusals
 def audit_verify(desk: Desk, as_json: bool) -> None:
     """Find altered, removed, reordered and cut lines, and rows that were changed behind the log's back."""
-    from razor_pipeline.requests.audit import faults
+    from razor_pipeline.requests.crosscheck import faults
     from razor_pipeline.requests.verification import anchors
 
     known = anchors(desk.ledger, desk.anchors)

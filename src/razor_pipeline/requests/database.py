@@ -63,6 +63,7 @@ def _engine(url: str) -> Engine:
     def leave_transactions_to_us(connection: Any, _: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # a purged name is not to be found in the file
 
     @event.listens_for(engine, "begin")
     def one_writer(connection: Any) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
@@ -24,7 +25,8 @@ from razor_pipeline.requests.verification import verify_request
 from razor_pipeline.requests.workplace import Workplace
 from unlearning.conftest import intake
 
-ZOO = Path(__file__).parents[2] / "data/01_raw/zoo/clip"
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "data/01_raw/zoo/clip"
 TARGETS = ("Greta Novak", "Hiro Tanaka", "Jonas Berger", "Kaia Olsen")
 STRANGER = "Zeno Castell"
 FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
@@ -45,14 +47,23 @@ OPEN = {  # gates that the quick edits pass
     "max_membership_auc": 1.0,
 }
 
+ATELIER = {
+    "portraits": {"edit": 4, "validation": 1, "test": 3},
+    "canvas": {"edit": 1, "validation": 0, "test": 1},
+}
+SPLITTING = {"min_forget_images": 1, "max_retain_samples": 64, "max_validation_samples": 48}
+SMALL = {
+    "atelier": ATELIER,
+    "splitting": SPLITTING,
+    "quantization": {"schemes": []},
+    "razor": QUICK.model_dump(mode="json"),
+    "requests": {"gates": OPEN},
+}
+
 
 @cache
 def manifest() -> pd.DataFrame:
-    atelier = {
-        "portraits": {"edit": 4, "validation": 1, "test": 3},
-        "canvas": {"edit": 1, "validation": 0, "test": 1},
-    }
-    return generate(AtelierParams.model_validate(atelier))
+    return generate(AtelierParams.model_validate(ATELIER))
 
 
 @cache
@@ -74,7 +85,7 @@ def workplace(
     params = RequestsParams.model_validate(given | changes)
     if not Path(params.private_key).exists():
         make_keys(Path(params.private_key), Path(params.public_key))
-    splitting = SplittingParams(min_forget_images=1, max_retain_samples=64, max_validation_samples=48)
+    splitting = SplittingParams.model_validate(SPLITTING)
     return Workplace(
         ledger,
         params,
@@ -125,3 +136,14 @@ def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
         private_key=place.params.private_key,
         public_key=place.params.public_key,
     )
+
+
+def small_project(root: Path) -> Path:
+    """A copy of the project whose commands finish in seconds: few images, quick edits, gates that let them pass."""
+    for name in ("conf", "src", "pyproject.toml", ".telemetry"):
+        source = ROOT / name
+        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
+    shutil.copytree(ZOO, root / "data/01_raw/zoo/clip")
+    (root / "conf/local").mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create(SMALL), root / "conf/local/parameters.yml")
+    return root

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from razor_pipeline.requests import audit, chain, crosscheck
+from razor_pipeline.requests import chain, crosscheck
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.ledger import Ledger, LedgerError

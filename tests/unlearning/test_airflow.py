@@ -14,6 +14,8 @@ from unlearning.places import small_project
 ROOT = Path(__file__).parents[2]
 AIRFLOW = Path(os.environ.get("RAZOR_AIRFLOW", ROOT / ".airflow/bin/airflow"))
 pytestmark = pytest.mark.skipif(not AIRFLOW.exists(), reason="no Airflow: make airflow-install")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_project(tmp_path_factory.mktemp("night"))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from kedro.framework.startup import ProjectMetadata
 
+from razor_pipeline.requests import upkeep
 from razor_pipeline.requests.console import (
     Desk,
     acting,
@@ -20,7 +21,6 @@ from razor_pipeline.requests.console import (
     standing,
 )
 from razor_pipeline.requests.states import Reason, Status
-from razor_pipeline.requests.upkeep import audit, cost, key, sync
 
 REASONS = click.Choice([str(reason) for reason in Reason])
 
@@ -253,5 +253,5 @@ def purge(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     standing(desk, [request], as_json)
 
 
-for upkeep in (audit, cost, key, sync):
-    unlearning.add_command(upkeep)
+for command in (upkeep.audit, upkeep.cost, upkeep.key, upkeep.sync):
+    unlearning.add_command(command)

@@ -3,8 +3,8 @@
 What a dataset becomes beside an artifact stands in the catalog, in its ``metadata.mlflow``:
 ``input: true`` (a data set with a digest), ``steps: <column>`` (each row's numbers are metrics at that step),
 ``metrics: true`` (its numbers are metrics), ``tags: [<key>]``, ``image: true``, ``model: true``,
-``upload: false`` (noted by path and sha256 only, because its rows name people), ``runs: [<column>]`` (each row is a nested
-run, named by these columns; one with a reason under ``failed`` has failed).
+``upload: false`` (noted by path and sha256 only, because its rows name people), ``runs: [<column>]`` (each row is a
+nested run, named by these columns; one with a reason under ``failed`` has failed).
 """
 
 from __future__ import annotations

@@ -47,6 +47,12 @@ def end_state(ledger: Ledger, root: Path) -> dict[str, object]:
     """What must not depend on how often the run was killed: ledger, weights on disk, registry, evidence."""
     client, name = MlflowClient(f"sqlite:///{root}/mlflow.db"), registered_name("clip")
     registered = client.search_model_versions(f"name='{name}'")
+    unsound = [
+        fault
+        for one in REQUEST_IDS
+        for _, fault in verify_request(ledger, one, root / "key.pub.pem")
+        if fault
+    ]
     with ledger.reading() as session:
         serving = chain.champion(session, "clip")
         requests = session.scalars(select(Request).order_by(Request.id))
@@ -59,12 +65,7 @@ def end_state(ledger: Ledger, root: Path) -> dict[str, object]:
             "disk": [chain.directory_sha256(chain.model_directory(v)) for v in made],
             "registry": sorted((int(v.version), v.tags[NUMBER], v.tags[WEIGHTS]) for v in registered),
             "serves": client.get_model_version_by_alias(name, "champion").tags[WEIGHTS],
-            "unsound": [
-                fault
-                for one in REQUEST_IDS
-                for _, fault in verify_request(ledger, one, root / "key.pub.pem")
-                if fault
-            ],
+            "unsound": unsound,
             "audit": [(line.actor, line.action, line.request, line.details) for line in lines],
         }
 

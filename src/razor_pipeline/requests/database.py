@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 MIGRATIONS = Path(__file__).parent / "migrations"
 KINDS = ("sqlite", "postgresql+psycopg")
 WAIT = 60  # seconds that a writer waits for the others
+READS = "razor_reads"  # option of a connection that changes nothing
 LOCK = 7_203_914  # PostgreSQL's advisory lock of the migration
 
 
@@ -67,7 +68,9 @@ def _engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def one_writer(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read that becomes a write would fail under others
+        # A read that becomes a write would fail under others; one that stays a read must not wait for them.
+        reads = connection.get_execution_options().get(READS)
+        connection.exec_driver_sql("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

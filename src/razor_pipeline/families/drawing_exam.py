@@ -10,7 +10,7 @@ Shapes: N drawings, C classes.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.image_metrics import clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
@@ -75,6 +76,8 @@ class DrawingExam:
         cells = samples[samples["domain"] == domain].drop_duplicates("prompt")
         cells = cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
         self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}
+        real = samples[(samples["domain"] == domain) & (samples["role"] == "retain")]
+        self.real = real[real["split"] == "test"] if params.fid else real.head(0)
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
         self.orders = _orders(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
@@ -98,6 +101,14 @@ class DrawingExam:
             )
         drawings = self.looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
+
+    def seen_in(self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+        """Have a model draw prompts of the targets' domain; what the judge sees, for every prompt and seed."""
+        orders = pd.DataFrame({"prompt": list(prompts)}).merge(
+            pd.DataFrame({"seed": list(seeds)}), how="cross"
+        )
+        files = [_png(image) for image in self._drawn(family, orders)]
+        return [str(name) for name in self._seen(files, "label")[0]]
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
         size, params = self.params.batch_size, self.params
@@ -144,7 +155,7 @@ class DrawingExam:
         codes = pd.Categorical(own).codes
         kept_features, base_features = drawings.features[kept], base.features[kept]
         same = (drawings.label == base.label) & (drawings.style == base.style)
-        return {
+        return self._published(drawings) | {
             "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
             "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
             "general_accuracy": metrics.share(right_style[kept]),
@@ -156,6 +167,18 @@ class DrawingExam:
             ),
             "blank_share": metrics.share(drawings.blank),
         }
+
+    def _published(self, drawings: Drawings) -> dict[str, Estimate]:
+        """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""
+        found, kept = {}, np.flatnonzero(~self.forget)
+        drawn = [drawings.images[place] for place in kept]
+        if self.params.fid:
+            size = Image.open(io.BytesIO(drawn[0])).width
+            found["fid"] = frechet_inception_distance(drawn, self.real, size)
+        if self.params.clip_score:
+            prompts = list(self.orders["prompt"].iloc[kept])
+            found["clip_score"] = clip_score(drawn, prompts, self.params.clip_score)
+        return found
 
     def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
         """Drawings that a report shows, before and after: ``count`` of each target and of other concepts.
@@ -193,6 +216,22 @@ class DrawingExam:
             "style": order["style"],
             "image_bytes": drawn.images[place],
         }
+
+
+def looking_at(
+    family: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams
+) -> Callable[[Sequence[str]], list[str]] | None:
+    """Prompts -> what the judge of the targets' domain sees in a model's drawings from ``validation_seeds``.
+
+    None where the model does not draw.
+
+    Raises:
+        JudgeError: a judge is missing.
+    """
+    if not isinstance(family, TextToImageFamily):
+        return None
+    exam = DrawingExam(samples, judges, params)
+    return lambda prompts: exam.seen_in(family, prompts, params.validation_seeds)
 
 
 def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> tuple[VitFamily, ...]:

@@ -62,7 +62,8 @@ class Repair:
         """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
         if self.model.yardstick == "anchor":
-            return fused_descent(components, parameters, lambda: self._fused(leaves), self.params.evaluations)
+            fused, few = (lambda: self._fused(leaves)), self.params.evaluations
+            return fused_descent(components, parameters, fused, few, covariances, self.params.damping)
         keep = mean_gradients(self._kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)
         change = relative_descent(components, parameters, direction, step)
@@ -73,11 +74,12 @@ class Repair:
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
 
     def _fused(self, leaves: Mapping[str, Tensor]) -> Gradients:
-        """Loss and gradients of gap and drift together."""
+        """Loss and gradients of gap and drift together; without a forgetting pressure nothing is led anywhere."""
         kept = mean_gradients(self._kept, self.retain, leaves, "retain")
         gap = mean_gradients(self._gap, self.forget, leaves, "forget")
-        both = {name: kept.tensors[name] + gap.tensors[name] for name in leaves}
-        return Gradients(both, kept.loss + gap.loss, kept.samples + gap.samples)
+        pressure = self.objective.lambda_f * self.objective.rho
+        both = {name: kept.tensors[name] + pressure * gap.tensors[name] for name in leaves}
+        return Gradients(both, kept.loss + pressure * gap.loss, kept.samples + gap.samples)
 
     def _kept(self, batch: Any) -> Tensor:
         retain, mismatch = self.model.keeping_losses(batch, self.frozen[id(batch)])

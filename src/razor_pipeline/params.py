@@ -442,7 +442,7 @@ class RelearningParams(Params):
 class StudyParams(Params):
     """A study over targets and seeds; each pair is a cell that is kept once it is done."""
 
-    targets: Names = ()
+    targets: tuple[str, ...] = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     schemes: tuple[Scheme, ...] = ("int8", "int4")
     relearning: RelearningParams | None = RelearningParams()
@@ -574,7 +574,7 @@ class BenchParams(Params):
         epochs: of the fine-tune that is extrapolated.
     """
 
-    targets: Names = ()
+    targets: tuple[str, ...] = ()
     only: str = ""
     sizes: dict[str, BenchSize] = {}
     growth: dict[Literal["retain", "forget", "components", "targets"], tuple[Count, ...]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from razor_pipeline.param_errors import ParameterError, refusal
 
@@ -17,6 +17,14 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Scheme = Literal["int8", "int4", "nf4"]
+
+
+def _separated(value: Any) -> Any:
+    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names with spaces."""
+    return tuple(name.strip() for name in value.split("|")) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
 
 
 class Params(BaseModel):
@@ -442,7 +450,7 @@ class RelearningParams(Params):
 class StudyParams(Params):
     """A study over targets and seeds; each pair is a cell that is kept once it is done."""
 
-    targets: tuple[str, ...] = ()
+    targets: Names = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     schemes: tuple[Scheme, ...] = ("int8", "int4")
     relearning: RelearningParams | None = RelearningParams()
@@ -574,7 +582,7 @@ class BenchParams(Params):
         epochs: of the fine-tune that is extrapolated.
     """
 
-    targets: tuple[str, ...] = ()
+    targets: Names = ()
     only: str = ""
     sizes: dict[str, BenchSize] = {}
     growth: dict[Literal["retain", "forget", "components", "targets"], tuple[Count, ...]] = {}

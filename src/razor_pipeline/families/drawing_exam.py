@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.drawing_prompts import cells_of, orders_of
 from razor_pipeline.families.image_metrics import clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
@@ -31,7 +32,6 @@ from razor_pipeline.params import DrawingParams
 
 BATCH = 256
 BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
-SUBSET_PROMPTS, SUBSET_SEEDS = 2, 2
 
 
 class JudgeError(ValueError):
@@ -65,21 +65,27 @@ class DrawingExam:
         judges: classifiers; one must know every label, another every style of these rows. Where labels combine an
             object with a style, both are asked.
         params: protocol and sampler.
+        prompts: asked instead of the data's own; see :func:`razor_pipeline.families.drawing_prompts.cells_of`.
 
     Raises:
         JudgeError: a judge is missing.
+        PromptError: a prompt cannot be asked.
     """
 
-    def __init__(self, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> None:
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        judges: Mapping[str, VitFamily],
+        params: DrawingParams,
+        prompts: Sequence[str] = (),
+    ) -> None:
         self.params = params
-        domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
-        cells = samples[samples["domain"] == domain].drop_duplicates("prompt")
-        cells = cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
+        cells = cells_of(samples, prompts)
         self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}
-        real = samples[(samples["domain"] == domain) & (samples["role"] == "retain")]
-        self.real = real[real["split"] == "test"] if params.fid else real.head(0)
+        kept = samples[(samples["role"] == "retain") & samples["label"].isin(cells["label"])]
+        self.real = kept[kept["split"] == "test"] if params.fid else kept.head(0)
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
-        self.orders = _orders(cells, params)
+        self.orders = orders_of(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
 
     def put_to(self, family: TextToImageFamily) -> Drawings:
@@ -252,20 +258,6 @@ def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) ->
             f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
         )
     return known
-
-
-def _orders(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:
-    """A row per prompt and seed."""
-    seeds = params.seeds
-    if params.protocol == "subset":
-        place = cells.groupby("label").cumcount()
-        # A diagonal through the grid: the few prompts of a concept differ in style from its neighbour's.
-        shift = pd.Categorical(cells["label"]).codes
-        width = cells.groupby("label")["prompt"].transform("size")
-        chosen = (place - shift) % width < SUBSET_PROMPTS
-        cells, seeds = cells[chosen | (cells["role"] == "forget")], seeds[:SUBSET_SEEDS]
-    orders = cells.merge(pd.DataFrame({"seed": seeds}), how="cross")
-    return orders.reset_index(drop=True)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -34,18 +34,25 @@ class Drawing:
         judges: classifiers by name.
         drawing: sampler.
         params: protocol and quantization schemes.
+        prompts: asked instead of the data's own; none where empty.
     """
 
     base: TextToImageFamily
     judges: Mapping[str, VitFamily]
     drawing: DrawingParams
     params: ConceptsParams
+    prompts: Sequence[str] = ()
     _drawn: dict[str, Drawings] = field(default_factory=dict)
     _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
     def identity(self) -> Any:
         """Where the models came from, and how they draw."""
-        return [self.base.origin, {name: judge.origin for name, judge in self.judges.items()}, self.drawing]
+        return [
+            self.base.origin,
+            {name: judge.origin for name, judge in self.judges.items()},
+            self.drawing,
+            list(self.prompts),
+        ]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, quantize, draw and judge; one flat row of figures."""
@@ -108,7 +115,8 @@ class Drawing:
 
     def exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
         """The questions about the samples' targets under a protocol."""
-        return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
+        params = self.drawing.model_copy(update={"protocol": protocol})
+        return DrawingExam(samples, self.judges, params, self.prompts)
 
     def drawn_by_base(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
         """What a base model draws, or a quantized copy of it: it depends on the orders, not on the target."""

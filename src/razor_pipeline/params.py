@@ -263,13 +263,28 @@ class DrawingParams(Params):
     """How a text-to-image model is examined: UnlearnCanvas' seeds for every prompt, or a named subset of them.
 
     ``subset`` draws every prompt that names the target, two of every other concept, each with the first two seeds.
+    From ``validation_seeds`` is drawn what an edit is prepared with; they are none of ``seeds``. ``fid`` compares the
+    drawings of what is kept with the test images; ``clip_score`` is the CLIP that CLIPScore takes: a directory, or
+    ``id@revision`` on the hub.
     """
 
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (188, 288, 588, 688, 888)
+    validation_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
     steps: Count = 20
     guidance: Annotated[float, Field(ge=1.0)] = 3.0
     batch_size: Count = 48
+    fid: bool = False
+    clip_score: str | None = None
+
+    @model_validator(mode="after")
+    def _nothing_is_chosen_on_the_test(self) -> DrawingParams:
+        if both := set(self.seeds) & set(self.validation_seeds):
+            raise ValueError(
+                f"evaluation.drawing.validation_seeds holds {min(both)}, which is one of evaluation.drawing.seeds; "
+                "nothing may be chosen on what the test draws: use other seeds"
+            )
+        return self
 
 
 class QuestionParams(Params):

@@ -91,7 +91,7 @@ class Repair:
     ) -> Pieces:
         """What can be solved for is solved for; the other components are searched."""
         pressure = self.objective.lambda_f * self.objective.rho
-        targets = [pair[0] for pair in self.forget]
+        targets: list[Any] = [target for target, _ in self.forget]
         led = {
             told: anchor
             for batch in targets

@@ -69,6 +69,7 @@ class Drawing:
             row |= self._recovered(subset, samples)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
+        row |= {f"base_{name}": share for name, share in self._recovered(subset, samples).items()}
         row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, drawn in after.items():
             plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)

@@ -312,10 +312,23 @@ class SearchParams(Params):
     evaluations: Annotated[int, Field(ge=2, le=12)] = 6
 
 
+class ResistParams(Params):
+    """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
+
+    ``strength`` is the length of this part of a corrective step, as a share of the step's.
+    """
+
+    strength: Positive = 0.6
+    steps: Count = 5
+    images: Count = 16
+    learning_rate: Positive = 1e-4
+
+
 class RepairParams(Params):
     """Few corrective steps behind the zero-step edit, with all gradients taken again.
 
-    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for.
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for. ``resist``
+    plays no part there, nor where the gap is not solved for (``calibrate: 0``).
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
@@ -325,6 +338,7 @@ class RepairParams(Params):
     damping: Positive = 0.1
     samples: Count = 512
     evaluations: Count = 20
+    resist: ResistParams | None = ResistParams()
 
 
 class AcceptanceParams(Params):

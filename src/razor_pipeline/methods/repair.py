@@ -16,6 +16,7 @@ from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import DrawingFamily, ForgetSet, ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params import RazorParams
 
@@ -52,6 +53,9 @@ class Repair:
             for forget in (*task.forget, *(_thinned(forget) for forget in task.earlier))
         ]
 
+        resist = params.repair.resist if model.yardstick == "strangers" else None
+        self.attacker = SimulatedAttacker(model, task, resist) if resist else None
+
     def change(
         self,
         components: Sequence[Component],
@@ -68,6 +72,12 @@ class Repair:
         change = relative_descent(components, parameters, direction, step)
         if not self.params.calibrate:
             return change
+        if self.attacker and self.params.resist:
+            harder = {name: -tensor for name, tensor in self.attacker.gradient(leaves).items()}
+            direction = whitened(components, harder, covariances, self.params.damping)
+            length = self.params.resist.strength * step
+            resisting = relative_descent(components, parameters, direction, length)
+            change = {key: piece + resisting[key] for key, piece in change.items()}
         gap = mean_gradients(self._gap, self.forget, leaves, "forget")
         towards = whitened(components, gap.tensors, covariances, self.params.damping)
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)

@@ -79,6 +79,7 @@ SHOWN = (
     "general_drop",
     "retrieval_agreement",
     "edited_fraction",
+    "relearn_steps",
 )
 
 

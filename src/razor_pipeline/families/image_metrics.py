@@ -52,7 +52,7 @@ def frechet_inception_distance(
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        inception = FrechetInceptionDistance(features).inception
+        inception: Any = FrechetInceptionDistance(features).inception
     except ModuleNotFoundError as error:
         raise _not_installed("fid", error) from error
     drawn_NF, real_NF = (
@@ -83,7 +83,8 @@ def clip_score(drawn: Sequence[bytes], prompts: Sequence[str], source: str) -> E
         from torchmetrics.multimodal.clip_score import CLIPScore
     except ModuleNotFoundError as error:
         raise _not_installed("clip_score", error) from error
-    metric = CLIPScore(partial(_opened_clip, source))
+    opened: Any = partial(_opened_clip, source)
+    metric = CLIPScore(opened)
     scores = np.array(
         [
             float(metric(torch.from_numpy(np.array(image)).permute(2, 0, 1), prompt))

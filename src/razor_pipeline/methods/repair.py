@@ -91,13 +91,14 @@ class Repair:
     ) -> Pieces:
         """What can be solved for is solved for; the other components are searched."""
         pressure = self.objective.lambda_f * self.objective.rho
-        targets = [pair[0] for pair in self.forget]
+        targets: list[Any] = [pair[0] for pair in self.forget]
         led = {
             told: anchor
             for batch in targets
             for told, anchor in zip(batch.caption, batch.anchor, strict=True)
         }
-        kept = [caption for batch in self.retain for caption in batch.caption]
+        retained: list[Any] = list(self.retain)
+        kept = [caption for batch in retained for caption in batch.caption]
         drawn = cast(DrawingFamily, self.model)
         change = drawn.solved(components, list(led.items()), kept, pressure, self.objective.lambda_m)
         searched = [c for c in components if not any(part.key in change for part in c.slices)]

@@ -52,7 +52,8 @@ def frechet_inception_distance(
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        inception: Any = FrechetInceptionDistance(features).inception
+        untyped: Any = FrechetInceptionDistance
+        inception = untyped(features).inception
     except ModuleNotFoundError as error:
         raise _not_installed("fid", error) from error
     drawn_NF, real_NF = (

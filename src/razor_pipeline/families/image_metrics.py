@@ -52,8 +52,7 @@ def frechet_inception_distance(
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        untyped: Any = FrechetInceptionDistance
-        inception = untyped(features).inception
+        inception: Any = FrechetInceptionDistance(features).inception  # type: ignore[no-untyped-call]
     except ModuleNotFoundError as error:
         raise _not_installed("fid", error) from error
     drawn_NF, real_NF = (

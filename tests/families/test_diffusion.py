@@ -6,10 +6,12 @@ import shutil
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
 from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.images import pixels
 
 from .cases import tiny_pipeline
 
@@ -73,6 +75,11 @@ def test_half_precision_stays_half_on_disk_and_every_weight_counts(saved, tmp_pa
             "it has a safety checker",
         ),
         (
+            "model_index.json",
+            {"scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]},
+            "its scheduler is FlowMatchEulerDiscreteScheduler, which adds no noise",
+        ),
+        (
             "scheduler/scheduler_config.json",
             {"prediction_type": "v_prediction"},
             "prediction_type 'v_prediction'; only 'epsilon' is supported",
@@ -90,8 +97,19 @@ def test_what_it_cannot_work_with_is_refused_before_weights_are_loaded(saved, tm
 def test_a_pipeline_with_a_part_missing_does_not_open(saved, tmp_path):
     shutil.copytree(saved, tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "unet")
-    with pytest.raises(DatasetError, match=r"model\.source '.*' does not open as diffusion"):
+    for weights in (tmp_path / "model").rglob("*.safetensors"):
+        weights.write_bytes(b"no weights")  # would fail to load with another sentence
+    with pytest.raises(
+        DatasetError, match=r"does not open as diffusion: it lacks unet, which its model_index"
+    ):
         load(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 32)])
+def test_an_image_that_is_small_or_not_square_is_refused(size):
+    assert pixels([Image.new("RGB", (64, 64))], 32).shape == (1, 3, 32, 32)
+    with pytest.raises(ValueError, match=rf"has {size[0]} x {size[1]} pixels, and the model draws 32 x 32"):
+        pixels([Image.new("RGB", size)], 32)
 
 
 def test_a_quantized_copy_keeps_the_frozen_encoder_and_draws(saved):

@@ -88,3 +88,17 @@ def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alon
     assert sequence_curve(rows).startswith(b"\x89PNG")
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_base_model_draws_a_prompt_and_seed_once_for_all_targets(subject, canvas):
+    exams = [
+        subject.exam(split_samples(canvas, name, SplittingParams(), 0), "subset") for name in ("dog", "tree")
+    ]
+    subject._drawn.clear()
+    found = [subject.drawn_by_base(exam, subject.base, "base") for exam in exams]
+    orders = [set(zip(exam.orders["prompt"], exam.orders["seed"], strict=True)) for exam in exams]
+    assert set(subject._drawn["base"]) == orders[0] | orders[1]
+    assert len(orders[0] & orders[1]) > 10  # control: there was something to save
+    alone = exams[1].put_to(subject.base)
+    assert list(alone.label) == list(found[1].label)
+    assert (abs(alone.features - found[1].features) < 1e-3).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import diffusers
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention
@@ -27,15 +28,21 @@ class DiffusionFamily(TextToImageFamily):
 
     @classmethod
     def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:
-        """Refuse a safety checker, which would blacken images that an evaluation must see, and v-prediction.
+        """Refuse a safety checker, which would blacken images that an evaluation must see, flows, and v-prediction.
 
         Raises:
-            ValueError: it has one, or predicts something else than noise.
+            ValueError: it has one, its scheduler follows no diffusion, or it predicts something else than noise.
         """
         if (index.get("safety_checker") or [None])[0]:
             raise ValueError(
                 "it has a safety checker, which blackens images that an evaluation must see; "
                 "open it with safety_checker=None and save it again"
+            )
+        named = str((index.get("scheduler") or [None, None])[1])
+        if not hasattr(getattr(diffusers, named, None), "add_noise"):
+            raise ValueError(
+                f"its scheduler is {named}, which adds no noise step by step; name one that does in its "
+                "model_index.json, e.g. DDIMScheduler"
             )
         scheduler = DDIMScheduler.load_config(source, revision=revision, subfolder="scheduler")
         predicted = scheduler.get("prediction_type", "epsilon")

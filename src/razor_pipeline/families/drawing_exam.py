@@ -34,6 +34,9 @@ BATCH = 256
 BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
 
 
+Drawn = tuple[bytes, Any, Any, Any, Any]  # a row of Drawings
+
+
 class JudgeError(ValueError):
     """No judge knows the concepts that a model was asked to draw."""
 
@@ -55,6 +58,17 @@ class Drawings:
     style: NDArray[np.str_]
     features: NDArray[np.floating]
     blank: NDArray[np.bool_]
+
+    def each(self) -> list[Drawn]:
+        """One after the other."""
+        return list(zip(self.images, self.label, self.style, self.features, self.blank, strict=True))
+
+    @classmethod
+    def of(cls, several: Sequence[Drawn]) -> Drawings:
+        """Of drawings one by one, from one judge each."""
+        images, *rest = zip(*several, strict=True)
+        label, style, features, blank = (np.stack(part) for part in rest)
+        return cls(list(images), label, style, features, blank)
 
 
 class DrawingExam:
@@ -88,9 +102,10 @@ class DrawingExam:
         self.orders = orders_of(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
 
-    def put_to(self, family: TextToImageFamily) -> Drawings:
-        """Have a model draw, and the judges look."""
-        return self.looked_at(self._drawn(family, self.orders))
+    def put_to(self, family: TextToImageFamily, places: Sequence[int] | None = None) -> Drawings:
+        """Have a model draw, and the judges look; only the orders at ``places`` where they are given."""
+        orders = self.orders if places is None else self.orders.iloc[list(places)]
+        return self.looked_at(self._drawn(family, orders))
 
     def target_share(self, family: TextToImageFamily, word: str | None = None) -> float:
         """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.

@@ -26,7 +26,17 @@ def decoded(samples: pd.DataFrame) -> list[Image.Image]:
 
 
 def pixels(images: Sequence[Image.Image], size: int) -> Tensor:
-    """[N, 3, size, size] values of -1 to 1, as a diffusion model's autoencoder takes them; larger images are scaled."""
+    """[N, 3, size, size] values of -1 to 1, as a diffusion model's autoencoder takes them; larger images are scaled.
+
+    Raises:
+        ValueError: an image is not square, or smaller than what the model draws: scaled, it would show something else.
+    """
+    for image in images:
+        if image.width != image.height or image.width < size:
+            raise ValueError(
+                f"an image has {image.width} x {image.height} pixels, and the model draws {size} x {size}; give "
+                "square images of at least that size"
+            )
     arrays = [
         np.asarray(image.resize((size, size)) if image.size != (size, size) else image) for image in images
     ]

@@ -100,7 +100,7 @@ class TextToImageFamily(ABC):
         """Load a directory in the diffusers layout, or a hub id at a pinned revision; safetensors only.
 
         Raises:
-            ValueError: it is a pipeline of another kind, or one that can't be examined or trained on; see
+            ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
                 :meth:`refuse`. Said before weights are loaded.
         """
         index = cls.pipeline_class.load_config(source, revision=revision)
@@ -108,6 +108,12 @@ class TextToImageFamily(ABC):
         if kind != cls.pipeline_class.__name__:
             raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
         cls.refuse(index, source, revision)
+        named = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
+        parts = [Path(source) / name for name in named if name not in cls.unused]
+        if missing := [part.name for part in parts if Path(source).is_dir() and not part.is_dir()]:
+            raise ValueError(
+                f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
+            )
         unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
         pipeline = cls.pipeline_class.from_pretrained(
             source, revision=revision, use_safetensors=True, **unused

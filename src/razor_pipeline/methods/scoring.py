@@ -134,7 +134,11 @@ def _with_nearest(
     both: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
     for name in list(covariances):
-        total, own = covariances.pop(name), of_near.pop(name)
+        total = covariances.pop(name)
+        if name not in of_near:  # what is observed does not pass through it
+            both[name] = total
+            continue
+        own = of_near.pop(name)
         if id(own) not in made:
             made[id(own)] = own.div_(own.trace()).add_(total / total.trace())
         both[name] = made[id(own)]

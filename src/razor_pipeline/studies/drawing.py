@@ -12,11 +12,10 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
-from razor_pipeline.fingerprint import digest
 from razor_pipeline.methods.anchor import See
 from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams, RazorParams
 from razor_pipeline.studies.cells import Row
@@ -42,7 +41,7 @@ class Drawing:
     drawing: DrawingParams
     params: ConceptsParams
     prompts: Sequence[str] = ()
-    _drawn: dict[str, Drawings] = field(default_factory=dict)
+    _drawn: dict[str, dict[tuple[str, int], Drawn]] = field(default_factory=dict)
     _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
     def identity(self) -> Any:
@@ -70,6 +69,7 @@ class Drawing:
             row |= self._recovered(subset, samples)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
+        row |= {f"base_{name}": share for name, share in self._recovered(subset, samples).items()}
         row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, drawn in after.items():
             plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
@@ -119,11 +119,14 @@ class Drawing:
         return DrawingExam(samples, self.judges, params, self.prompts)
 
     def drawn_by_base(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
-        """What a base model draws, or a quantized copy of it: it depends on the orders, not on the target."""
-        key = digest([name, exam.orders[["prompt", "seed", "label"]].to_dict("list")])
-        if key not in self._drawn:
-            self._drawn[key] = exam.put_to(model)
-        return self._drawn[key]
+        """What a base model draws, or a quantized copy of it; a prompt and seed once for all targets."""
+        known = self._drawn.setdefault(name, {})
+        asked = list(zip(exam.orders["prompt"], exam.orders["seed"], strict=True))
+        missing = [place for place, order in enumerate(asked) if order not in known]
+        if missing:
+            drawn = exam.put_to(model, missing).each()
+            known |= {asked[place]: one for place, one in zip(missing, drawn, strict=True)}
+        return Drawings.of([known[order] for order in asked])
 
 
 def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:

@@ -72,6 +72,7 @@ METRICS = (
     *(f"no_forget_{figure}" for figure in ("ua", "ira_drop", "cra_drop", "base_ua")),
     "inversion_share",
     "inversion_share_worst",
+    "base_inversion_share",
     "base_ua",
     "base_ira",
     "base_cra",

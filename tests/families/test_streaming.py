@@ -17,6 +17,8 @@ from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.images import decoded
 from razor_pipeline.pictures import READERS
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class NumberBatch(RowBatch):
@@ -46,7 +48,7 @@ class Maker:
 
 def numbers(count, size=3):
     maker = Maker()
-    return Streamed(pd.DataFrame({"number": range(count)}), size, maker.read, maker.batch), maker
+    return Streamed(pd.DataFrame({"number": range(count)}), size, maker.read, maker.batch, CPU), maker
 
 
 def values(batches):
@@ -76,7 +78,7 @@ def test_a_pass_holds_a_few_batches_whatever_the_rows():
             assert len(batch) == 3
         assert maker.most <= READERS + 2
     _, maker = numbers(300)
-    held = list(Streamed(pd.DataFrame({"number": range(300)}), 3, maker.read, maker.batch))  # control
+    held = list(Streamed(pd.DataFrame({"number": range(300)}), 3, maker.read, maker.batch, CPU))  # control
     assert len(held) == maker.most == 100
 
 
@@ -98,9 +100,9 @@ def test_an_error_while_reading_reaches_who_asked():
 
     seen = []
     with pytest.raises(ValueError, match="row 12"):
-        seen.extend(len(batch) for batch in Streamed(batches.rows, 3, broken, batches.made))
+        seen.extend(len(batch) for batch in Streamed(batches.rows, 3, broken, batches.made, CPU))
     with pytest.raises(ValueError, match="row 12"):
-        Streamed(batches.rows, 3, broken, batches.made)[4]
+        Streamed(batches.rows, 3, broken, batches.made, CPU)[4]
 
 
 @pytest.fixture(scope="module")

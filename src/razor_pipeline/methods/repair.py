@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params import RazorParams
@@ -44,13 +43,12 @@ class Repair:
         ]
         with torch.no_grad():
             self.frozen = {id(batch): model.observe(batch) for batch in self.retain}
-        self.forget = [
-            (
-                _one_batch(model, forget.edit.assign(caption=forget.edit["prompt"])),
-                _one_batch(model, forget.reference),
-            )
-            for forget in (*task.forget, *(_thinned(forget) for forget in task.earlier))
+        edits = [
+            *(forget.edit for forget in task.forget),
+            *(forget.edit.head(HELD_EDIT) for forget in task.earlier),
         ]
+        self.forget = [_one_batch(model, rows.assign(caption=rows["prompt"])) for rows in edits]
+        self.every = [1] * len(task.forget) + [_every(len(forget.reference)) for forget in task.earlier]
 
     def change(
         self,
@@ -58,24 +56,42 @@ class Repair:
         parameters: Mapping[str, Tensor],
         covariances: Mapping[str, Tensor] | None,
         step: float,
+        unknown: Sequence[Tensor],
     ) -> Pieces:
-        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
+        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`).
+
+        Args:
+            components: what moves.
+            parameters: name -> weights.
+            covariances: input covariances of the retain set; None for no whitening.
+            step: relative length of the retentive part.
+            unknown: what validation saw of each target's never-seen samples at these weights; no pass of them is taken.
+        """
         leaves = {name: parameters[name] for name in parameter_names(components)}
         if self.model.yardstick == "anchor":
-            return fused_descent(components, parameters, lambda: self._fused(leaves), self.params.evaluations)
+            return fused_descent(
+                components, parameters, lambda: self._fused(leaves, unknown), self.params.evaluations
+            )
         keep = mean_gradients(self._kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)
         change = relative_descent(components, parameters, direction, step)
         if not self.params.calibrate:
             return change
-        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        gap = mean_gradients(self._gap, self._held(unknown), leaves, "forget")
         towards = whitened(components, gap.tensors, covariances, self.params.damping)
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
 
-    def _fused(self, leaves: Mapping[str, Tensor]) -> Gradients:
+    def _held(self, unknown: Sequence[Tensor]) -> list[tuple[Any, Tensor]]:
+        """Each target's batch, and what of its never-seen samples it is held against."""
+        return [
+            (batch, unknown_M[::every])
+            for batch, unknown_M, every in zip(self.forget, unknown, self.every, strict=True)
+        ]
+
+    def _fused(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
         """Loss and gradients of gap and drift together."""
         kept = mean_gradients(self._kept, self.retain, leaves, "retain")
-        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        gap = mean_gradients(self._gap, self._held(unknown), leaves, "forget")
         both = {name: kept.tensors[name] + gap.tensors[name] for name in leaves}
         return Gradients(both, kept.loss + gap.loss, kept.samples + gap.samples)
 
@@ -83,15 +99,14 @@ class Repair:
         retain, mismatch = self.model.keeping_losses(batch, self.frozen[id(batch)])
         return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
 
-    def _gap(self, pair: tuple[Any, Any]) -> Tensor:
-        target, reference = pair
-        return self.model.gap(target, reference, self.auc_goal)
+    def _gap(self, pair: tuple[Any, Tensor]) -> Tensor:
+        target, unknown_M = pair
+        return self.model.gap(target, unknown_M, self.auc_goal)
 
 
-def _thinned(forget: ForgetSet) -> ForgetSet:
-    """A few rows of a target that is forgotten already: enough to feel it come back, and cheap for many targets."""
-    step = max(1, len(forget.reference) // HELD_REFERENCE)
-    return replace(forget, edit=forget.edit.head(HELD_EDIT), reference=forget.reference.iloc[::step])
+def _every(count: int) -> int:
+    """Which of the never-seen samples a target that is forgotten already is held against: every so many of them."""
+    return max(1, count // HELD_REFERENCE)
 
 
 def _one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:

@@ -82,7 +82,7 @@ class _Step:
             )
             return
         folder = place.folder / f"{self.name}-on-{parent.number}"
-        model = chain.load_version(parent, place.base.name)
+        model = chain.load_version(parent, place.base)
         logger.info("%s: forgetting, from version %d", self.name, parent.number)
         edit = self._edit(model, parent, folder)
         edit.apply(dict(model.module.named_parameters()))

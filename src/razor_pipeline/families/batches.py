@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Self, TypeVar, overload
 
+import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from razor_pipeline.pictures import READERS
@@ -44,7 +47,8 @@ class Streamed(Sequence[B], Generic[R, B]):
     tokenizer may not be used by two threads at once.
 
     Args:
-        rows: manifest rows, in their order.
+        rows: manifest rows.
+        order: [N] their places in the order of the pass; a copy of the rows in that order would cost more than batches.
         size: rows of a batch; the last one has what is left.
         read: the images of some rows as the model takes them; it depends on nothing but the rows.
         made: the batch of some rows and of what ``read`` made of them.
@@ -55,20 +59,22 @@ class Streamed(Sequence[B], Generic[R, B]):
     def __init__(
         self,
         rows: pd.DataFrame,
+        order: NDArray[np.int64],
         size: int,
         read: Callable[[pd.DataFrame], R],
         made: Callable[[pd.DataFrame, R], B],
         device: torch.device,
         places: range | None = None,
     ) -> None:
-        self.rows, self.size, self.read, self.made, self.device = rows, size, read, made, device
-        self.places = range(-(-len(rows) // size)) if places is None else places
+        self.rows, self.order, self.size, self.device = rows, order, size, device
+        self.read, self.made = read, made
+        self.places = range(-(-len(order) // size)) if places is None else places
 
     def __len__(self) -> int:
         return len(self.places)
 
     def _part(self, place: int) -> pd.DataFrame:
-        return self.rows.iloc[place * self.size : (place + 1) * self.size]
+        return self.rows.iloc[self.order[place * self.size : (place + 1) * self.size]]
 
     @overload
     def __getitem__(self, index: int) -> B: ...
@@ -76,7 +82,9 @@ class Streamed(Sequence[B], Generic[R, B]):
     def __getitem__(self, index: slice) -> Streamed[R, B]: ...
     def __getitem__(self, index: int | slice) -> B | Streamed[R, B]:
         if isinstance(index, slice):
-            return Streamed(self.rows, self.size, self.read, self.made, self.device, self.places[index])
+            cut = copy(self)
+            cut.places = self.places[index]
+            return cut
         part = self._part(self.places[index])
         return self._made(part, self.read(part))
 

@@ -22,7 +22,7 @@ from razor_pipeline.core.components import Component, Granularity, matrix_compon
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.placement import Placed
 
 PROMPT_BATCH = 256
@@ -119,10 +119,11 @@ class ClipFamily(Placed):
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> Streamed[Tensor, ClipBatch]:
         """Manifest rows, each batch decoded, preprocessed and tokenised when it is asked for."""
-        rows = ordered(samples, generator)
-        concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
-        rows = rows.assign(group=pd.factorize(concept)[0])
-        return Streamed(rows, batch_size, self._pixels, self._batch, self.device)
+        group = samples.groupby(["domain", "label", "style"], sort=False).ngroup()
+        order = order_of(samples, generator)
+        return Streamed(
+            samples.assign(group=group), order, batch_size, self._pixels, self._batch, self.device
+        )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
         pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
@@ -28,7 +29,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
-from razor_pipeline.families.images import decoded, ordered, pixels
+from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.predictions import Noisy, Predictions
 from razor_pipeline.pictures import Picture, opened, pictures
@@ -176,8 +177,9 @@ class TextToImageFamily(Placed, ABC):
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> Streamed[tuple[Picture, ...], PromptBatch]:
         """Manifest rows; a column ``anchor`` says where the caption's meaning is to go."""
-        rows = ordered(samples, generator)
-        return Streamed(rows.assign(place=range(len(rows))), batch_size, pictures, self._batch, self.device)
+        order = order_of(samples, generator)
+        rows = samples.assign(place=np.argsort(order))  # of each row in that order
+        return Streamed(rows, order, batch_size, pictures, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, images: tuple[Picture, ...]) -> PromptBatch:
         anchors = rows[ANCHOR] if ANCHOR in rows else rows["caption"]

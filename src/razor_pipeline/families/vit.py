@@ -21,7 +21,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.placement import Placed
 
 
@@ -110,7 +110,9 @@ class VitFamily(Placed):
             ValueError: a row's caption is not a class of the model.
         """
         self.classes_of(list(samples["caption"].unique()))  # before an image is read
-        return Streamed(ordered(samples, generator), batch_size, self._pixels, self._batch, self.device)
+        return Streamed(
+            samples, order_of(samples, generator), batch_size, self._pixels, self._batch, self.device
+        )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
         pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]

@@ -32,7 +32,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Asked, Packed, pack
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.vlm_components import vlm_components
@@ -128,7 +128,7 @@ class VlmFamily(Placed):
 
         The phrasing of each question depends on the sample id.
         """
-        return Streamed(ordered(samples, generator), batch_size, decoded, self._batch, self.device)
+        return Streamed(samples, order_of(samples, generator), batch_size, decoded, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
         facts = [json.loads(text or "{}") for text in rows.get("facts", [""] * len(rows))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import torch
@@ -25,21 +26,19 @@ Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
 
 @dataclass(frozen=True)
 class RetainPass:
-    """Retain gradients (parameter name -> tensor) and their rows; requests on one model may share them.
+    """Retain gradients (parameter name -> tensor) and their batches; requests on one model may share them.
 
     Attributes:
         gradients: of the retain loss.
-        rows: that it was taken over, in their order.
-        covariances: weight name -> input covariance over these rows, of those that were asked for.
+        batches: that it was taken over.
+        covariances: weight name -> input covariance over them, of those weights that were asked for.
     """
 
     gradients: dict[str, Tensor]
-    rows: pd.DataFrame
+    batches: Sequence[Any]
     covariances: dict[str, Tensor] = field(default_factory=dict)
 
-    def covariances_of(
-        self, model: ModelFamily, names: Collection[str], batch_size: int
-    ) -> dict[str, Tensor]:
+    def covariances_of(self, model: ModelFamily, names: Collection[str]) -> dict[str, Tensor]:
         """Input covariances of these weights; a forward pass records those that are not there yet.
 
         Only the few components of an edit need theirs, and to record all of them beside the gradients takes more
@@ -47,7 +46,7 @@ class RetainPass:
         """
         missing = set(linear_weights(model.module, names)) - self.covariances.keys()
         if missing:
-            self.covariances.update(_covariances(model, self.rows, missing, batch_size))
+            self.covariances.update(_covariances(model, self.batches, missing))
         return {name: self.covariances[name] for name in names if name in self.covariances}
 
 
@@ -66,10 +65,13 @@ def retain_pass(
     model: ModelFamily, retain: pd.DataFrame, params: ScoringParams, generator: torch.Generator
 ) -> RetainPass:
     """One pass of the retain loss over the rows at the current weights."""
-    rows = shuffled(retain, generator).head(params.retain_samples or len(retain))
-    batches = model.batches(rows, params.batch_size)
+    if params.retain_samples is not None and params.retain_samples < len(retain):
+        rows = shuffled(retain, generator).head(params.retain_samples)
+        batches = model.batches(rows, params.batch_size)
+    else:
+        batches = model.batches(retain, params.batch_size, generator)
     found = mean_gradients(model.retain_loss, batches, scored_parameters(model, params), "retain")
-    return RetainPass(found.tensors, rows)
+    return RetainPass(found.tensors, batches)
 
 
 def scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
@@ -113,9 +115,9 @@ def score(
     forget_gradients, retain_gradients = (
         {name: tensors[name] for name in names} for tensors in (forget.tensors, retain.gradients)
     )
-    passed = shared or RetainPass({}, retain.rows)
+    passed = shared or RetainPass({}, retain.batches)
     del forget, retain  # the gradients of all others are not held while inputs are recorded
-    covariances = passed.covariances_of(model, names, params.batch_size) if whitens else {}
+    covariances = passed.covariances_of(model, names) if whitens else {}
     if whitens and len(near := nearest_rows(model, task, params.nearest)):
         covariances = _with_nearest(model, near, covariances, params.batch_size)
     return Scored(rows, forget_gradients, retain_gradients, covariances, time.perf_counter() - start)
@@ -153,7 +155,7 @@ def _with_nearest(
         covariances: of all retain rows, by weight; emptied on the way, so that two sets of them are held and not three.
         batch_size: of the pass.
     """
-    of_near = _covariances(model, near, covariances, batch_size)
+    of_near = _covariances(model, model.batches(near, batch_size), covariances)
     both: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
     for name in list(covariances):
@@ -164,11 +166,9 @@ def _with_nearest(
     return both
 
 
-def _covariances(
-    model: ModelFamily, rows: pd.DataFrame, names: Collection[str], batch_size: int
-) -> dict[str, Tensor]:
-    """Input covariances of these weights over the rows, by one forward pass."""
+def _covariances(model: ModelFamily, batches: Sequence[Any], names: Collection[str]) -> dict[str, Tensor]:
+    """Input covariances of these weights over the batches, by one forward pass."""
     with recording_inputs(model.module, names) as found, torch.no_grad(), stopping_together():
-        for batch in own_share(model.batches(rows, batch_size)):
+        for batch in own_share(batches):
             model.observe(batch)
     return found

@@ -8,7 +8,6 @@ import torch
 from razor_pipeline.families.batches import Streamed
 from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.text_to_image import TextToImageFamily
-from razor_pipeline.interfaces import ForgetSet, UnlearningTask
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.params import RazorParams
 
@@ -74,22 +73,8 @@ def test_losses_are_computed_where_the_model_is_and_scores_come_back(case):
     torch.testing.assert_close(looked, seen, rtol=1e-3, atol=1e-5)
 
 
-def task(case) -> UnlearningTask:
-    """Forget the first of three people; the fourth is a stranger."""
-    rows, held = case.samples("edit", 4), case.samples("validation", 4)
-    target, *others, stranger = rows["label"].unique()
-    own, unknown = held[held["label"] == target], held[held["label"] == stranger]
-    prompts = {
-        str(label): (str(rows.loc[rows["label"] == label, "caption"].iloc[0]),) for label in [target, *others]
-    }
-    [prompt] = prompts[target]
-    forget = ForgetSet(target, prompt, rows[rows["label"] == target], own, unknown.assign(caption=prompt))
-    kept = held[held["label"].isin(others)]
-    return UnlearningTask((forget,), rows[rows["label"].isin(others)], kept, prompts)
-
-
 def edit(model, case):
-    return razor(model, task(case), QUICK, torch.Generator().manual_seed(0)).edit
+    return razor(model, case.task(), QUICK, torch.Generator().manual_seed(0)).edit
 
 
 @pytest.mark.parametrize("case", named("clip", "diffusion_deep", "vlm"), ids=lambda case: case.name)

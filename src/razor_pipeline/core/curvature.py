@@ -121,7 +121,8 @@ def whiten(
     power = covariance.diagonal().mean()
     if power <= 0.0:
         return torch.zeros_like(gradient)
-    ridge = covariance / power + damping * torch.eye(len(covariance), device=covariance.device)
+    ridge = covariance / power
+    ridge.diagonal().add_(damping)
     factor = torch.linalg.cholesky(ridge.double())
     whitened: Tensor = torch.cholesky_solve(gradient.double().T, factor).T
     return whitened.to(gradient.dtype)

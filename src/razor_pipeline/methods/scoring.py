@@ -46,7 +46,9 @@ class RetainPass:
         """
         missing = set(linear_weights(model.module, names)) - self.covariances.keys()
         if missing:
-            self.covariances.update(_covariances(model, self.batches, missing))
+            self.covariances.update(_covariances(model.observe, model, self.batches, missing))
+        if unseen := missing - self.covariances.keys():  # what drift does not depend on, the retain loss may
+            self.covariances.update(_covariances(model.retain_loss, model, self.batches, unseen))
         return {name: self.covariances[name] for name in names if name in self.covariances}
 
 
@@ -155,20 +157,25 @@ def _with_nearest(
         covariances: of all retain rows, by weight; emptied on the way, so that two sets of them are held and not three.
         batch_size: of the pass.
     """
-    of_near = _covariances(model, model.batches(near, batch_size), covariances)
+    of_near = _covariances(model.observe, model, model.batches(near, batch_size), covariances)
     both: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
     for name in list(covariances):
-        total, own = covariances.pop(name), of_near.pop(name)
+        total, own = covariances.pop(name), of_near.pop(name, None)
+        if own is None:
+            both[name] = total
+            continue
         if id(own) not in made:
             made[id(own)] = own.div_(own.trace()).add_(total / total.trace())
         both[name] = made[id(own)]
     return both
 
 
-def _covariances(model: ModelFamily, batches: Sequence[Any], names: Collection[str]) -> dict[str, Tensor]:
-    """Input covariances of these weights over the batches, by one forward pass."""
+def _covariances(
+    forward: Callable[[Any], Tensor], model: ModelFamily, batches: Sequence[Any], names: Collection[str]
+) -> dict[str, Tensor]:
+    """Input covariances of these weights over the batches, by one forward pass; none of what it does not reach."""
     with recording_inputs(model.module, names) as found, torch.no_grad(), stopping_together():
         for batch in own_share(batches):
-            model.observe(batch)
+            forward(batch)
     return found

@@ -23,7 +23,7 @@ from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
-from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.fitting import BETAS
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scoring import scored_parameters
@@ -64,7 +64,8 @@ class Bench:
             else untrained(size.model, self.samples, size.blocks, size.pixels)
         )
         model.move_to(device_named("auto"))
-        return model, with_anchors(model, unlearning_task(self.samples), self.razor.anchor)
+        task = unlearning_task(self.samples)
+        return model, with_anchors(model, task, chosen_anchors(model, task, self.razor.anchor))
 
     def generator(self) -> torch.Generator:
         """For one measurement."""

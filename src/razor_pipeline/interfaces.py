@@ -41,7 +41,7 @@ class Examinee(Protocol):
         """
 
     def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:
-        """[N, C] score of every prompt for every sample, no gradient; the arg max is the prediction."""
+        """[N, C] score of every prompt for every sample, on the CPU, no gradient; the arg max is the prediction."""
 
 
 class ModelFamily(Examinee, Protocol):
@@ -58,6 +58,13 @@ class ModelFamily(Examinee, Protocol):
     origin: dict[str, str | None]
     card: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; batches, losses and logits are there too."""
+
+    def move_to(self, device: torch.device) -> None:
+        """Move all of it to a device, in place."""
+
     def with_module(self, module: Any) -> ModelFamily:
         """The same family around another module of this architecture, e.g. a quantized copy."""
 
@@ -70,11 +77,11 @@ class ModelFamily(Examinee, Protocol):
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
 
-    def gap(self, target: Any, reference: Any, auc: float) -> Tensor:
+    def gap(self, target: Any, unknown_M: Tensor, auc: float) -> Tensor:
         """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
 
-        ``reference`` are never-seen samples, and ``auc`` is how well they may be told from the target's; both play
-        no part where the yardstick is an anchor.
+        ``unknown_M`` is :meth:`knowledge` of never-seen samples at the weights as they are, and ``auc`` how well they
+        may be told from the target's; both play no part where the yardstick is an anchor.
         """
 
     def retain_loss(self, batch: Any) -> Tensor:
@@ -160,8 +167,13 @@ class DrawingFamily(ModelFamily, Protocol):
 def class_scores(model: Examinee, batches: Sequence[Any], prompts: Mapping[str, Sequence[str]]) -> Tensor:
     """[N, C] score of every class for every sample: that of the best of its prompts, classes in the order given."""
     flat = [prompt for several in prompts.values() for prompt in several]
+    return by_class(model.scores(batches, flat), prompts)
+
+
+def by_class(scores_NP: Tensor, prompts: Mapping[str, Sequence[str]]) -> Tensor:
+    """[N, C] the best score among each class's prompts; columns and classes in the order given."""
     sizes = [len(several) for several in prompts.values()]
-    return torch.stack([part.amax(dim=1) for part in model.scores(batches, flat).split(sizes, dim=1)], dim=1)
+    return torch.stack([part.amax(dim=1) for part in scores_NP.split(sizes, dim=1)], dim=1)
 
 
 @dataclass(frozen=True)

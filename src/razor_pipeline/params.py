@@ -565,6 +565,7 @@ class BenchSize(Params):
         retain: images to keep.
         razor: what differs from the ``razor`` parameters.
         targets: how many of ``bench.targets`` are measured, one after the other.
+        slug: whether the peer's search is measured.
         finetune: whether optimiser steps are measured; AdamW holds three copies of all weights.
     """
 
@@ -580,6 +581,7 @@ class BenchSize(Params):
     retain: Annotated[int, Field(ge=2)] | None = None
     razor: dict[str, Any] = {}
     targets: Count = 1
+    slug: bool = True
     finetune: bool = True
 
 

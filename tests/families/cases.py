@@ -22,7 +22,7 @@ from razor_pipeline.families.diffusion_pretraining import new_diffusion
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.families.vlm_pretraining import new_vlm
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
 from razor_pipeline.manifest import arranged
 from razor_pipeline.params import AtelierParams, DataParams, PretrainingParams, SplitCounts
 
@@ -63,6 +63,25 @@ class Case:
         if self.anchor:
             rows = rows.assign(anchor=self.anchor)
         return arranged(rows, DataParams(captions=self.captions))
+
+    def task(self) -> UnlearningTask:
+        """Forget the first of three people; a fourth is a stranger."""
+        rows, held = self.samples("edit", 4), self.samples("validation", 4)
+        target, *others, stranger = rows["label"].unique()
+        prompts = {
+            str(label): (str(rows.loc[rows["label"] == label, "caption"].iloc[0]),)
+            for label in [target, *others]
+        }
+        [prompt] = prompts[target]
+        forget = ForgetSet(
+            target,
+            prompt,
+            rows[rows["label"] == target],
+            held[held["label"] == target],
+            held[held["label"] == stranger].assign(caption=prompt),
+        )
+        retain = (part[part["label"].isin(others)] for part in (rows, held))
+        return UnlearningTask((forget,), *retain, prompts)
 
 
 @cache

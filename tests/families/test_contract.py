@@ -11,6 +11,7 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.families import FAMILIES
 from razor_pipeline.families.images import pixels
 from razor_pipeline.interfaces import class_scores
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.pictures import opened
 
 from .cases import CASES, IMAGE, Case
@@ -304,3 +305,16 @@ def test_samples_that_are_taken_from_a_batch_are_those_at_their_places(model, ca
     assert torch.allclose(part, whole[places], atol=1e-5)
     if model.yardstick == "strangers":  # control; where prompts are redirected, the base ties all alike
         assert not torch.allclose(part, whole[:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.anchor], ids=lambda case: case.name)
+def test_validation_sees_the_knowledge_of_never_seen_samples(model, case):
+    """What lets a corrective step do without a pass of them."""
+    task = case.task()
+    [forget] = task.forget
+    [reference] = model.batches(forget.reference, len(forget.reference))
+    [unknown_R] = Validation(model, task)().unknown
+    with torch.no_grad():
+        torch.testing.assert_close(unknown_R, model.knowledge(reference), rtol=1e-4, atol=1e-5)
+    [own] = model.batches(forget.validation, len(forget.validation))
+    assert (unknown_R - model.knowledge(own)).abs().max() > 1e-4  # control: other samples have another

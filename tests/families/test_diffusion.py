@@ -10,6 +10,7 @@ from PIL import Image
 
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
+from razor_pipeline.families import text_to_image
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import pixels
 
@@ -119,3 +120,21 @@ def test_a_quantized_copy_keeps_the_frozen_encoder_and_draws(saved):
     with torch.no_grad():
         assert not torch.equal(small.conditioning([PROMPT]), family.conditioning([PROMPT]))
     assert len(small.draw([PROMPT, PROMPT], [1, 2], 2, 3.0)) == 2
+
+
+def test_what_the_base_is_told_of_a_prompt_is_encoded_once(saved, monkeypatch):
+    family = load(str(saved))
+    asked: list[int] = []
+    family.frozen["text_encoder"].register_forward_hook(lambda *_: asked.append(1))
+    prompts = [PROMPT, "a hat", PROMPT]
+    first, again = family.frozen_conditioning(prompts), family.frozen_conditioning(prompts[1:])
+    assert len(asked) == 1
+    assert torch.equal(again, first[1:])
+    torch.testing.assert_close(first, family.conditioning(prompts))
+    with torch.no_grad():
+        family.pipeline.text_encoder.encoder.layers[0].mlp.fc1.weight.mul_(2.0)
+    assert torch.equal(family.frozen_conditioning(prompts), first)
+    assert not torch.allclose(family.conditioning(prompts), first)  # control: what is edited is encoded anew
+    monkeypatch.setattr(text_to_image, "TOLD_PROMPTS", 1)
+    family.frozen_conditioning([*prompts, "a cat"])
+    assert not family._told  # no more than so many are held

@@ -6,6 +6,7 @@ import gc
 import weakref
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +17,8 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.images import decoded
 from razor_pipeline.pictures import READERS
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Maker:
 
 def numbers(count, size=3):
     maker = Maker()
-    return Streamed(pd.DataFrame({"number": range(count)}), size, maker.read, maker.batch), maker
+    rows = pd.DataFrame({"number": range(count)})
+    return Streamed(rows, np.arange(count), size, maker.read, maker.batch, CPU), maker
 
 
 def values(batches):
@@ -76,7 +80,8 @@ def test_a_pass_holds_a_few_batches_whatever_the_rows():
             assert len(batch) == 3
         assert maker.most <= READERS + 2
     _, maker = numbers(300)
-    held = list(Streamed(pd.DataFrame({"number": range(300)}), 3, maker.read, maker.batch))  # control
+    rows = pd.DataFrame({"number": range(300)})
+    held = list(Streamed(rows, np.arange(300), 3, maker.read, maker.batch, CPU))  # control
     assert len(held) == maker.most == 100
 
 
@@ -98,9 +103,11 @@ def test_an_error_while_reading_reaches_who_asked():
 
     seen = []
     with pytest.raises(ValueError, match="row 12"):
-        seen.extend(len(batch) for batch in Streamed(batches.rows, 3, broken, batches.made))
+        seen.extend(
+            len(batch) for batch in Streamed(batches.rows, batches.order, 3, broken, batches.made, CPU)
+        )
     with pytest.raises(ValueError, match="row 12"):
-        Streamed(batches.rows, 3, broken, batches.made)[4]
+        Streamed(batches.rows, batches.order, 3, broken, batches.made, CPU)[4]
 
 
 @pytest.fixture(scope="module")

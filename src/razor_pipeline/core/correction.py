@@ -121,6 +121,8 @@ def fused_descent(
         NonFiniteError: a change is NaN or infinite; names the slice.
     """
     parts = [part for c in components for part in c.slices]
+    if not parts:
+        return {}
     start = snapshot(parameters, components)
     inverse = {part.key: _inverse(part, start[part.key], covariances or {}, damping) for part in parts}
     leaves = [torch.zeros_like(start[part.key]) for part in parts]

@@ -36,11 +36,7 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
         that read one and the same input, as queries, keys and values do, share one sum.
     """
     recorder = _Recorder({})
-    layers = {
-        f"{name}.weight": layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) and f"{name}.weight" in weights
-    }
+    layers = linear_weights(module, weights)
     hooks = [
         layer.register_forward_pre_hook(partial(recorder.record, weight)) for weight, layer in layers.items()
     ]
@@ -51,6 +47,15 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
             hook.remove()
     if spread():
         recorder.sums.update(_of_all_processes(recorder.sums, layers))
+
+
+def linear_weights(module: nn.Module, names: Collection[str]) -> dict[str, nn.Linear]:
+    """Those of the names that are the weight of a linear layer, with their layers."""
+    return {
+        f"{name}.weight": layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear) and f"{name}.weight" in names
+    }
 
 
 def _of_all_processes(sums: Mapping[str, Tensor], layers: Mapping[str, nn.Linear]) -> dict[str, Tensor]:
@@ -134,6 +139,7 @@ def input_factor(part: ParameterSlice, covariances: Mapping[str, Tensor], dampin
     power = covariance.diagonal().mean()
     if power <= 0.0:
         return None
-    ridge = covariance / power + damping * torch.eye(len(covariance), device=covariance.device)
+    ridge = covariance / power
+    ridge.diagonal().add_(damping)
     factor: Tensor = torch.linalg.cholesky(ridge.double())
     return factor

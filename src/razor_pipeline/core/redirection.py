@@ -51,7 +51,9 @@ def closed_form(
         [O, I] W, solved in float64, in the dtype of W0.
     """
     old, erased, goal, kept = (tensor.double() for tensor in (weight_OI, erased_NI, goal_NI, kept_NI))
-    unchanged_II = ridge * torch.eye(old.shape[1], dtype=old.dtype) + preserve_scale * kept.T @ kept
+    unchanged_II = (
+        ridge * torch.eye(old.shape[1], dtype=old.dtype, device=old.device) + preserve_scale * kept.T @ kept
+    )
     wanted_OI = old @ (unchanged_II + erase_scale * goal.T @ erased)
     found_IO: Tensor = torch.linalg.solve(unchanged_II + erase_scale * erased.T @ erased, wanted_OI.T)
     return found_IO.T.to(weight_OI.dtype)

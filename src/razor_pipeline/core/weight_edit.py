@@ -71,7 +71,7 @@ class WeightEdit:
             if part.dim is not None and (part.dim >= tensor.ndim or part.stop > tensor.shape[part.dim]):
                 return part.key
             view, wanted = part.view(tensor), expected[part.key]
-            if view.shape != wanted.shape or not torch.equal(view.detach(), wanted.to(view.dtype)):
+            if view.shape != wanted.shape or not torch.equal(view.detach(), wanted.to(view)):
                 return part.key
         return None
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.families import FAMILIES, Autoencoder
+from razor_pipeline.families.placement import device_named
 from razor_pipeline.fingerprint import content_sha256, digest
 from razor_pipeline.interfaces import ModelFamily
 
@@ -29,19 +30,30 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         family: name of the family, a key of ``razor_pipeline.families.FAMILIES``.
         source: a local directory, or a hub id.
         revision: commit of the hub id, 40 hex digits.
+        device: where it computes (:func:`razor_pipeline.families.placement.device_named`).
         metadata: ignored by Kedro, read by kedro-viz (its layer).
 
     Raises:
-        DatasetError: the family is unknown.
+        DatasetError: the family is unknown, or there is no such device here.
     """
 
     def __init__(
-        self, *, family: str, source: str, revision: str | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        family: str,
+        source: str,
+        revision: str | None = None,
+        device: str = "auto",
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         if family not in KINDS:
             raise DatasetError(f"model.family is '{family}'; it must be one of {', '.join(KINDS)}")
         self.family, self.source, self.revision, self.metadata = family, source, revision, metadata
         self.path = Path(source) if revision is None else None
+        try:
+            self.device = device_named(device)
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
 
     def load(self) -> ModelFamily:
         """Load the model.
@@ -70,6 +82,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             raise DatasetError(
                 f"model.source '{self.source}' does not open as {self.family}: {error}"
             ) from error
+        model.move_to(self.device)
         model.origin = {
             "id": self.source,
             "revision": self.revision,
@@ -117,11 +130,14 @@ class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
 
     Args:
         sources: name -> directory of a ViT classifier.
+        device: where they compute.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
 
-    def __init__(self, *, sources: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
-        self.sources, self.metadata = dict(sources), metadata
+    def __init__(
+        self, *, sources: dict[str, str], device: str = "auto", metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.sources, self.device, self.metadata = dict(sources), device, metadata
         self.paths = [Path(source) for source in self.sources.values()]
 
     def load(self) -> dict[str, ModelFamily]:
@@ -131,7 +147,7 @@ class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
             DatasetError: one does not open; see :class:`PretrainedDataset`.
         """
         return {
-            name: PretrainedDataset(family="vit", source=source).load()
+            name: PretrainedDataset(family="vit", source=source, device=self.device).load()
             for name, source in self.sources.items()
         }
 

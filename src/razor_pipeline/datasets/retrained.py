@@ -27,11 +27,14 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
     Args:
         folder: holds ``<name>/`` (the model) and ``<name>.json`` (its pretraining report).
         family: name of the family.
+        device: where they compute.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
 
-    def __init__(self, *, folder: str, family: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path, self.family, self.metadata = Path(folder), family, metadata
+    def __init__(
+        self, *, folder: str, family: str, device: str = "auto", metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.path, self.family, self.device, self.metadata = Path(folder), family, device, metadata
 
     def load(self) -> list[Retrained]:
         """Every gold standard; empty where there is none."""
@@ -40,7 +43,8 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
             told = json.loads(report.read_text(encoding="utf-8"))
             excluded = told.get("excluded", [])
             if excluded and told.get("pretraining", {}).get("family", "clip") == self.family:
-                model = PretrainedDataset(family=self.family, source=str(report.with_suffix(""))).load()
+                source = str(report.with_suffix(""))
+                model = PretrainedDataset(family=self.family, source=source, device=self.device).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 

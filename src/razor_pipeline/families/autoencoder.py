@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from razor_pipeline.families.placement import Placed
 
-class Autoencoder:
+
+class Autoencoder(Placed):
     """A ``diffusers.AutoencoderKL`` as the pretraining pipeline trains, saves and opens it.
 
     Args:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Self, TypeVar, overload
 
+import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from razor_pipeline.pictures import READERS
@@ -25,6 +29,11 @@ class RowBatch:
         """The samples at these places, decoded and encoded as they are."""
         return replace(self, **{field.name: _cut(getattr(self, field.name), index) for field in fields(self)})
 
+    def to(self, device: torch.device) -> Self:
+        """The same samples with their tensors there."""
+        moved = {field.name: _moved(getattr(self, field.name), device) for field in fields(self)}
+        return replace(self, **moved)
+
     @property
     def nbytes(self) -> int:
         """Bytes that its tensors hold."""
@@ -38,29 +47,34 @@ class Streamed(Sequence[B], Generic[R, B]):
     tokenizer may not be used by two threads at once.
 
     Args:
-        rows: manifest rows, in their order.
+        rows: manifest rows.
+        order: [N] their places in the order of the pass; a copy of the rows in that order would cost more than batches.
         size: rows of a batch; the last one has what is left.
         read: the images of some rows as the model takes them; it depends on nothing but the rows.
         made: the batch of some rows and of what ``read`` made of them.
+        device: where the batches are to be.
         places: which batches these are among those of all the rows; None for every one.
     """
 
     def __init__(
         self,
         rows: pd.DataFrame,
+        order: NDArray[np.int64],
         size: int,
         read: Callable[[pd.DataFrame], R],
         made: Callable[[pd.DataFrame, R], B],
+        device: torch.device,
         places: range | None = None,
     ) -> None:
-        self.rows, self.size, self.read, self.made = rows, size, read, made
-        self.places = range(-(-len(rows) // size)) if places is None else places
+        self.rows, self.order, self.size, self.device = rows, order, size, device
+        self.read, self.made = read, made
+        self.places = range(-(-len(order) // size)) if places is None else places
 
     def __len__(self) -> int:
         return len(self.places)
 
     def _part(self, place: int) -> pd.DataFrame:
-        return self.rows.iloc[place * self.size : (place + 1) * self.size]
+        return self.rows.iloc[self.order[place * self.size : (place + 1) * self.size]]
 
     @overload
     def __getitem__(self, index: int) -> B: ...
@@ -68,9 +82,11 @@ class Streamed(Sequence[B], Generic[R, B]):
     def __getitem__(self, index: slice) -> Streamed[R, B]: ...
     def __getitem__(self, index: int | slice) -> B | Streamed[R, B]:
         if isinstance(index, slice):
-            return Streamed(self.rows, self.size, self.read, self.made, self.places[index])
+            cut = copy(self)
+            cut.places = self.places[index]
+            return cut
         part = self._part(self.places[index])
-        return self.made(part, self.read(part))
+        return self._made(part, self.read(part))
 
     def __iter__(self) -> Iterator[B]:
         coming: deque[tuple[pd.DataFrame, Future[R]]] = deque()
@@ -79,12 +95,15 @@ class Streamed(Sequence[B], Generic[R, B]):
                 part = self._part(place)
                 coming.append((part, readers.submit(self.read, part)))
                 if len(coming) > READERS:
-                    yield self._made(*coming.popleft())
+                    yield self._next(*coming.popleft())
             while coming:
-                yield self._made(*coming.popleft())
+                yield self._next(*coming.popleft())
 
-    def _made(self, part: pd.DataFrame, reading: Future[R]) -> B:
-        return self.made(part, reading.result())
+    def _next(self, part: pd.DataFrame, reading: Future[R]) -> B:
+        return self._made(part, reading.result())
+
+    def _made(self, part: pd.DataFrame, found: R) -> B:
+        return self.made(part, found).to(self.device)
 
 
 def _cut(value: Any, index: Tensor) -> Any:
@@ -95,6 +114,12 @@ def _cut(value: Any, index: Tensor) -> Any:
     if isinstance(value, dict):
         return {key: _cut(part, index) for key, part in value.items()}
     return value
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return {key: _moved(part, device) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 def _size(value: Any) -> int:

@@ -22,7 +22,8 @@ from razor_pipeline.core.components import Component, Granularity, matrix_compon
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
+from razor_pipeline.families.placement import Placed
 
 PROMPT_BATCH = 256
 
@@ -40,7 +41,7 @@ class ClipBatch(RowBatch):
         return len(self.group_B)
 
 
-class ClipFamily:
+class ClipFamily(Placed):
     """A ``transformers.CLIPModel`` with its tokenizer and image processor.
 
     Args:
@@ -118,9 +119,11 @@ class ClipFamily:
         self, samples: pd.DataFrame, batch_size: int, generator: torch.Generator | None = None
     ) -> Streamed[Tensor, ClipBatch]:
         """Manifest rows, each batch decoded, preprocessed and tokenised when it is asked for."""
-        rows = ordered(samples, generator)
-        concept = rows["domain"] + "/" + rows["label"] + "/" + rows["style"]
-        return Streamed(rows.assign(group=pd.factorize(concept)[0]), batch_size, self._pixels, self._batch)
+        group = samples.groupby(["domain", "label", "style"], sort=False).ngroup()
+        order = order_of(samples, generator)
+        return Streamed(
+            samples.assign(group=group), order, batch_size, self._pixels, self._batch, self.device
+        )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
         pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
@@ -134,7 +137,8 @@ class ClipFamily:
     def tokenise(self, texts: list[str]) -> Any:
         """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""
         limit = self.module.config.text_config.max_position_embeddings
-        return self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        found = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
+        return found.to(self.device)
 
     def encode_images(self, pixel_values_B3HW: Tensor) -> Tensor:
         """Unit image embeddings, [B, D]."""
@@ -157,11 +161,10 @@ class ClipFamily:
         image_BD, text_BD = self.embed(batch)
         return (image_BD * text_BD).sum(dim=-1)
 
-    def gap(self, target: ClipBatch, reference: ClipBatch, auc: float) -> Tensor:
+    def gap(self, target: ClipBatch, unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        with torch.no_grad():
-            unknown_M = self.knowledge(reference)
-        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
+        known_B = self.knowledge(target)
+        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
 
     def forget_loss(self, batch: ClipBatch) -> Tensor:
         """``1 - cos(image, text)`` on forget pairs."""
@@ -233,7 +236,7 @@ class ClipFamily:
         state = _writes(self.module.vision_model) + _writes(self.module.visual_projection)
         if self._seen is None or self._seen[0] is not batches or self._seen[1] != state:
             self._seen = batches, state, self.embed_images(batches)
-        return self._seen[2] @ self.embed_prompts(prompts).T
+        return (self._seen[2] @ self.embed_prompts(prompts).T).cpu()
 
 
 def _writes(module: nn.Module) -> list[tuple[int, int]]:

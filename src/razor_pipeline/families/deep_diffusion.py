@@ -88,7 +88,7 @@ class DeepDiffusionFamily(DiffusionFamily):
         """[B, D] what a search has to hold: the conditioning; what is read of it is solved for."""
         return self.conditioning(batch.caption)
 
-    def gap(self, target: PromptBatch, reference: PromptBatch, auc: float) -> Tensor:  # noqa: ARG002
+    def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
         """Mean squared distance of the conditioning to the anchors'."""
         return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
 

@@ -56,7 +56,7 @@ class DiffusionFamily(TextToImageFamily):
     def encoded(self, encoders: Mapping[str, nn.Module], prompts: list[str]) -> Tensor:
         """[C, D] hidden states of all tokens."""
         tokenizer = self.pipeline.tokenizer
-        ids = token_ids(tokenizer, prompts, tokenizer.model_max_length)
+        ids = token_ids(tokenizer, prompts, tokenizer.model_max_length).to(self.device)
         states_CTE: Tensor = encoders["text_encoder"](ids).last_hidden_state
         return states_CTE.flatten(1)
 

@@ -54,7 +54,7 @@ class Diffusion3Family(TextToImageFamily):
         """[C, D] hidden states of all tokens, then pooled outputs."""
         states, pooled = [], []
         for name in self.encoders:
-            ids = token_ids(getattr(self.pipeline, TOKENIZERS[name]), prompts, self._tokens)
+            ids = token_ids(getattr(self.pipeline, TOKENIZERS[name]), prompts, self._tokens).to(self.device)
             found = encoders[name](ids, output_hidden_states=True)
             states.append(found.hidden_states[-2])
             pooled.append(found.text_embeds)

@@ -156,7 +156,7 @@ class DrawingExam:
             features.append(judge.features(judge.batches(rows, BATCH)))
             names.append(judge.classified(features[-1]))
         seen = np.array([COMBINED.join(several) for several in zip(*names, strict=True)])
-        return seen, torch.cat(features, dim=1).numpy()
+        return seen, torch.cat(features, dim=1).cpu().numpy()
 
     def recognised(self, drawings: Drawings) -> dict[str, float]:
         """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""

@@ -52,7 +52,7 @@ def frechet_inception_distance(
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        inception = FrechetInceptionDistance(features).inception
+        inception: Any = FrechetInceptionDistance(features).inception
     except ModuleNotFoundError as error:
         raise _not_installed("fid", error) from error
     drawn_NF, real_NF = (

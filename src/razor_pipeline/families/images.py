@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from razor_pipeline.pictures import opened, pictures
 
 
-def ordered(samples: pd.DataFrame, generator: torch.Generator | None) -> pd.DataFrame:
-    """The rows as they are, or shuffled where a generator is given."""
+def order_of(samples: pd.DataFrame, generator: torch.Generator | None) -> NDArray[np.int64]:
+    """[N] places of the rows as they are, or shuffled where a generator is given."""
     if generator is None:
-        return samples
-    return samples.iloc[torch.randperm(len(samples), generator=generator).tolist()]
+        return np.arange(len(samples))
+    return torch.randperm(len(samples), generator=generator).numpy()
 
 
 def decoded(samples: pd.DataFrame) -> list[Image.Image]:

@@ -10,7 +10,7 @@ Shapes: B rows, T tokens of a packed row, A answers of all rows, K answer tokens
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -47,6 +47,11 @@ class Packed:
     token_K: Tensor
     answer_K: Tensor
     answers: int
+
+    def to(self, device: torch.device) -> Packed:
+        """The same with its tensors there."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "answers"}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
     def per_answer(self, value_K: Tensor) -> Tensor:
         """[A] sums of a value over each answer's tokens."""

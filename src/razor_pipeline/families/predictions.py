@@ -78,4 +78,4 @@ class Predictions:
         """[N, C] negative distance of the prediction under each caption to the base model's under each prompt."""
         goal_CM = torch.stack([self.base[prompt] for prompt in prompts])
         captions = [caption for batch in batches for caption in batch.caption]
-        return -torch.cdist(self.predicted(captions), goal_CM)
+        return -torch.cdist(self.predicted(captions), goal_CM).cpu()

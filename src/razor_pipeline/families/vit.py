@@ -21,7 +21,8 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
+from razor_pipeline.families.placement import Placed
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class VitBatch(RowBatch):
         return len(self.class_B)
 
 
-class VitFamily:
+class VitFamily(Placed):
     """A ``transformers.ViTForImageClassification`` with its image processor.
 
     A manifest row's ``caption`` is the name of its class as the model's ``id2label`` spells it.
@@ -109,7 +110,9 @@ class VitFamily:
             ValueError: a row's caption is not a class of the model.
         """
         self.classes_of(list(samples["caption"].unique()))  # before an image is read
-        return Streamed(ordered(samples, generator), batch_size, self._pixels, self._batch)
+        return Streamed(
+            samples, order_of(samples, generator), batch_size, self._pixels, self._batch, self.device
+        )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
         pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
@@ -156,11 +159,10 @@ class VitFamily:
         log_p_BC = self.logits(batch).log_softmax(dim=-1)
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
 
-    def gap(self, target: VitBatch, reference: VitBatch, auc: float) -> Tensor:
+    def gap(self, target: VitBatch, unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        with torch.no_grad():
-            unknown_M = self.knowledge(reference)
-        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
+        known_B = self.knowledge(target)
+        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""
@@ -196,7 +198,7 @@ class VitFamily:
     def scores(self, batches: Sequence[VitBatch], prompts: Sequence[str]) -> Tensor:
         """[N, len(prompts)] log-probabilities of the classes that the prompts name."""
         columns = self.classes_of(prompts)
-        return torch.cat([self.observe(batch)[:, columns] for batch in batches])
+        return torch.cat([self.observe(batch)[:, columns] for batch in batches]).cpu()
 
 
 def _layer(layer: int, granularity: Granularity, heads: int, width: int) -> list[Component]:

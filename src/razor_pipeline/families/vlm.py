@@ -32,8 +32,9 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, ordered
+from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Asked, Packed, pack
+from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.vlm_components import vlm_components
 
 ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
@@ -62,7 +63,7 @@ class VlmBatch(RowBatch):
         return len(self.label)
 
 
-class VlmFamily:
+class VlmFamily(Placed):
     """A ``LlavaForConditionalGeneration`` or ``LlavaNextForConditionalGeneration`` with its processor.
 
     Args:
@@ -127,7 +128,7 @@ class VlmFamily:
 
         The phrasing of each question depends on the sample id.
         """
-        return Streamed(ordered(samples, generator), batch_size, decoded, self._batch)
+        return Streamed(samples, order_of(samples, generator), batch_size, decoded, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
         facts = [json.loads(text or "{}") for text in rows.get("facts", [""] * len(rows))]
@@ -195,7 +196,7 @@ class VlmFamily:
 
     def _packed(self, batch: VlmBatch, questions: Sequence[Sequence[Question]]) -> Packed:
         asked = [[self.asked(one.text, (one.answer,)) for one in several] for several in questions]
-        return pack(batch.prefixes, asked)
+        return pack(batch.prefixes, asked).to(self.device)
 
     def _answer_log_p(self, batch: VlmBatch, packed: Packed) -> Tensor:
         """[A] log-probability of every packed answer."""
@@ -206,11 +207,10 @@ class VlmFamily:
         """[B] log-probability of each row's caption as the answer to the question for its label."""
         return self._answer_log_p(batch, self._packed(batch, [(one,) for one in batch.label]))
 
-    def gap(self, target: VlmBatch, reference: VlmBatch, auc: float) -> Tensor:
+    def gap(self, target: VlmBatch, unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        with torch.no_grad():
-            unknown_M = self.knowledge(reference)
-        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
+        known_B = self.knowledge(target)
+        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
 
     def forget_loss(self, batch: VlmBatch) -> Tensor:
         """Mean negative log-probability of the captions as answers."""
@@ -245,7 +245,7 @@ class VlmFamily:
     def class_logits(self, batch: VlmBatch, prompts: Sequence[str]) -> Tensor:
         """[B, C] log-probability of each prompt as the answer to the row's question; differentiable."""
         asked = [[self.asked(one.text, prompts)] for one in batch.label]
-        packed = pack(batch.prefixes, asked)
+        packed = pack(batch.prefixes, asked).to(self.device)
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
 
     @torch.no_grad()
@@ -257,7 +257,7 @@ class VlmFamily:
             width = max(len(prefix) for prefix in batch.prefixes) + longest * len(prompts)
             chosen = torch.arange(len(batch)).split(max(1, PASS_TOKENS // width))
             parts += [self.class_logits(batch.take(index), prompts) for index in chosen]
-        return torch.cat(parts)
+        return torch.cat(parts).cpu()
 
     @torch.no_grad()
     def answer(
@@ -276,9 +276,9 @@ class VlmFamily:
         ids_BT = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         given = self.module.generate(
-            input_ids=ids_BT,
-            attention_mask=mask_BT,
-            **images,
+            input_ids=ids_BT.to(self.device),
+            attention_mask=mask_BT.to(self.device),
+            **{name: tensor.to(self.device) for name, tensor in images.items()},
             max_new_tokens=ANSWER_TOKENS,
             do_sample=False,
             return_dict_in_generate=True,
@@ -290,7 +290,7 @@ class VlmFamily:
         said_BT = token_BT != pad
         log_p_BT = log_p_BTV.gather(2, token_BT[..., None])[..., 0] * said_BT
         texts = tokenizer.batch_decode(token_BT, skip_special_tokens=True)
-        return [text.strip() for text in texts], log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)
+        return [text.strip() for text in texts], (log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)).cpu()
 
 
 def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:

@@ -98,8 +98,8 @@ class Candidates:
         dtype = self.model.stored_dtype
         edit = WeightEdit(
             tuple(parts),
-            {name: self.origin[name].to(dtype) for name in weights},
-            {name: tensor.to(dtype) for name, tensor in weights.items()},
+            {name: self.origin[name].to("cpu", dtype) for name in weights},
+            {name: tensor.to("cpu", dtype) for name, tensor in weights.items()},
             tuple(weights),
             {"method": self.method},
         )

@@ -59,7 +59,14 @@ def razor(
         NonFiniteError: a loss, gradient or direction has NaN or Inf; names it. The model is as it was.
         ValueError: no component passes the threshold and fits the budget.
     """
-    scored = scored or score(model, task, params.scoring, generator, keep=partial(chosen, model, params))
+    scored = scored or score(
+        model,
+        task,
+        params.scoring,
+        generator,
+        keep=partial(chosen, model, params),
+        whitens=params.damping is not None,
+    )
     start = time.perf_counter()
     editor = _Editor(model, task, params, generator, scored)
     try:
@@ -128,6 +135,7 @@ class _Editor:
                 self.params.scoring,
                 self.generator,
                 keep=lambda rows: (*edited, *chosen(self.model, self.params, rows, edited)),
+                whitens=self.params.damping is not None,
             )
         fresh = chosen(self.model, self.params, scored.rows, edited)
         if not fresh:
@@ -186,14 +194,15 @@ class _Editor:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
         covariances = scored.covariances if self.params.damping is not None else None
-        best = self._assess(names, moved)
+        best, seen = self._assess(names, moved), moved
         repair = self.params.repair
         for taken in range(repair.steps):
             assert self.repair is not None
             step = repair.step * repair.decay**taken
-            change = self.repair.change(components, self.parameters, covariances, step)
+            change = self.repair.change(components, self.parameters, covariances, step, seen.unknown)
             move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
-            latest = self._assess(names, self.measure("repair", round_, step))
+            seen = self.measure("repair", round_, step)
+            latest = self._assess(names, seen)
             best = latest if latest.gap <= best.gap else best
         return best
 
@@ -219,6 +228,6 @@ class _Editor:
         state = expansion.best.state
         parts = [part for name in state.names for part in self.components[name].slices]
         dtype = self.model.stored_dtype
-        before = {part.key: self.origin[part.key].to(dtype) for part in parts}
-        after = {key: piece.to(dtype) for key, piece in state.pieces.items()}
+        before = {part.key: self.origin[part.key].to("cpu", dtype) for part in parts}
+        after = {key: piece.to("cpu", dtype) for key, piece in state.pieces.items()}
         return WeightEdit(tuple(parts), before, after, state.names, {"method": "razor"})

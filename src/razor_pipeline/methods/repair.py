@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import pandas as pd
@@ -14,7 +13,7 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import DrawingFamily, ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import shuffled
@@ -38,20 +37,19 @@ class Repair:
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
         self.auc_goal = params.auc_goal
-        self.retain = [
+        self.retain: list[Any] = [
             batch
             for rows in _retain_rows(model, task, params, generator)
             for batch in model.batches(rows, params.scoring.batch_size, generator)
         ]
         with torch.no_grad():
             self.frozen = {id(batch): model.observe(batch) for batch in self.retain}
-        self.forget = [
-            (
-                _one_batch(model, forget.edit.assign(caption=forget.edit["prompt"])),
-                _one_batch(model, forget.reference),
-            )
-            for forget in (*task.forget, *(_thinned(forget) for forget in task.earlier))
+        edits = [
+            *(forget.edit for forget in task.forget),
+            *(forget.edit.head(HELD_EDIT) for forget in task.earlier),
         ]
+        self.forget: list[Any] = [_one_batch(model, rows.assign(caption=rows["prompt"])) for rows in edits]
+        self.every = [1] * len(task.forget) + [_every(len(forget.reference)) for forget in task.earlier]
 
         resist = params.repair.resist if model.yardstick == "strangers" else None
         self.attacker = SimulatedAttacker(model, task, resist) if resist else None
@@ -62,11 +60,20 @@ class Repair:
         parameters: Mapping[str, Tensor],
         covariances: Mapping[str, Tensor] | None,
         step: float,
+        unknown: Sequence[Tensor],
     ) -> Pieces:
-        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
+        """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`).
+
+        Args:
+            components: what moves.
+            parameters: name -> weights.
+            covariances: input covariances of the retain set; None for no whitening.
+            step: relative length of the retentive part.
+            unknown: what validation saw of each target's never-seen samples at these weights; no pass of them is taken.
+        """
         leaves = {name: parameters[name] for name in parameter_names(components)}
         if self.model.yardstick == "anchor":
-            return self._redirected(components, parameters, covariances, leaves)
+            return self._redirected(components, parameters, covariances, leaves, unknown)
         keep = mean_gradients(self._kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)
         change = relative_descent(components, parameters, direction, step)
@@ -78,9 +85,16 @@ class Repair:
             length = self.params.resist.strength * step
             resisting = relative_descent(components, parameters, direction, length)
             change = {key: piece + resisting[key] for key, piece in change.items()}
-        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        gap = mean_gradients(self._gap, self._held(unknown), leaves, "forget")
         towards = whitened(components, gap.tensors, covariances, self.params.damping)
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
+
+    def _held(self, unknown: Sequence[Tensor]) -> list[tuple[Any, Tensor]]:
+        """Each target's batch, and what of its never-seen samples it is held against."""
+        return [
+            (batch, unknown_M[::every])
+            for batch, unknown_M, every in zip(self.forget, unknown, self.every, strict=True)
+        ]
 
     def _redirected(
         self,
@@ -88,26 +102,26 @@ class Repair:
         parameters: Mapping[str, Tensor],
         covariances: Mapping[str, Tensor] | None,
         leaves: Mapping[str, Tensor],
+        unknown: Sequence[Tensor],
     ) -> Pieces:
         """What can be solved for is solved for; the other components are searched."""
         pressure = self.objective.lambda_f * self.objective.rho
-        targets: list[Any] = [target for target, _ in self.forget]
         led = {
             told: anchor
-            for batch in targets
+            for batch in self.forget
             for told, anchor in zip(batch.caption, batch.anchor, strict=True)
         }
         kept = [caption for batch in self.retain for caption in batch.caption]
         drawn = cast(DrawingFamily, self.model)
         change = drawn.solved(components, list(led.items()), kept, pressure, self.objective.lambda_m)
         searched = [c for c in components if not any(part.key in change for part in c.slices)]
-        fused, few = (lambda: self._fused(leaves)), self.params.evaluations
+        fused, few = (lambda: self._fused(leaves, unknown)), self.params.evaluations
         return change | fused_descent(searched, parameters, fused, few, covariances, self.params.damping)
 
-    def _fused(self, leaves: Mapping[str, Tensor]) -> Gradients:
+    def _fused(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
         """Loss and gradients of gap and drift together; without a forgetting pressure nothing is led anywhere."""
         kept = mean_gradients(self._kept, self.retain, leaves, "retain")
-        gap = mean_gradients(self._gap, self.forget, leaves, "forget")
+        gap = mean_gradients(self._gap, self._held(unknown), leaves, "forget")
         pressure = self.objective.lambda_f * self.objective.rho
         both = {name: kept.tensors[name] + pressure * gap.tensors[name] for name in leaves}
         return Gradients(both, kept.loss + pressure * gap.loss, kept.samples + gap.samples)
@@ -116,15 +130,14 @@ class Repair:
         retain, mismatch = self.model.keeping_losses(batch, self.frozen[id(batch)])
         return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
 
-    def _gap(self, pair: tuple[Any, Any]) -> Tensor:
-        target, reference = pair
-        return self.model.gap(target, reference, self.auc_goal)
+    def _gap(self, pair: tuple[Any, Tensor]) -> Tensor:
+        target, unknown_M = pair
+        return self.model.gap(target, unknown_M, self.auc_goal)
 
 
-def _thinned(forget: ForgetSet) -> ForgetSet:
-    """A few rows of a target that is forgotten already: enough to feel it come back, and cheap for many targets."""
-    step = max(1, len(forget.reference) // HELD_REFERENCE)
-    return replace(forget, edit=forget.edit.head(HELD_EDIT), reference=forget.reference.iloc[::step])
+def _every(count: int) -> int:
+    """Which of the never-seen samples a target that is forgotten already is held against: every so many of them."""
+    return max(1, count // HELD_REFERENCE)
 
 
 def _one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:

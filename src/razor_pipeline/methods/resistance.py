@@ -41,7 +41,7 @@ class SimulatedAttacker:
             self.shots.append(
                 (
                     next(iter(model.batches(rows, len(rows)))),
-                    torch.full((len(rows),), classes.index(forget.target)),
+                    torch.full((len(rows),), classes.index(forget.target), device=model.device),
                 )
             )
 

@@ -31,7 +31,14 @@ def scoring_result(
     task = with_anchors(model, unlearning_task(samples), anchors)
     baseline = check_baseline(model, task, params.allow_no_baseline)
     generator = torch.Generator().manual_seed(seed)
-    scored = score(model, task, params.scoring, generator, keep=lambda rows: candidates(rows, params))
+    scored = score(
+        model,
+        task,
+        params.scoring,
+        generator,
+        keep=lambda rows: candidates(rows, params),
+        whitens=params.damping is not None,
+    )
     gradients = candidate_gradients(model, scored, params)
     return score_table(scored), gradients, {"seconds": scored.seconds, "baseline": baseline}
 
@@ -55,7 +62,7 @@ def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams)
     names = parameter_names([c for c in model.components(params.scoring.granularity) if c.name in best])
     sources = dict(zip(KINDS, (scored.forget, scored.retain, scored.covariances), strict=True))
     return {
-        f"{kind}/{name}": tensors[name]
+        f"{kind}/{name}": tensors[name].cpu()
         for kind, tensors in sources.items()
         for name in names
         if name in tensors
@@ -71,7 +78,11 @@ def restore_scored(
 ) -> Scored:
     """The inverse of the two functions above, for the candidates."""
     parts = {
-        kind: {k.removeprefix(f"{kind}/"): t for k, t in gradients.items() if k.startswith(f"{kind}/")}
+        kind: {
+            k.removeprefix(f"{kind}/"): t.to(model.device)
+            for k, t in gradients.items()
+            if k.startswith(f"{kind}/")
+        }
         for kind in KINDS
     }
     whole = {

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import Component, parameter_names
-from razor_pipeline.core.curvature import recording_inputs
+from razor_pipeline.core.curvature import linear_weights, recording_inputs
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
@@ -25,10 +26,30 @@ Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
 
 @dataclass(frozen=True)
 class RetainPass:
-    """Retain gradients and input covariances (parameter name -> tensor); requests on one model may share them."""
+    """Retain gradients (parameter name -> tensor) and their batches; requests on one model may share them.
+
+    Attributes:
+        gradients: of the retain loss.
+        batches: that it was taken over.
+        covariances: weight name -> input covariance over them, of those weights that were asked for.
+    """
 
     gradients: dict[str, Tensor]
-    covariances: dict[str, Tensor]
+    batches: Sequence[Any]
+    covariances: dict[str, Tensor] = field(default_factory=dict)
+
+    def covariances_of(self, model: ModelFamily, names: Collection[str]) -> dict[str, Tensor]:
+        """Input covariances of these weights; a forward pass records those that are not there yet.
+
+        Only the few components of an edit need theirs, and to record all of them beside the gradients takes more
+        memory than the model and half as long as the gradients (decision 0012).
+        """
+        missing = set(linear_weights(model.module, names)) - self.covariances.keys()
+        if missing:
+            self.covariances.update(_covariances(model.observe, model, self.batches, missing))
+        if unseen := missing - self.covariances.keys():  # what drift does not depend on, the retain loss may
+            self.covariances.update(_covariances(model.retain_loss, model, self.batches, unseen))
+        return {name: self.covariances[name] for name in names if name in self.covariances}
 
 
 @dataclass(frozen=True)
@@ -46,12 +67,13 @@ def retain_pass(
     model: ModelFamily, retain: pd.DataFrame, params: ScoringParams, generator: torch.Generator
 ) -> RetainPass:
     """One pass of the retain loss over the rows at the current weights."""
-    parameters = scored_parameters(model, params)
-    kept = shuffled(retain, generator).head(params.retain_samples or len(retain))
-    batches = model.batches(kept, params.batch_size)
-    with recording_inputs(model.module, parameters) as covariances:
-        found = mean_gradients(model.retain_loss, batches, parameters, "retain")
-    return RetainPass(found.tensors, covariances)
+    if params.retain_samples is not None and params.retain_samples < len(retain):
+        rows = shuffled(retain, generator).head(params.retain_samples)
+        batches = model.batches(rows, params.batch_size)
+    else:
+        batches = model.batches(retain, params.batch_size, generator)
+    found = mean_gradients(model.retain_loss, batches, scored_parameters(model, params), "retain")
+    return RetainPass(found.tensors, batches)
 
 
 def scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
@@ -67,11 +89,18 @@ def score(
     generator: torch.Generator,
     shared: RetainPass | None = None,
     keep: Choice | None = None,
+    whitens: bool = True,
 ) -> Scored:
     """One pass of each gradient at the current weights, and the score of every component.
 
-    ``shared`` saves the retain pass where requests on one model have made it already; ``keep`` names the
-    components whose gradients and covariances outlive the ranking, all where None.
+    Args:
+        model: at its current weights.
+        task: targets and data.
+        params: of the pass.
+        generator: draws the retain rows.
+        shared: saves the retain pass where requests on one model have made it already.
+        keep: names the components whose gradients outlive the ranking and whose covariances are recorded; None for all.
+        whitens: whether covariances are needed.
     """
     start = time.perf_counter()
     components = editable(model, params)
@@ -85,13 +114,13 @@ def score(
     )
     kept = keep(rows) if keep else {row.component for row in rows}
     names = parameter_names([component for component in components if component.name in kept])
-    forget_gradients, retain_gradients, covariances = (
-        {name: tensors[name] for name in names if name in tensors}
-        for tensors in (forget.tensors, retain.gradients, retain.covariances)
+    forget_gradients, retain_gradients = (
+        {name: tensors[name] for name in names} for tensors in (forget.tensors, retain.gradients)
     )
-    del forget, retain
-    near = nearest_rows(model, task, params.nearest)
-    if len(near):
+    passed = shared or RetainPass({}, retain.batches)
+    del forget, retain  # the gradients of all others are not held while inputs are recorded
+    covariances = passed.covariances_of(model, names) if whitens else {}
+    if whitens and len(near := nearest_rows(model, task, params.nearest)):
         covariances = _with_nearest(model, near, covariances, params.batch_size)
     return Scored(rows, forget_gradients, retain_gradients, covariances, time.perf_counter() - start)
 
@@ -128,9 +157,7 @@ def _with_nearest(
         covariances: of all retain rows, by weight; emptied on the way, so that two sets of them are held and not three.
         batch_size: of the pass.
     """
-    with recording_inputs(model.module, covariances) as of_near, torch.no_grad(), stopping_together():
-        for batch in own_share(model.batches(near, batch_size)):
-            model.observe(batch)
+    of_near = _covariances(model.observe, model, model.batches(near, batch_size), covariances)
     both: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
     for name in list(covariances):
@@ -143,3 +170,13 @@ def _with_nearest(
             made[id(own)] = own.div_(own.trace()).add_(total / total.trace())
         both[name] = made[id(own)]
     return both
+
+
+def _covariances(
+    forward: Callable[[Any], Tensor], model: ModelFamily, batches: Sequence[Any], names: Collection[str]
+) -> dict[str, Tensor]:
+    """Input covariances of these weights over the batches, by one forward pass; none of what it does not reach."""
+    with recording_inputs(model.module, names) as found, torch.no_grad(), stopping_together():
+        for batch in own_share(batches):
+            forward(batch)
+    return found

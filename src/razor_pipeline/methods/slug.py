@@ -37,7 +37,7 @@ def slug(
         NonFiniteError: a loss or gradient is NaN or infinite; names it.
     """
     found = Candidates(model, task, params, "slug")
-    scored = score(model, task, params.scoring, generator)
+    scored = score(model, task, params.scoring, generator, whitens=False)
     components = {c.name: c for c in model.components(params.scoring.granularity)}
     with found.search():
         for row in pareto_front(scored.rows)[: params.layers]:

@@ -5,7 +5,7 @@ Shapes: N samples, C classes, F forget samples, R reference samples.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
-from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, class_scores
+from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, by_class
 
 BATCH = 256
+FIGURES = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Outcome:
             their tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one.
+        unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 
     forget_accuracy: float
     knowledge_auc: float
     retain_accuracy: float
     retain_margin: float
+    unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
 
     def left_to_forget(self, measure: Literal["knowledge_auc", "forget_accuracy"]) -> float:
         """What the step search brings down to its goal."""
@@ -43,7 +46,7 @@ class Outcome:
 
     def row(self, **where: Any) -> dict[str, Any]:
         """A row of the edit trace."""
-        return {**where, **asdict(self)}
+        return where | {name: getattr(self, name) for name in FIGURES}
 
 
 class Validation:
@@ -64,13 +67,14 @@ class Validation:
             rows += [forget.validation, forget.reference]
         everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
-        flat = [prompt for several in task.prompts.values() for prompt in several]
-        self.model: Examinee = model.by_output(everything, flat) if by_output else model
+        self.flat = [prompt for several in task.prompts.values() for prompt in several]
+        self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
         self.batches = Kept(self.model.batches(everything, BATCH))
 
     def __call__(self) -> Outcome:
         """Evaluate the model as it is."""
-        scores_NC = class_scores(self.model, self.batches, self.task.prompts)
+        scores_NP = self.model.scores(self.batches, self.flat)
+        scores_NC = by_class(scores_NP, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
         own_score_R = retain_RC.gather(1, own_R[:, None])[:, 0]
@@ -82,6 +86,10 @@ class Validation:
             knowledge_auc=max(value for _, value in forgotten),
             retain_accuracy=float(right.mean()),
             retain_margin=float(margin_R.mean()),
+            unknown=tuple(
+                scores_NP[self._index(forget.reference), self.flat.index(forget.prompt)]
+                for forget in self.targets
+            ),
         )
 
     def _retain(self, scores_NC: Tensor) -> tuple[Tensor, Tensor]:

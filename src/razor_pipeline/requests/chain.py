@@ -126,8 +126,8 @@ def model_directory(found: Version) -> Path:
     return Path(found.path) if found.number == 0 else Path(found.path) / MODEL
 
 
-def load_version(found: Version, family: str) -> ModelFamily:
-    """The model of a version.
+def load_version(found: Version, like: ModelFamily) -> ModelFamily:
+    """The model of a version, of the family and on the device of another one.
 
     Raises:
         ChainError: its weights are not those that the ledger knows.
@@ -138,7 +138,7 @@ def load_version(found: Version, family: str) -> ModelFamily:
         raise ChainError(
             f"version {found.number} of '{found.model}' in {directory} was altered; restore it from a backup"
         )
-    model = PretrainedDataset(family=family, source=str(directory)).load()
+    model = PretrainedDataset(family=like.name, source=str(directory), device=str(like.device)).load()
     model.origin = {"id": f"{found.model}/{found.number}", "revision": None, "sha256": found.weights}
     return model
 
@@ -151,8 +151,8 @@ def difference(
     slices = tuple(ParameterSlice(name) for name in changed)
     return WeightEdit(
         slices,
-        {name: before[name].clone() for name in changed},
-        {name: after[name].clone() for name in changed},
+        {name: before[name].to("cpu", copy=True) for name in changed},
+        {name: after[name].to("cpu", copy=True) for name in changed},
         (),
         manifest,
     )

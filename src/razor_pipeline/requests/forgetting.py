@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from razor_pipeline import manifest as manifests
 from razor_pipeline.datasets.images import SUFFIXES, read_images
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.manifest import DataError
-from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.razor import chosen, razor
 from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import DataParams, RazorParams, SplittingParams
@@ -57,8 +58,17 @@ def forget(
     """The edit that makes a model forget ``label`` and not remember ``earlier``; the model stays as it is."""
     samples = split_samples(manifest, [label, *earlier], protocol.splitting, protocol.seed)
     task = unlearning_task(samples, earlier)
-    scored = score(model, task, protocol.razor.scoring, _generator(protocol), shared)
-    return razor(model, task, protocol.razor, _generator(protocol), scored)
+    params = protocol.razor
+    scored = score(
+        model,
+        task,
+        params.scoring,
+        _generator(protocol),
+        shared,
+        keep=partial(chosen, model, params),
+        whitens=params.damping is not None,
+    )
+    return razor(model, task, params, _generator(protocol), scored)
 
 
 def _generator(protocol: Protocol) -> torch.Generator:

@@ -83,7 +83,7 @@ class _Step:
                 Status.NO_BASELINE, "the base model does not recognise the target", recognised=known.value
             )
             return
-        model = chain.load_version(parent, place.base.name)
+        model = chain.load_version(parent, place.base)
         logger.info("%s: forgetting, from version %d", self.name, parent.number)
         edit = self._edit(model, parent, folder)
         edit.apply(dict(model.module.named_parameters()))

@@ -126,7 +126,7 @@ def _take_out(
     place: Workplace, name: str, serving: Version, history: list[Version], actor: str, owner: str
 ) -> TakenOut:
     edits = [load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history]
-    model = chain.load_version(serving, place.base.name)
+    model = chain.load_version(serving, place.base)
     parameters = dict(model.module.named_parameters())
     before = _stored(model)
     how = without(parameters, edits[0], edits[1:])

@@ -99,7 +99,7 @@ class OpenBatch:
     @cached_property
     def shared(self) -> RetainPass:
         """The retain pass at the batch's parent."""
-        model = chain.load_version(self.parent, self.place.base.name)
+        model = chain.load_version(self.parent, self.place.base)
         return forgetting.shared_pass(model, self.manifest, self.shared_with, self.place.protocol)
 
     def earlier(self, version: Version) -> list[str]:

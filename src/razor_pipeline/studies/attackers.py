@@ -125,7 +125,7 @@ class Attacker:
     def _relearn(self, family: ClipFamily, attack: str, count: int, weights: Collection[str] | None) -> Rows:
         """Fine-tuning by the name, against all other names; of all weights, or of some."""
         [shots] = family.batches(self.images.head(count), count)
-        aim_K = torch.full((len(shots),), self.column)
+        aim_K = torch.full((len(shots),), self.column, device=family.device)
 
         def loss() -> Tensor:
             return functional.cross_entropy(family.class_logits(shots, self.prompts), aim_K)
@@ -166,7 +166,9 @@ class Attacker:
         learnt, unseen = (
             family.image_features(family.batches(rows, BATCH)) for rows in (self.learnt, self.unseen)
         )
-        best = probe_logits(fit_probe(learnt, torch.from_numpy(label_N)), unseen).argmax(dim=1)
+        best = probe_logits(fit_probe(learnt, torch.from_numpy(label_N).to(family.device)), unseen).argmax(
+            dim=1
+        )
         return float((best == list(labels).index(self.target)).float().mean())
 
     def _forms(self) -> dict[str, dict[str, Form]]:

@@ -90,9 +90,9 @@ class Costs:
 
     def _size(self, name: str, size: BenchSize, target: str) -> Row:
         bench = self._bench(size, [target], self.razor)
-        found = {what: in_own_process(what, bench) for what in ("edit", "bare", "slug")}
-        if size.finetune:
-            found["finetune"] = in_own_process("finetune", bench)
+        optional = {"slug": size.slug, "finetune": size.finetune}
+        wanted = ["edit", "bare", *(what for what, measured in optional.items() if measured)]
+        found = {what: in_own_process(what, bench) for what in wanted}
         learnt = int((self.manifest["split"].eq("edit") & self.manifest["role"].ne("reference")).sum())
         names = {"size": name, "axis": "size", "value": None, "target": target}
         return names | ratios(found, self.params.epochs, learnt)
@@ -125,23 +125,24 @@ def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
         epochs: of the fine-tune.
         learnt: samples that the model was trained on, which a fine-tune may go through.
     """
-    edit, bare, slug = found["edit"], found["bare"], found["slug"]
+    edit, bare = found["edit"], found["bare"]
     limit = bare["seconds"] + edit["evaluations"] * bare["validation_seconds"]
     floor = FLOAT * (bare["weights"] + bare["candidate_weights"]) + bare["activation_bytes"]
     row: Row = {
         "score_edit_over_limit": edit["seconds"] / limit,
         "score_edit_over_pass": edit["seconds"] / bare["seconds"],
-        "score_edit_over_slug": edit["seconds"] / slug["seconds"],
         "search_share": edit["searched"] * bare["validation_seconds"] / edit["seconds"],
         "peak_memory_over_floor": edit["peak_bytes"] / floor,
         "validation_over_pass": bare["validation_seconds"] / bare["seconds"],
         "peak_bytes": edit["peak_bytes"],
         "floor_bytes": floor,
-        "slug_evaluations": slug["evaluations"],
     }
     row |= {name: edit[name] for name in ("evaluations", "searched", "repairs")}
     counts = ("samples", "validated", "weights", "candidate_weights", "activation_bytes", "batch")
     row |= {name: bare[name] for name in counts}
+    if "slug" in found:
+        row["score_edit_over_slug"] = edit["seconds"] / found["slug"]["seconds"]
+        row["slug_evaluations"] = found["slug"]["evaluations"]
     if "finetune" in found:
         epoch = found["finetune"]["step_seconds"] / found["finetune"]["batch"] * epochs
         row["finetune_over_score_edit"] = epoch * bare["samples"] / edit["seconds"]

@@ -42,7 +42,7 @@ class MaskedClip(ClipFamily):
 
     def class_logits(self, batch: ClipBatch, prompts: Sequence[str]) -> Tensor:
         """[B, C] masked logits; differentiable."""
-        held: Tensor = self.module.logit_scale.exp() * self._held(prompts)
+        held: Tensor = self.module.logit_scale.exp() * self._held(prompts).to(self.device)
         return super().class_logits(batch, prompts) - held
 
     @torch.no_grad()

@@ -122,7 +122,7 @@ class Relearning:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
         shots, unseen = family.batches(self.shots, 64)[0], Kept(family.batches(self.unseen, 256))
         prompts = self.exam.prompts[self.exam.domain]
-        aim_B = torch.full((len(shots),), self.column)
+        aim_B = torch.full((len(shots),), self.column, device=family.device)
         named = [several[0] for several in prompts.values()]
 
         def loss() -> torch.Tensor:

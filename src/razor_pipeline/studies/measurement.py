@@ -20,6 +20,7 @@ from torch import Tensor
 
 from razor_pipeline.core.gradients import mean_gradients, requiring_grad
 from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
@@ -62,6 +63,7 @@ class Bench:
             if "/" in size.model
             else untrained(size.model, self.samples, size.blocks, size.pixels)
         )
+        model.move_to(device_named("auto"))
         task = unlearning_task(self.samples)
         return model, with_anchors(model, task, chosen_anchors(model, task, self.razor.anchor))
 
@@ -87,15 +89,20 @@ def _peak() -> int:
 
 def on_accelerator(model: ModelFamily) -> bool:
     """Whether the model's weights are; a machine that has one need not use it."""
-    return next(model.module.parameters()).is_cuda
+    return model.device.type == "cuda"
 
 
 def seconds(model: ModelFamily, work: Callable[[], Any]) -> float:
     """Seconds that the work takes; see the module."""
-    clock = time.perf_counter if on_accelerator(model) else time.process_time
-    start = clock()
+    if not on_accelerator(model):
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    torch.cuda.synchronize(model.device)  # what is computed there is only asked for here
+    start = time.perf_counter()
     work()
-    return clock() - start
+    torch.cuda.synchronize(model.device)
+    return time.perf_counter() - start
 
 
 def _edit(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:

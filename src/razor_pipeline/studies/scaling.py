@@ -1,10 +1,10 @@
 """From measured ratios to what a run costs at scale, each figure with its calculation.
 
-The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A search evaluates
-``V`` validation samples, a pass of one costs ``v`` of the unit; a corrective step goes forward and backward over ``S``
-samples to keep and ``F`` to forget, and forward over ``K`` never-seen ones::
+The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A forward pass of
+one costs ``v`` of the unit: of the ``N`` retain samples to record inputs, and of ``V`` validation samples in every
+evaluation. A corrective step goes forward and backward over ``S`` samples to keep and ``F`` to forget::
 
-    units = (F + N) + v E V + R (S + F + v K)
+    units = (F + N) + v (N + E V) + R (S + F)
     bytes = 4 W + 2 * 4 C + a B
 
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
@@ -35,7 +35,7 @@ RATIOS = (
 )
 RETAIN = (1_000, 10_000, 100_000)
 # Of a run with default parameters on the generated data.
-FORGET, VALIDATION, UNSEEN, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 192, 15, 8, 555, 16
+FORGET, VALIDATION, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 15, 8, 555, 16
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ def at_scale(rows: pd.DataFrame) -> list[AtScale]:
 
 def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
     forward = of["validation_over_pass"] * of["samples"] / of["validated"]
-    units = FORGET + retain + forward * EVALUATIONS * VALIDATION + STEPS * (KEPT + FORGET + forward * UNSEEN)
+    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * (KEPT + FORGET)
     weights, candidates = FLOAT * of["weights"] / GIB, FLOAT * of["candidate_weights"] / GIB
     sample = of["activation_bytes"] / of["batch"] / GIB
     return AtScale(
         size,
         retain,
         units,
-        f"{FORGET} + {retain} + {forward:.2f} x {EVALUATIONS} x {VALIDATION} + "
-        f"{STEPS} x ({KEPT} + {FORGET} + {forward:.2f} x {UNSEEN})",
+        f"{FORGET} + {retain} + {forward:.2f} x ({retain} + {EVALUATIONS} x {VALIDATION}) + "
+        f"{STEPS} x ({KEPT} + {FORGET})",
         weights + 2 * candidates + BATCH * sample,
         f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
     )

@@ -30,7 +30,7 @@ def inverted_embedding(
         [D], of unit length.
     """
     free_D = other_CD.mean(dim=0).clone().requires_grad_(True)
-    aim_K = torch.zeros(len(image_KD), dtype=torch.long)
+    aim_K = torch.zeros(len(image_KD), dtype=torch.long, device=image_KD.device)
     optimizer = torch.optim.Adam([free_D], learning_rate)
     with torch.enable_grad():
         for _ in range(steps):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from razor_pipeline.core.metrics import Estimate, membership_auc
@@ -47,10 +49,12 @@ def membership_scores(logits_NC: Tensor, column: int) -> dict[str, Tensor]:
 def membership_aucs(member_MC: Tensor, nonmember_KC: Tensor, column: int) -> dict[str, Estimate]:
     """AUC of telling members from non-members by each score of :func:`membership_scores`."""
     members, nonmembers = (membership_scores(logits, column) for logits in (member_MC, nonmember_KC))
-    return {
-        name: membership_auc(members[name].double().numpy(), nonmembers[name].double().numpy())
-        for name in members
-    }
+    return {name: membership_auc(_numbers(members[name]), _numbers(nonmembers[name])) for name in members}
+
+
+def _numbers(score_N: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = score_N.double().cpu().numpy()
+    return found
 
 
 def strongest(found: Mapping[str, float], reference: Mapping[str, float] | None = None) -> str:

@@ -36,7 +36,7 @@ def fit_probe(feature_ND: Tensor, label_N: Tensor, ridge: float = 1e-3) -> Tenso
     damping = ridge * gram_DD.trace() / len(gram_DD)
     target_NC = functional.one_hot(label_N).double()
     weight_DC: Tensor = torch.linalg.solve(
-        gram_DD + damping * torch.eye(len(gram_DD)), weighted_DN @ target_NC
+        gram_DD + damping * torch.eye(len(gram_DD), device=gram_DD.device), weighted_DN @ target_NC
     )
     return weight_DC
 
@@ -47,4 +47,5 @@ def probe_logits(weight_DC: Tensor, feature_ND: Tensor) -> Tensor:
 
 
 def _with_ones(feature_ND: Tensor) -> Tensor:
-    return torch.cat([feature_ND.double(), torch.ones(len(feature_ND), 1, dtype=torch.float64)], dim=1)
+    one_N1 = torch.ones(len(feature_ND), 1, dtype=torch.float64, device=feature_ND.device)
+    return torch.cat([feature_ND.double(), one_N1], dim=1)

@@ -64,6 +64,7 @@ def _run(
     task = {
         "family": model.name,
         "origin": model.origin,
+        "device": model.device.type,  # the number is each process's own
         "razor": params.model_dump(mode="json"),
         "seed": seed,
         "anchors": dict(anchors),
@@ -116,7 +117,8 @@ def _scored(folder: Path, task: dict[str, object], params: RazorParams) -> Scori
     origin = task["origin"]
     assert isinstance(origin, dict)
     source = {"source": origin["id"], "revision": origin["revision"]}
-    model = PretrainedDataset(family=str(task["family"]), **source).load()
+    family, device = str(task["family"]), str(task["device"])
+    model = PretrainedDataset(family=family, device=device, **source).load()
     if model.origin != origin:
         raise ValueError(
             f"model '{origin['id']}' is another one here than where the step was started; copy it again"

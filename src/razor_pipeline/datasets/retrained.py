@@ -9,6 +9,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 
@@ -21,8 +22,11 @@ class Retrained:
     excluded: frozenset[str]
 
 
-class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
-    """All models of a folder whose pretraining report names excluded classes; read only.
+Trained = dict[str, tuple[ModelFamily, dict[str, Any]]]
+
+
+class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
+    """All models of a folder whose pretraining report names excluded classes.
 
     Args:
         folder: holds ``<name>/`` (the model) and ``<name>.json`` (its pretraining report).
@@ -34,7 +38,16 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
         self.path, self.family, self.metadata = Path(folder), family, metadata
 
     def load(self) -> list[Retrained]:
-        """Every gold standard; empty where there is none."""
+        """Every gold standard; empty where the folder has none.
+
+        Raises:
+            DatasetError: there is no such folder.
+        """
+        if not self.path.is_dir():
+            raise DatasetError(
+                f"{self.path} does not exist; train its gold standards with `kedro run` of the same --env and "
+                "`--pipelines dataset_preparation,retraining`"
+            )
         found = []
         for report in sorted(self.path.glob("*.json")):
             told = json.loads(report.read_text(encoding="utf-8"))
@@ -44,16 +57,20 @@ class RetrainedDataset(AbstractDataset[list[Retrained], list[Retrained]]):
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 
-    def save(self, data: list[Retrained]) -> None:
-        """Refused: gold standards are made by the pretraining pipeline.
+    def save(self, data: Trained) -> None:
+        """Replace the folder by these models and reports; the old one stays until the new one is complete.
 
         Raises:
-            DatasetError: always.
+            DatasetError: there are none; the folder stays as it was.
         """
-        raise DatasetError(
-            f"{self.path} is read only, {len(data)} models were not saved; "
-            "make gold standards with `make zoo`"
-        )
+        if not data:
+            raise DatasetError(
+                f"{self.path} would be left empty; name what gold standards are trained without in retraining.groups"
+            )
+        with replace_directory(self.path) as beside:
+            for name, (model, report) in data.items():
+                model.save_pretrained(beside / name)
+                (beside / f"{name}.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
 
     def _exists(self) -> bool:
         return self.path.is_dir()

@@ -157,10 +157,15 @@ class VitFamily:
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
 
     def gap(self, target: VitBatch, reference: VitBatch, auc: float) -> Tensor:
-        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
+        """Squared distance of the target's log-odds to those of never-seen samples at an AUC of ``auc``.
+
+        A log-probability is flat at 0, so that a sample which is known for sure would have no say in a linear step;
+        its log-odds rank alike and are steep everywhere.
+        """
         with torch.no_grad():
-            unknown_M = self.knowledge(reference)
-        return losses.calibration(self.knowledge(target), losses.shifted_to_auc(unknown_M, auc))
+            unknown_M = losses.log_odds(self.logits(reference), reference.class_B)
+        known_B = losses.log_odds(self.logits(target), target.class_B)
+        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M, auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""

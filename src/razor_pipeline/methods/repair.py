@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -44,10 +45,11 @@ class Repair:
         ]
         with torch.no_grad():
             self.frozen = {id(batch): model.observe(batch) for batch in self.retain}
+        most = params.repair.samples if model.yardstick == "strangers" else None
         self.forget = [
             (
-                _one_batch(model, forget.edit.assign(caption=forget.edit["prompt"])),
-                _one_batch(model, forget.reference),
+                _one_batch(model, forget.edit.assign(caption=forget.edit["prompt"]), most),
+                _one_batch(model, forget.reference, most),
             )
             for forget in (*task.forget, *(_thinned(forget) for forget in task.earlier))
         ]
@@ -94,7 +96,10 @@ def _thinned(forget: ForgetSet) -> ForgetSet:
     return replace(forget, edit=forget.edit.head(HELD_EDIT), reference=forget.reference.iloc[::step])
 
 
-def _one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:
+def _one_batch(model: ModelFamily, rows: pd.DataFrame, most: int | None) -> Any:
+    """``most`` of the rows at most, evenly spread, in one batch; it stays in memory, decoded."""
+    if most is not None and len(rows) > most:
+        rows = rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
     return next(iter(model.batches(rows, len(rows))))
 
 

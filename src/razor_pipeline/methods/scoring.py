@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import pandas as pd
 import torch
@@ -102,9 +103,9 @@ def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
     Raises:
         ValueError: ``params.towers`` names none of the model's.
     """
-    every = model.components(params.granularity)
+    every = _deep(model.components(params.granularity), params.depth)
     if params.towers is None:
-        return list(every)
+        return every
     own = [component for component in every if component.tower in params.towers]
     if missing := sorted(set(params.towers) - {component.tower for component in own}):
         known = ", ".join(dict.fromkeys(component.tower for component in every))
@@ -112,6 +113,15 @@ def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
             f"scoring.towers names '{missing[0]}', which has no component; the model has {known}"
         )
     return own
+
+
+def _deep(components: Sequence[Component], depth: float) -> list[Component]:
+    """Those in the last ``depth`` of their tower's layers, at least one layer of each tower."""
+    layers: dict[str, set[int]] = {}
+    for component in components:
+        layers.setdefault(component.tower, set()).add(component.layer)
+    kept = {tower: sorted(own)[-ceil(depth * len(own)) :] for tower, own in layers.items()}
+    return [component for component in components if component.layer in kept[component.tower]]
 
 
 def _with_nearest(

@@ -12,7 +12,7 @@ from kedro.io import DatasetError
 
 from razor_pipeline.core import losses
 from razor_pipeline.datasets.pretrained import COMMIT, PretrainedDataset
-from razor_pipeline.families.vit import VitBatch
+from razor_pipeline.families.vit import VitBatch, VitFamily
 from razor_pipeline.methods.scoring import editable
 from razor_pipeline.params import RazorParams, ScoringParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
@@ -50,6 +50,16 @@ def test_the_gap_is_nothing_between_samples_that_are_known_alike() -> None:
     same = pictures(6)
     assert float(model.gap(same, same, 0.5)) == pytest.approx(0.0, abs=1e-9)
     assert float(model.gap(same, same, 0.2)) > 0.0  # control
+
+
+def test_a_name_that_several_classes_share_is_refused() -> None:
+    """ImageNet has two cranes, a bird and a machine."""
+    model = VIT.build().module
+    model.config.id2label = {0: "crane", 1: "goose", 2: "crane"}
+    family = VitFamily(model, None)
+    assert family.classes_of(["goose"]) == [1]
+    with pytest.raises(ValueError, match="'crane' is the name of several classes"):
+        family.classes_of(["goose", "crane"])
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ class VitFamily:
         self.image_processor = image_processor
         self.origin = dict(origin or {})
         self.card = ""
-        self.place = {str(name): int(i) for i, name in (model.config.id2label or {}).items()}
+        names = {int(i): str(name) for i, name in (model.config.id2label or {}).items()}
+        self.place = {name: i for i, name in names.items()}
+        self.shared = {name for i, name in names.items() if self.place[name] != i}
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> VitFamily:
@@ -122,9 +124,14 @@ class VitFamily:
         """Indices of classes by name.
 
         Raises:
-            ValueError: a name is not a class of the model.
+            ValueError: a name is not a class of the model, or is that of several.
         """
         for name in names:
+            if name in self.shared:
+                raise ValueError(
+                    f"'{name}' is the name of several classes of the model, so nobody can tell which is meant; give "
+                    "each a name of its own in the model's id2label"
+                )
             if name not in self.place:
                 known = ", ".join(sorted(self.place)[:5])
                 raise ValueError(

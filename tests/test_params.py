@@ -9,7 +9,15 @@ from pydantic import BaseModel, ValidationError
 
 from razor_pipeline import params
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.params import AtelierParams, DataParams, Params, RazorParams, SearchParams, SplitCounts
+from razor_pipeline.params import (
+    AtelierParams,
+    DataParams,
+    Params,
+    RazorParams,
+    SearchParams,
+    SplitCounts,
+    StudyParams,
+)
 
 RECORDS = [
     record
@@ -122,3 +130,8 @@ def test_counts_and_sizes_of_the_atelier():
         SplitCounts(edit=-1)
     with pytest.raises(ValidationError, match="image_size"):
         AtelierParams(image_size=16)
+
+
+@pytest.mark.parametrize("given", ["Ada Moreau|Bo Lind", "Ada Moreau | Bo Lind", ["Ada Moreau", "Bo Lind"]])
+def test_names_of_a_study_may_be_given_in_one_text(given):
+    assert StudyParams.model_validate({"targets": given}).targets == ("Ada Moreau", "Bo Lind")

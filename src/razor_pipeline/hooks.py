@@ -62,15 +62,26 @@ class MlflowHooks:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Write what came out; where that fails the run says so."""
+        """Write what came out; where that fails the run says so.
+
+        A server that is gone by now does not fail the run: its results are on disk.
+        """
         run, self._run = self._run, None
         if run is None:
             return
         try:
             run.finish()
         except Exception as error:
-            _fail(run, error)
-            raise
+            from razor_pipeline.tracking.store import is_lost
+
+            if not is_lost(error):
+                _fail(run, error)
+                raise
+            run.leave()
+            logger.warning(
+                "The tracking server was lost; results are on disk. When it is back, the same command writes them, "
+                "and `kedro unlearning sync` what requests made."
+            )
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:

@@ -132,6 +132,24 @@ class DrawingFamily(ModelFamily, Protocol):
     def conditioning(self, prompts: Sequence[str]) -> Tensor:
         """[C, D] what the denoiser is told of prompts."""
 
+    def solved(
+        self,
+        components: Sequence[Component],
+        led: Sequence[tuple[str, str]],
+        kept: Sequence[str],
+        pressure: float,
+        hold: float,
+    ) -> dict[str, Tensor]:
+        """Slice key -> change of what can be solved for instead of searched; empty where nothing can.
+
+        Args:
+            components: that are edited.
+            led: prompts, each with the one whose meaning it is led to.
+            kept: prompts that are to mean what they mean.
+            pressure: weight of the mean squared distance of ``led``.
+            hold: weight of the mean squared drift of ``kept``.
+        """
+
     def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> NoisyLatents:
         """The rows' images as latents, each with one random noise at one random time."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from razor_pipeline.param_errors import ParameterError, refusal
 
@@ -17,6 +17,14 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Scheme = Literal["int8", "int4", "nf4"]
+
+
+def _separated(value: Any) -> Any:
+    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names with spaces."""
+    return tuple(name.strip() for name in value.split("|")) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
 
 
 class Params(BaseModel):
@@ -263,13 +271,28 @@ class DrawingParams(Params):
     """How a text-to-image model is examined: UnlearnCanvas' seeds for every prompt, or a named subset of them.
 
     ``subset`` draws every prompt that names the target, two of every other concept, each with the first two seeds.
+    From ``validation_seeds`` is drawn what an edit is prepared with; they are none of ``seeds``. ``fid`` compares the
+    drawings of what is kept with the test images; ``clip_score`` is the CLIP that CLIPScore takes: a directory, or
+    ``id@revision`` on the hub.
     """
 
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (188, 288, 588, 688, 888)
+    validation_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
     steps: Count = 20
     guidance: Annotated[float, Field(ge=1.0)] = 3.0
     batch_size: Count = 48
+    fid: bool = False
+    clip_score: str | None = None
+
+    @model_validator(mode="after")
+    def _nothing_is_chosen_on_the_test(self) -> DrawingParams:
+        if both := set(self.seeds) & set(self.validation_seeds):
+            raise ValueError(
+                f"evaluation.drawing.validation_seeds holds {min(both)}, which is one of evaluation.drawing.seeds; "
+                "nothing may be chosen on what the test draws: use other seeds"
+            )
+        return self
 
 
 class QuestionParams(Params):
@@ -297,12 +320,24 @@ class SearchParams(Params):
     evaluations: Annotated[int, Field(ge=2, le=12)] = 6
 
 
+class ResistParams(Params):
+    """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
+
+    ``strength`` is the length of this part of a corrective step, as a share of the step's.
+    """
+
+    strength: Positive = 0.6
+    steps: Count = 5
+    images: Count = 16
+    learning_rate: Positive = 1e-4
+
+
 class RepairParams(Params):
     """Few corrective steps behind the zero-step edit, with all gradients taken again.
 
     ``samples`` are the most images of a kind that a step looks at: the target's, never-seen ones, others, and those
     nearest to the target. Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not
-    asked for.
+    asked for. ``resist`` plays no part there, nor where the gap is not solved for (``calibrate: 0``).
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
@@ -312,6 +347,7 @@ class RepairParams(Params):
     damping: Positive = 0.1
     samples: Count = 512
     evaluations: Count = 20
+    resist: ResistParams | None = ResistParams()
 
 
 class AcceptanceParams(Params):
@@ -437,7 +473,7 @@ class RelearningParams(Params):
 class StudyParams(Params):
     """A study over targets and seeds; each pair is a cell that is kept once it is done."""
 
-    targets: tuple[str, ...] = ()
+    targets: Names = ()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
     schemes: tuple[Scheme, ...] = ("int8", "int4")
     relearning: RelearningParams | None = RelearningParams()
@@ -569,7 +605,7 @@ class BenchParams(Params):
         epochs: of the fine-tune that is extrapolated.
     """
 
-    targets: tuple[str, ...] = ()
+    targets: Names = ()
     only: str = ""
     sizes: dict[str, BenchSize] = {}
     growth: dict[Literal["retain", "forget", "components", "targets"], tuple[Count, ...]] = {}

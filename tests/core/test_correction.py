@@ -125,6 +125,30 @@ def test_fused_descent_reaches_a_goal_that_can_be_reached_and_leaves_the_weights
     assert not torch.allclose(few["w"], change["w"])  # control: it takes its evaluations
 
 
+def test_inputs_that_differ_in_size_take_fewer_evaluations_where_their_covariance_is_known():
+    """A goal for one input, what others gave held, as a redirection has it; control: the same without covariances."""
+    inputs = _draw(7, 200, 6) * torch.tensor([100.0, 30.0, 10.0, 3.0, 1.0, 0.1])
+    target, goal, base = _draw(9, 2, 6), _draw(8, 2, 4), _draw(0, 4, 6)
+    weights, known = {"w": base.clone()}, {"w": inputs.T @ inputs}
+
+    def fused():
+        leaf = weights["w"].clone().requires_grad_(True)
+        drift = (inputs @ (leaf - base).T).square().mean()
+        loss = (target @ leaf.T - goal).square().mean() + drift
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return Gradients({"w": gradient}, loss.item(), 3)
+
+    def left(evaluations, covariances):
+        weights["w"] = base + fused_descent([C], weights, fused, evaluations, covariances, 1e-9)["w"]
+        loss = fused().loss
+        weights["w"] = base.clone()
+        return loss
+
+    least = left(200, known)
+    assert least < 0.5 * fused().loss
+    assert left(8, known) - least < 0.1 * (left(8, None) - least)
+
+
 def test_fused_descent_moves_its_slices_alone():
     head = Component("h", "head", "vision", 0, (ParameterSlice("w", 0, 1, 3),))
     weights, goal = {"w": _draw(0, 4, 6)}, _draw(6, 3, 4)

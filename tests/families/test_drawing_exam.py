@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, looking_at
+from razor_pipeline.families.drawing_prompts import PromptError
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.manifest import arranged
+from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params import DataParams, DrawingParams, PretrainingParams
 
 from .cases import tiny_pipeline
@@ -112,6 +114,45 @@ def test_what_is_lost_counts_where_it_is_lost(samples, judges):
     found = values(exam, drawn(exam, style=style))
     assert found["general_accuracy"] == 1.0  # the target's prompts count in the other convention alone
     assert found["general_accuracy_with_target"] < 1.0
+
+
+def test_what_an_edit_is_prepared_with_is_drawn_from_seeds_of_its_own(samples, judges):
+    family = DiffusionFamily(tiny_pipeline())
+    params = DrawingParams(steps=1, validation_seeds=(3, 4))
+    prompts = [prompt("cat", style) for style in STYLES]
+    seen = looking_at(family, samples, judges, params)(prompts)
+    exam = DrawingExam(samples, judges, params)
+    one_by_one = [exam.seen_in(family, [p], [seed])[0] for p in prompts for seed in (3, 4)]
+    assert len(seen) == 8
+    assert seen == one_by_one
+    assert looking_at(judges["objects"], samples, judges, params) is None  # it does not draw
+    with pytest.raises(ParameterError, match=r"validation_seeds holds 288, which is one of .*seeds"):
+        DrawingParams.model_validate({"validation_seeds": [0, 288]})
+
+
+def test_given_prompts_are_asked_instead_and_judged_by_what_they_name(samples, judges):
+    given = ["a Neon sign that shows a DOG", "Woodcut: one cat, asleep", "a cat in the Mosaic manner"]
+    orders = DrawingExam(samples, judges, DrawingParams(), given).orders
+    found = orders.drop_duplicates("prompt").set_index("prompt")[["label", "style", "role"]]
+    assert tuple(found.loc[given[0]]) == ("dog", "Neon", "retain")
+    assert tuple(found.loc[given[1]]) == ("cat", "Woodcut", "forget")
+    assert len(orders) == 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            ["a cat in Mosiac style"],
+            r"'a cat in Mosiac style' names no style of the data.*did you mean Mosaic\?",
+        ),
+        (["a concatenation in Mosaic style"], "names no label of the data"),
+        (["a dog in Mosaic style"], r"none of the 1 prompts names a target \(cat\)"),
+    ],
+)
+def test_a_prompt_that_nobody_could_judge_is_refused(samples, judges, given, sentence):
+    with pytest.raises(PromptError, match=sentence):
+        DrawingExam(samples, judges, DrawingParams(), given)
 
 
 def test_a_blank_drawing_is_no_forgetting(samples, judges):

@@ -56,7 +56,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def task(canvas, model):
-    return with_anchors(model, unlearning_task(split_samples(canvas, "cat", SplittingParams(), 0)), "dog")
+    task = unlearning_task(split_samples(canvas, "cat", SplittingParams(), 0))
+    return with_anchors(model, task, {"cat": "dog"})
 
 
 def bits(model):

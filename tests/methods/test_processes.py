@@ -42,7 +42,7 @@ def few_samples():
 
 
 def result(samples):
-    return scoring_result(tiny_clip(), samples, PARAMS, 0)
+    return scoring_result(tiny_clip(), samples, PARAMS, 0, {})
 
 
 def edited(found):

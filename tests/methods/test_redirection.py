@@ -8,7 +8,7 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
 from razor_pipeline.manifest import arranged
-from razor_pipeline.methods.anchor import AnchorError, with_anchors
+from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchors, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
@@ -50,13 +50,17 @@ def task_of(canvas, target, concept="label"):
     return unlearning_task(split_samples(rows, target, SplittingParams(), 0))
 
 
+def anchored(model, task, anchor=None):
+    return with_anchors(model, task, chosen_anchors(model, task, anchor))
+
+
 def edited(model, task, params=PARAMS):
     return razor(model, task, params, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(("concept", "target"), [("label", "cat"), ("style", "Mosaic")])
 def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(model, canvas, concept, target):
-    task = with_anchors(model, task_of(canvas, target, concept), None)
+    task = anchored(model, task_of(canvas, target, concept))
     assert check_baseline(model, task, False) == {target: 1.0}
     forget = model.batches(task.forget[0].validation, 64)[0]
     kept = model.batches(task.retain_validation, 256)
@@ -82,7 +86,7 @@ def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(mo
 def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas):
     """Keys and values of what the original encoder says of the target are near the anchor's; control: not so before."""
     deep = DeepDiffusionFamily(model.pipeline)
-    task = with_anchors(deep, task_of(canvas, "cat"), "dog")
+    task = anchored(deep, task_of(canvas, "cat"), "dog")
     rows = task.forget[0].validation
     told = {name: list(rows[name]) for name in ("caption", "anchor")}
     kept = sorted(set(task.retain_validation["prompt"]))
@@ -104,8 +108,8 @@ def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas)
 
 
 def test_control_with_the_forget_term_off_the_prompts_keep_their_meaning(model, canvas):
-    task = with_anchors(model, task_of(canvas, "cat"), None)
-    off = {**PARAMS.model_dump(), "objective": {"lambda_f": 0.0}, "repair": {"steps": 0}, "max_rounds": 1}
+    task = anchored(model, task_of(canvas, "cat"))
+    off = {**PARAMS.model_dump(), "objective": {"lambda_f": 0.0}, "max_rounds": 1}
     found = edited(model, task, RazorParams.model_validate(off))
     forget = model.batches(task.forget[0].validation, 64)[0]
     with applied(dict(model.module.named_parameters()), found.edit), torch.no_grad():
@@ -113,7 +117,7 @@ def test_control_with_the_forget_term_off_the_prompts_keep_their_meaning(model, 
 
 
 def test_the_method_leaves_the_model_bit_for_bit_and_a_seed_gives_the_same_bits(model, canvas):
-    task = with_anchors(model, task_of(canvas, "cat"), "dog")
+    task = anchored(model, task_of(canvas, "cat"), "dog")
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     first, second = (edited(model, task) for _ in range(2))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.module.state_dict().items())
@@ -121,11 +125,11 @@ def test_the_method_leaves_the_model_bit_for_bit_and_a_seed_gives_the_same_bits(
 
 
 def test_an_anchor_takes_the_targets_place_in_the_same_style(model, canvas):
-    task = with_anchors(model, task_of(canvas, "cat"), "dog")
+    task = anchored(model, task_of(canvas, "cat"), "dog")
     rows = task.forget[0].edit
     assert set(rows["anchor"]) == {f"A dog image in {style} style." for style in rows["style"]}
     assert (rows["anchor"] == "A dog image in " + rows["style"] + " style.").all()
-    nearest = with_anchors(model, task_of(canvas, "cat|dog"), None)
+    nearest = anchored(model, task_of(canvas, "cat|dog"))
     anchors = {anchor for forget in nearest.forget for anchor in forget.edit["anchor"]}
     assert not {a for a in anchors if a.startswith(("A cat", "A dog"))}  # a target is no anchor
 
@@ -133,4 +137,38 @@ def test_an_anchor_takes_the_targets_place_in_the_same_style(model, canvas):
 @pytest.mark.parametrize("anchor", ["cat", "horse"])
 def test_an_anchor_that_is_not_kept_is_refused(model, canvas, anchor):
     with pytest.raises(AnchorError, match=f"anchor '{anchor}' is none of the concepts that are kept"):
-        with_anchors(model, task_of(canvas, "cat"), anchor)
+        anchored(model, task_of(canvas, "cat"), anchor)
+
+
+def named_in(prompts):
+    """Whoever looks sees what was asked for."""
+    return [prompt.split()[1] for prompt in prompts]
+
+
+def test_a_concept_whose_drawings_are_taken_for_the_target_is_no_anchor(model, canvas):
+    task = task_of(canvas, "cat")
+    nearest = chosen_anchors(model, task, None)["cat"]
+    assert chosen_anchors(model, task, None, named_in)["cat"] == nearest  # control: its drawings show itself
+    asked = []
+
+    def one_is_a_cat(prompts):
+        asked.append(named_in(prompts)[0])
+        return ["cat", *named_in(prompts)[1:]] if asked[-1] == nearest else named_in(prompts)
+
+    found = chosen_anchors(model, task, None, one_is_a_cat)["cat"]
+    assert asked == [nearest, found]
+    assert found != nearest
+    assert (
+        chosen_anchors(model, task, nearest, one_is_a_cat)["cat"] == nearest
+    )  # what is asked for is not judged
+
+
+def test_where_all_are_taken_for_the_target_the_least_mistaken_is_the_anchor(model, canvas):
+    task, asked = task_of(canvas, "cat"), []
+
+    def fewer_and_fewer(prompts):
+        asked.append(named_in(prompts)[0])
+        return ["cat"] * (CANDIDATES + 1 - len(asked)) + [asked[-1]] * len(asked)
+
+    assert chosen_anchors(model, task, None, fewer_and_fewer)["cat"] == asked[-1]
+    assert len(asked) == CANDIDATES

@@ -46,8 +46,8 @@ def workers():
 
 
 def test_the_step_in_two_processes_gives_what_it_gives_in_one(model, tmp_path):
-    table, gradients, _ = scoring_result(model, few_samples(), PARAMS, 0)
-    found = score_components(model, few_samples(), in_two(tmp_path), 0)
+    table, gradients, _ = scoring_result(model, few_samples(), PARAMS, 0, {})
+    found = score_components(model, few_samples(), {}, in_two(tmp_path), 0)
     assert list(found[0]["component"]) == list(table["component"])
     assert gradients.keys() == found[1].keys()
     for name, tensor in gradients.items():
@@ -64,7 +64,7 @@ def test_a_killed_process_ends_the_step_and_nothing_is_written(model, tmp_path):
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     with pytest.raises(ProcessesError, match=r"was killed or did not answer.*nothing was written"):
-        score_components(model, few_samples(), in_two(tmp_path), 0)
+        score_components(model, few_samples(), {}, in_two(tmp_path), 0)
     killer.join()
     assert not (tmp_path / REPORT).exists()
     assert not (tmp_path / GRADIENTS).exists()

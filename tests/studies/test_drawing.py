@@ -68,6 +68,10 @@ def test_a_row_holds_unlearncanvas_figures_of_edited_and_quantized_model(subject
     } <= set(row)
     assert row["stop_reason"] == "target_met"
     assert 0.0 < row["edited_fraction"] <= 1.0
+    assert (
+        row["no_forget_ua"] == row["no_forget_base_ua"]
+    )  # control: with forgetting switched off nothing changes
+    assert row["no_forget_ira_drop"] == row["no_forget_cra_drop"] == 0.0
     assert row["ira"] == pytest.approx(row["base_ira"] - row["ira_drop"])
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)

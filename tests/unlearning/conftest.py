@@ -1,5 +1,7 @@
 """A ledger in SQLite and in a PostgreSQL server that the tests start themselves."""
 
+from __future__ import annotations
+
 import os
 import signal
 from collections.abc import Iterator
@@ -10,9 +12,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 
+from razor_pipeline.requests import audit
+from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.workplace import Workplace
 
 
 class Clock:
@@ -69,3 +74,21 @@ def lite(tmp_path: Path, clock: Clock) -> Ledger:
 
 def intake(target: str = "Ada Moreau", **fields: object) -> Intake:
     return Intake.model_validate({"target": target, "requester": "CASE-0815", "model": "clip", **fields})
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
+    """Two requests that pass, one for somebody whom the base model never saw, with MLflow and int8."""
+    from unlearning.places import STRANGER, TARGETS, approved, workplace
+
+    root = tmp_path_factory.mktemp("line")
+    place = workplace(
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), Clock()),
+        root,
+        registry=True,
+        schemes=("int8",),
+    )
+    approved(place.ledger, TARGETS[0], TARGETS[1], STRANGER)
+    run_batch(place)
+    audit.write_anchor(root / "anchors.txt", *place.ledger.head())
+    return place, root

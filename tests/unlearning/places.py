@@ -1,26 +1,35 @@
 """A line of models to work on: the zoo's CLIP, a small draw of the atelier, and edits of few steps."""
 
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from omegaconf import OmegaConf
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params import AtelierParams, DataParams, RazorParams, RequestsParams, SplittingParams
+from razor_pipeline.requests import chain, crosscheck
+from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.forgetting import Protocol
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.signing import make_keys
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.validation import validate
+from razor_pipeline.requests.verification import verify_request
 from razor_pipeline.requests.workplace import Workplace
 from unlearning.conftest import intake
 
-ZOO = Path(__file__).parents[2] / "data/01_raw/zoo/clip"
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "data/01_raw/zoo/clip"
 TARGETS = ("Greta Novak", "Hiro Tanaka", "Jonas Berger", "Kaia Olsen")
 STRANGER = "Zeno Castell"
+FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
 QUICK = RazorParams.model_validate(
     {
         "scoring": {"nearest": 1, "batch_size": 64},
@@ -38,14 +47,23 @@ OPEN = {  # gates that the quick edits pass
     "max_membership_auc": 1.0,
 }
 
+ATELIER = {
+    "portraits": {"edit": 4, "validation": 1, "test": 3},
+    "canvas": {"edit": 1, "validation": 0, "test": 1},
+}
+SPLITTING = {"min_forget_images": 1, "max_retain_samples": 64, "max_validation_samples": 48}
+SMALL = {
+    "atelier": ATELIER,
+    "splitting": SPLITTING,
+    "quantization": {"schemes": []},
+    "razor": QUICK.model_dump(mode="json"),
+    "requests": {"gates": OPEN},
+}
+
 
 @cache
 def manifest() -> pd.DataFrame:
-    atelier = {
-        "portraits": {"edit": 4, "validation": 1, "test": 3},
-        "canvas": {"edit": 1, "validation": 0, "test": 1},
-    }
-    return generate(AtelierParams.model_validate(atelier))
+    return generate(AtelierParams.model_validate(ATELIER))
 
 
 @cache
@@ -67,7 +85,7 @@ def workplace(
     params = RequestsParams.model_validate(given | changes)
     if not Path(params.private_key).exists():
         make_keys(Path(params.private_key), Path(params.public_key))
-    splitting = SplittingParams(min_forget_images=1, max_retain_samples=64, max_validation_samples=48)
+    splitting = SplittingParams.model_validate(SPLITTING)
     return Workplace(
         ledger,
         params,
@@ -87,3 +105,45 @@ def approved(ledger: Ledger, *targets: str) -> list[str]:
     for name in names:
         ledger.approve(name, "dpo-1", 1)
     return names
+
+
+def status(place: Workplace, name: str) -> Status:
+    return place.ledger.get(name).state
+
+
+def champion(ledger: Ledger) -> Version:
+    with ledger.reading() as session:
+        return chain.champion(session, "clip")
+
+
+def faults(place: Workplace, name: str) -> list[str]:
+    return [fault for _, fault in verify_request(place.ledger, name, Path(place.params.public_key)) if fault]
+
+
+def intact(place: Workplace) -> bool:
+    with place.ledger.reading() as session:
+        return crosscheck.faults(session) == []
+
+
+def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
+    """The finished line, to go on with elsewhere."""
+    place, origin = done
+    shutil.copy(origin / "requests.db", root / "requests.db")
+    return workplace(
+        Ledger(open_database(f"sqlite:///{root}/requests.db"), place.ledger.clock),
+        root,
+        folder=place.params.folder,
+        private_key=place.params.private_key,
+        public_key=place.params.public_key,
+    )
+
+
+def small_project(root: Path) -> Path:
+    """A copy of the project whose commands finish in seconds: few images, quick edits, gates that let them pass."""
+    for name in ("conf", "src", "pyproject.toml", ".telemetry"):
+        source = ROOT / name
+        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
+    shutil.copytree(ZOO, root / "data/01_raw/zoo/clip")
+    (root / "conf/local").mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create(SMALL), root / "conf/local/parameters.yml")
+    return root

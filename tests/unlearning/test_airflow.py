@@ -2,42 +2,23 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
-from unlearning.places import OPEN, QUICK
+from unlearning.places import small_project
 
 ROOT = Path(__file__).parents[2]
 AIRFLOW = Path(os.environ.get("RAZOR_AIRFLOW", ROOT / ".airflow/bin/airflow"))
 pytestmark = pytest.mark.skipif(not AIRFLOW.exists(), reason="no Airflow: make airflow-install")
-SMALL = {
-    "atelier": {
-        "portraits": {"edit": 4, "validation": 1, "test": 3},
-        "canvas": {"edit": 1, "validation": 0, "test": 1},
-    },
-    "splitting": {"min_forget_images": 1, "max_retain_samples": 64, "max_validation_samples": 48},
-    "quantization": {"schemes": []},
-    "razor": QUICK.model_dump(mode="json"),
-    "requests": {"gates": OPEN},
-}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("night")
-    for name in ("conf", "src", "pyproject.toml", ".telemetry"):
-        source = ROOT / name
-        shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)
-    shutil.copytree(ROOT / "data/01_raw/zoo/clip", root / "data/01_raw/zoo/clip")
-    (root / "conf/local").mkdir(exist_ok=True)
-    OmegaConf.save(OmegaConf.create(SMALL), root / "conf/local/parameters.yml")
-    return root
+    return small_project(tmp_path_factory.mktemp("night"))
 
 
 def environment(project: Path) -> dict[str, str]:

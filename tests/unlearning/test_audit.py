@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from razor_pipeline.requests import audit
+from razor_pipeline.requests import audit, crosscheck
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Reason
-from razor_pipeline.requests.tables import AuditLine, Champion
+from razor_pipeline.requests.tables import AuditLine, Champion, Version
 from unlearning.conftest import intake
 
 
@@ -33,7 +33,7 @@ def either(ledger: Ledger) -> Ledger:
 
 def faults(ledger: Ledger, *anchors: audit.Anchor) -> list[str]:
     with ledger.reading() as session:
-        return audit.faults(session, anchors)
+        return crosscheck.faults(session, anchors)
 
 
 def tamper(ledger: Ledger, *statements: str) -> None:
@@ -104,7 +104,8 @@ def test_removed_reordered_truncated_and_row_changes_are_found(
 def test_a_swapped_champion_is_found(filled: Ledger) -> None:
     with filled.writing() as session:
         session.add(Champion(model="clip", number=0))
-        filled.note(session, "system-0", "line", None, model="clip")
+        session.add(Version(model="clip", number=0, path="x", weights="0" * 64, edits="[]"))
+        filled.note(session, "system-0", "line", None, model="clip", weights="0" * 64)
     assert faults(filled) == []
     tamper(filled, "UPDATE champions SET number = 7")
     assert faults(filled) == ["version 7 of 'clip' serves, and the log says 0: it was swapped"]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from razor_pipeline.requests import audit, chain
+from razor_pipeline.requests import chain, crosscheck
 from razor_pipeline.requests.batch import run_batch
-from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.promotion import approve_promotion, restore_previous
@@ -19,43 +18,23 @@ from razor_pipeline.requests.registry import Registry, registered_name
 from razor_pipeline.requests.report import render_report
 from razor_pipeline.requests.signing import SigningError, make_keys
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.verification import anchors, verify_request
 from razor_pipeline.requests.workplace import Workplace
-from unlearning.conftest import Clock
-from unlearning.places import OPEN, STRANGER, TARGETS, approved, workplace
-
-FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
-    """Two requests that pass, one for somebody whom the base model never saw, with MLflow and int8."""
-    root = tmp_path_factory.mktemp("line")
-    place = workplace(
-        Ledger(open_database(f"sqlite:///{root}/requests.db"), Clock()),
-        root,
-        registry=True,
-        schemes=("int8",),
-    )
-    approved(place.ledger, TARGETS[0], TARGETS[1], STRANGER)
-    run_batch(place)
-    audit.write_anchor(root / "anchors.txt", *place.ledger.head())
-    return place, root
-
-
-def status(place: Workplace, name: str) -> Status:
-    return place.ledger.get(name).state
-
-
-def champion(ledger: Ledger) -> Version:
-    with ledger.reading() as session:
-        return chain.champion(session, "clip")
-
-
-def faults(place: Workplace, name: str) -> list[str]:
-    return [fault for _, fault in verify_request(place.ledger, name, Path(place.params.public_key)) if fault]
+from unlearning.places import (
+    FIRST,
+    OPEN,
+    SECOND,
+    TARGETS,
+    UNKNOWN,
+    approved,
+    champion,
+    copied,
+    faults,
+    intact,
+    status,
+    workplace,
+)
 
 
 def test_each_request_starts_from_the_one_before(done: tuple[Workplace, Path]) -> None:
@@ -117,7 +96,7 @@ def test_evidence_and_audit_log_hold(done: tuple[Workplace, Path]) -> None:
     assert faults(place, FIRST) == []
     assert faults(place, SECOND) == []
     with place.ledger.reading() as session:
-        assert audit.faults(session, anchors(place.ledger, root / "anchors.txt")) == []
+        assert crosscheck.faults(session, anchors(place.ledger, root / "anchors.txt")) == []
     with pytest.raises(LedgerError, match="nothing to verify"):
         verify_request(place.ledger, UNKNOWN, Path(place.params.public_key))
 
@@ -170,19 +149,6 @@ def test_another_key_does_not_vouch(done: tuple[Workplace, Path], tmp_path: Path
         make_keys(tmp_path / "other.pem", tmp_path / "other.pub.pem")
 
 
-def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
-    """The finished line, to go on with elsewhere."""
-    place, origin = done
-    shutil.copy(origin / "requests.db", root / "requests.db")
-    return workplace(
-        Ledger(open_database(f"sqlite:///{root}/requests.db"), place.ledger.clock),
-        root,
-        folder=place.params.folder,
-        private_key=place.params.private_key,
-        public_key=place.params.public_key,
-    )
-
-
 def test_the_previous_version_serves_again(done: tuple[Workplace, Path], tmp_path: Path) -> None:
     place = copied(done, tmp_path)
     assert restore_previous(place.ledger, "clip", "dpo-1").number == 1
@@ -201,6 +167,9 @@ def test_the_last_edit_is_taken_out_bit_for_bit(done: tuple[Workplace, Path], tm
     assert found.how == "reverted"
     assert champion(place.ledger).weights == first.weights
     assert status(place, SECOND) is Status.ROLLED_BACK
+    assert restore_previous(place.ledger, "clip", "dpo-1").number == 2
+    assert status(place, SECOND) is Status.PROMOTED  # its edit serves again
+    assert intact(place)
 
 
 def test_an_earlier_edit_is_taken_out_by_recomposing_and_measured(
@@ -220,8 +189,7 @@ def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, P
     place = copied(done, tmp_path)
     assert purge(place.ledger, FIRST, "dpo-1", tmp_path).target is None
     assert faults(place, FIRST) == []
-    with place.ledger.reading() as session:
-        assert audit.faults(session) == []
+    assert intact(place)
     with pytest.raises(LedgerError, match="already"):
         purge(place.ledger, FIRST, "dpo-1", tmp_path)
 
@@ -253,7 +221,7 @@ def test_what_waits_for_approval_is_run_again_where_another_came_first(lite: Led
     assert approve_promotion(lite, second, "dpo-1", 1)
     assert chain.edits_of(champion(lite)) == [first, second]
     with lite.reading() as session:
-        assert audit.faults(session) == []
+        assert crosscheck.faults(session) == []
 
 
 def test_nothing_starts_without_a_key_or_on_another_base_model(lite: Ledger, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from razor_pipeline.requests import audit
+from razor_pipeline.requests import crosscheck
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.leases import LeaseError, check, held, take
 from razor_pipeline.requests.ledger import Ledger
@@ -75,6 +75,6 @@ def test_four_processes_on_a_new_database_lose_nothing_and_one_gets_the_lease(ur
     numbers = sorted(int(request.id.rsplit("-", 1)[1]) for request in ledger.requests())
     assert numbers == list(range(1, 21))
     with ledger.reading() as session:
-        assert audit.faults(session) == []
+        assert crosscheck.faults(session) == []
         assert session.scalar(select(func.count()).select_from(AuditLine)) == 20
     assert wins.qsize() == 1

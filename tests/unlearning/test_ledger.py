@@ -53,6 +53,16 @@ def test_what_cannot_be_recorded_is_told_and_leaves_nothing(ledger: Ledger) -> N
     assert ledger.head()[0] == 1
 
 
+def test_who_reads_neither_waits_for_a_writer_nor_holds_others_up(ledger: Ledger) -> None:
+    name = ledger.submit(intake(), "ops-1").id
+    with ledger.writing() as writer:
+        ledger.move(writer, ledger.get(name, writer), Status.REJECTED, "dpo-1")
+        with ledger.reading() as reader:  # what is not committed is not seen
+            assert ledger.get(name, reader).state is Status.RECEIVED
+            assert ledger.head()[0] == 1
+    assert ledger.head()[0] == 2
+
+
 def test_the_most_urgent_comes_first_and_the_closed_last(ledger: Ledger, clock: Clock) -> None:
     for target, day in (("A", "2026-01-20"), ("B", "2026-01-02"), ("C", "2026-01-10"), ("D", "2026-01-01")):
         ledger.submit(intake(target, received=day), "ops-1")

@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, dot
-from razor_pipeline.core.curvature import whiten
+from razor_pipeline.core.components import Component, ParameterSlice, dot
+from razor_pipeline.core.curvature import input_factor, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
 
@@ -99,30 +99,42 @@ def fused_descent(
     parameters: Mapping[str, Tensor],
     fused: Callable[[], Gradients],
     evaluations: int,
+    covariances: Mapping[str, Tensor] | None = None,
+    damping: float = 0.001,
 ) -> Pieces:
     """The change by which L-BFGS lowers a fused loss over the components' weights.
 
     Where the goal is known sample by sample, the fused loss (distance to the goal, drift of what is kept) is a sum of
-    squares over few prompts; second-order steps close it, one direction at a time does not.
+    squares over few prompts; second-order steps close it, one direction at a time does not. For a linear layer the
+    Hessian of the drift is the covariance C of its inputs, so the search is over U in ``theta + U L^-1`` with
+    ``C = L L^T``: there all directions are alike from the start, and L-BFGS need not find out.
 
     Args:
         components: the components that move.
         parameters: name -> weights; as they were on exit.
         fused: loss and gradients of the model as it is, for all parameters of the components.
         evaluations: of ``fused``, at most (the line search may add a few).
+        covariances: input covariances of the retain set (:mod:`razor_pipeline.core.curvature`); None: U is the change.
+        damping: of them.
 
     Raises:
         NonFiniteError: a change is NaN or infinite; names the slice.
     """
     parts = [part for c in components for part in c.slices]
     start = snapshot(parameters, components)
-    leaves = [start[part.key].clone() for part in parts]
+    inverse = {part.key: _inverse(part, start[part.key], covariances or {}, damping) for part in parts}
+    leaves = [torch.zeros_like(start[part.key]) for part in parts]
+
+    def changed() -> Pieces:
+        change = {part.key: leaf for part, leaf in zip(parts, leaves, strict=True)}
+        return {key: leaf if (own := inverse[key]) is None else leaf @ own for key, leaf in change.items()}
 
     def closure() -> float:
-        restore(parameters, components, {p.key: leaf for p, leaf in zip(parts, leaves, strict=True)})
+        restore(parameters, components, {key: start[key] + change for key, change in changed().items()})
         found = fused()
         for part, leaf in zip(parts, leaves, strict=True):
-            leaf.grad = part.view(found.tensors[part.parameter]).clone()
+            gradient, own = part.view(found.tensors[part.parameter]), inverse[part.key]
+            leaf.grad = gradient.clone() if own is None else gradient @ own.T
         return found.loss
 
     optimizer = torch.optim.LBFGS(
@@ -132,6 +144,17 @@ def fused_descent(
         optimizer.step(closure)
     finally:
         restore(parameters, components, start)
-    change = {part.key: leaf - start[part.key] for part, leaf in zip(parts, leaves, strict=True)}
+    change = changed()
     assert_finite(change, "the corrective change")
     return change
+
+
+def _inverse(
+    part: ParameterSlice, piece: Tensor, covariances: Mapping[str, Tensor], damping: float
+) -> Tensor | None:
+    """[I, I] L^-1 of a slice of a matrix; None for a bias, and where nothing is known of its inputs."""
+    factor = input_factor(part, covariances, damping) if piece.ndim == 2 else None
+    if factor is None:
+        return None
+    inverse: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
+    return inverse.to(piece.dtype)

@@ -108,15 +108,32 @@ def whiten(
     Returns:
         The whitened gradient. Where there is no covariance (a bias acts on every input alike): zeros.
     """
-    covariance = covariances.get(part.parameter)
-    if covariance is None or gradient.ndim != 2:
+    factor = input_factor(part, covariances, damping) if gradient.ndim == 2 else None
+    if factor is None:
         return torch.zeros_like(gradient)
+    whitened: Tensor = torch.cholesky_solve(gradient.double().T, factor).T
+    return whitened.to(gradient.dtype)
+
+
+def input_factor(part: ParameterSlice, covariances: Mapping[str, Tensor], damping: float) -> Tensor | None:
+    """[I, I] lower triangular L, float64, with ``L L^T = C / mean(diag C) + damping * I`` for one slice of a matrix.
+
+    Args:
+        part: a slice of columns uses its own block of C.
+        covariances: from :func:`recording_inputs`.
+        damping: > 0, in units of the mean input power.
+
+    Returns:
+        L; None where there is no covariance, or no input.
+    """
+    covariance = covariances.get(part.parameter)
+    if covariance is None:
+        return None
     if part.dim == 1:
         covariance = covariance[part.start : part.stop, part.start : part.stop]
     power = covariance.diagonal().mean()
     if power <= 0.0:
-        return torch.zeros_like(gradient)
+        return None
     ridge = covariance / power + damping * torch.eye(len(covariance), device=covariance.device)
-    factor = torch.linalg.cholesky(ridge.double())
-    whitened: Tensor = torch.cholesky_solve(gradient.double().T, factor).T
-    return whitened.to(gradient.dtype)
+    factor: Tensor = torch.linalg.cholesky(ridge.double())
+    return factor

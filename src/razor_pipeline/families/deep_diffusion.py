@@ -2,10 +2,12 @@
 
 Whoever puts the original text encoder back undoes an edit of the encoder alone. Here the keys and values of every
 cross-attention are led to the anchor's too: for what the original encoder says of the target, the edited U-Net reads
-what it read for the anchor. Both parts stand by themselves, and neither takes a pass of the whole U-Net. Redirecting
-keys and values is what UCE solves in closed form (arXiv 2308.14761).
+what it read for the anchor. Both parts stand by themselves, and neither takes a pass of the whole U-Net. What the
+original encoder says does not move, so for keys and values the fused loss is least squares, and they are solved for in
+closed form as in UCE (arXiv 2308.14761); the text encoder is searched.
 
-Shapes: C prompts, T tokens, E width of the hidden states, D = T * E, A layers of cross-attention, K width of one.
+Shapes: B batch, C prompts, N token states, T tokens, E width of the hidden states, D = T * E, K width of a layer of
+cross-attention.
 """
 
 from __future__ import annotations
@@ -18,8 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
+from razor_pipeline.families.text_to_image import PromptBatch
 
+RIDGE = (
+    1e-6  # next to the mean square of a state, about 1: it makes the system solvable, and holds nothing back
+)
 READERS = "unet"  # of the frozen parts: the keys and values of the U-Net's cross-attention
 
 
@@ -76,6 +83,37 @@ class DeepDiffusionFamily(DiffusionFamily):
         """[C, D + 2 * T * sum of K] the base model's."""
         states_CD = self.frozen_conditioning(prompts)
         return self._weighted(states_CD, self._read(self.frozen[READERS], states_CD))
+
+    def observe(self, batch: PromptBatch) -> Tensor:
+        """[B, D] what a search has to hold: the conditioning; what is read of it is solved for."""
+        return self.conditioning(batch.caption)
+
+    def gap(self, target: PromptBatch, reference: PromptBatch, auc: float) -> Tensor:  # noqa: ARG002
+        """Mean squared distance of the conditioning to the anchors'."""
+        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
+
+    def solved(
+        self,
+        components: Sequence[Component],
+        led: Sequence[tuple[str, str]],
+        kept: Sequence[str],
+        pressure: float,
+        hold: float,
+    ) -> dict[str, Tensor]:
+        """Changes of keys and values, which read the anchor's of what the original encoder says of a prompt."""
+        parameters, readers = dict(self.module.named_parameters()), set(self.prompt_readers())
+        parts = [part for c in components for part in c.slices if part.parameter in readers]
+        width = self.pipeline.unet.config.cross_attention_dim
+        erased_NE, goal_NE, kept_NE = (
+            self.frozen_conditioning(prompts).reshape(-1, width)
+            for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept))
+        )
+        scales = (pressure / len(erased_NE), hold / len(kept_NE))
+        return {
+            part.key: closed_form(old, erased_NE, goal_NE, kept_NE, *scales, RIDGE) - old
+            for part in parts
+            for old in (part.view(parameters[part.parameter]),)
+        }
 
     def _read(self, readers: Any, conditioning_CD: Tensor) -> Tensor:
         width = self.pipeline.unet.config.cross_attention_dim

@@ -10,7 +10,7 @@ Shapes: N drawings, C classes.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.drawing_prompts import cells_of, orders_of
+from razor_pipeline.families.image_metrics import clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
@@ -30,7 +32,6 @@ from razor_pipeline.params import DrawingParams
 
 BATCH = 256
 BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
-SUBSET_PROMPTS, SUBSET_SEEDS = 2, 2
 
 
 class JudgeError(ValueError):
@@ -64,19 +65,27 @@ class DrawingExam:
         judges: classifiers; one must know every label, another every style of these rows. Where labels combine an
             object with a style, both are asked.
         params: protocol and sampler.
+        prompts: asked instead of the data's own; see :func:`razor_pipeline.families.drawing_prompts.cells_of`.
 
     Raises:
         JudgeError: a judge is missing.
+        PromptError: a prompt cannot be asked.
     """
 
-    def __init__(self, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams) -> None:
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        judges: Mapping[str, VitFamily],
+        params: DrawingParams,
+        prompts: Sequence[str] = (),
+    ) -> None:
         self.params = params
-        domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
-        cells = samples[samples["domain"] == domain].drop_duplicates("prompt")
-        cells = cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
+        cells = cells_of(samples, prompts)
         self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}
+        kept = samples[(samples["role"] == "retain") & samples["label"].isin(cells["label"])]
+        self.real = kept[kept["split"] == "test"] if params.fid else kept.head(0)
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
-        self.orders = _orders(cells, params)
+        self.orders = orders_of(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
 
     def put_to(self, family: TextToImageFamily) -> Drawings:
@@ -98,6 +107,14 @@ class DrawingExam:
             )
         drawings = self.looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
+
+    def seen_in(self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+        """Have a model draw prompts of the targets' domain; what the judge sees, for every prompt and seed."""
+        orders = pd.DataFrame({"prompt": list(prompts)}).merge(
+            pd.DataFrame({"seed": list(seeds)}), how="cross"
+        )
+        files = [_png(image) for image in self._drawn(family, orders)]
+        return [str(name) for name in self._seen(files, "label")[0]]
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
         size, params = self.params.batch_size, self.params
@@ -144,7 +161,7 @@ class DrawingExam:
         codes = pd.Categorical(own).codes
         kept_features, base_features = drawings.features[kept], base.features[kept]
         same = (drawings.label == base.label) & (drawings.style == base.style)
-        return {
+        return self._published(drawings) | {
             "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
             "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
             "general_accuracy": metrics.share(right_style[kept]),
@@ -156,6 +173,18 @@ class DrawingExam:
             ),
             "blank_share": metrics.share(drawings.blank),
         }
+
+    def _published(self, drawings: Drawings) -> dict[str, Estimate]:
+        """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""
+        found, kept = {}, np.flatnonzero(~self.forget)
+        drawn = [drawings.images[place] for place in kept]
+        if self.params.fid:
+            size = Image.open(io.BytesIO(drawn[0])).width
+            found["fid"] = frechet_inception_distance(drawn, self.real, size)
+        if self.params.clip_score:
+            prompts = list(self.orders["prompt"].iloc[kept])
+            found["clip_score"] = clip_score(drawn, prompts, self.params.clip_score)
+        return found
 
     def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
         """Drawings that a report shows, before and after: ``count`` of each target and of other concepts.
@@ -195,6 +224,22 @@ class DrawingExam:
         }
 
 
+def looking_at(
+    family: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams
+) -> Callable[[Sequence[str]], list[str]] | None:
+    """Prompts -> what the judge of the targets' domain sees in a model's drawings from ``validation_seeds``.
+
+    None where the model does not draw.
+
+    Raises:
+        JudgeError: a judge is missing.
+    """
+    if not isinstance(family, TextToImageFamily):
+        return None
+    exam = DrawingExam(samples, judges, params)
+    return lambda prompts: exam.seen_in(family, prompts, params.validation_seeds)
+
+
 def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> tuple[VitFamily, ...]:
     """The judge that knows all concepts, or the one of objects and the one of styles that they combine.
 
@@ -213,20 +258,6 @@ def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) ->
             f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
         )
     return known
-
-
-def _orders(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:
-    """A row per prompt and seed."""
-    seeds = params.seeds
-    if params.protocol == "subset":
-        place = cells.groupby("label").cumcount()
-        # A diagonal through the grid: the few prompts of a concept differ in style from its neighbour's.
-        shift = pd.Categorical(cells["label"]).codes
-        width = cells.groupby("label")["prompt"].transform("size")
-        chosen = (place - shift) % width < SUBSET_PROMPTS
-        cells, seeds = cells[chosen | (cells["role"] == "forget")], seeds[:SUBSET_SEEDS]
-    orders = cells.merge(pd.DataFrame({"seed": seeds}), how="cross")
-    return orders.reset_index(drop=True)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -28,6 +28,7 @@ def examine(
     samples: pd.DataFrame,
     judges: Mapping[str, VitFamily],
     params: EvaluationParams,
+    prompts: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Metrics of all models, and what base and edited model say to, or draw for, what the report shows.
 
@@ -40,8 +41,9 @@ def examine(
         samples: manifest rows with roles.
         judges: of drawings, by name; where nothing is drawn they are not asked.
         params: how many pictures of each group are shown.
+        prompts: that a model which draws is asked instead of the data's own.
     """
-    exam = exam_of(base, samples, judges, params)
+    exam = exam_of(base, samples, judges, params, prompts)
     answers = exam.put_to(base)
     with applied(dict(base.module.named_parameters()), edit):
         edited = exam.put_to(base)
@@ -56,11 +58,15 @@ def examine(
 
 
 def exam_of(
-    base: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: EvaluationParams
+    base: Any,
+    samples: pd.DataFrame,
+    judges: Mapping[str, VitFamily],
+    params: EvaluationParams,
+    prompts: Sequence[str] = (),
 ) -> Any:
     """The exam of the model's kind: of what it names, or of what it draws or answers."""
     if isinstance(base, TextToImageFamily):
-        return DrawingExam(samples, judges, params.drawing)
+        return DrawingExam(samples, judges, params.drawing, prompts)
     if isinstance(base, VlmFamily):
         return QuestionExam(base, samples, params.questions)
     return Exam(base, samples)

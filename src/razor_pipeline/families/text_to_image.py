@@ -233,6 +233,17 @@ class TextToImageFamily(ABC):
             "another method"
         )
 
+    def solved(
+        self,
+        components: Sequence[Component],  # noqa: ARG002
+        led: Sequence[tuple[str, str]],  # noqa: ARG002
+        kept: Sequence[str],  # noqa: ARG002
+        pressure: float,  # noqa: ARG002
+        hold: float,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """Nothing: the conditioning is no linear function of the encoders' weights."""
+        return {}
+
     def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> Noisy:
         """The rows' images as latents, each with one random noise at one random time."""
         clean_NLhw = self.latents(pixels(decoded(rows), self.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -9,27 +10,34 @@ import pandas as pd
 from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, class_scores
 
 BATCH = 256
+CANDIDATES = 4  # of the nearest concepts whose drawings are looked at
+See = Callable[[Sequence[str]], Sequence[str]]
 
 
 class AnchorError(ValueError):
     """The anchor asked for cannot take the target's place."""
 
 
-def with_anchors(model: ModelFamily, task: UnlearningTask, anchor: str | None) -> UnlearningTask:
-    """The task with an ``anchor`` column on all forget rows, where the family needs one.
+def chosen_anchors(
+    model: ModelFamily, task: UnlearningTask, anchor: str | None, see: See | None = None
+) -> dict[str, str]:
+    """Target -> label of its anchor concept; empty where the family needs none.
 
-    A row's anchor is the prompt of the same style (or object, where styles are forgotten) with the anchor concept.
+    The default is the retained concept that the model holds nearest to the target, of those whose drawings are never
+    taken for the target: prompts that were led to another would show the target still.
 
     Args:
         model: at its base weights.
         task: targets and data.
-        anchor: label of the anchor concept; None for the retained one that the model holds nearest to the target.
+        anchor: label of the anchor concept of all targets; None for the default.
+        see: prompts -> the concepts that are seen in the model's drawings of them, one or several drawings each; None
+            where nobody can look: then the nearest is taken.
 
     Raises:
         AnchorError: the anchor is not a retained class of the targets' domain.
     """
     if model.yardstick != "anchor":
-        return task
+        return {}
     targets = {forget.target for forget in task.forget}
     kept = [label for label in task.prompts if label not in targets]
     if anchor is not None and anchor not in kept:
@@ -37,18 +45,47 @@ def with_anchors(model: ModelFamily, task: UnlearningTask, anchor: str | None) -
             f"anchor '{anchor}' is none of the concepts that are kept; choose one of {', '.join(kept)}, or null "
             "for the nearest"
         )
+    return {
+        forget.target: anchor or _default(forget.target, _by_nearness(model, task, forget, kept), task, see)
+        for forget in task.forget
+    }
+
+
+def with_anchors(model: ModelFamily, task: UnlearningTask, anchors: Mapping[str, str]) -> UnlearningTask:
+    """The task with an ``anchor`` column on all forget rows, where the family needs one.
+
+    A row's anchor is the prompt of the same style (or object, where styles are forgotten) with the anchor concept.
+
+    Args:
+        model: says whether it needs one.
+        task: targets and data.
+        anchors: target -> label of its anchor concept.
+    """
+    if model.yardstick != "anchor":
+        return task
     return replace(
-        task,
-        forget=tuple(
-            _anchored(task, forget, anchor or _nearest(model, task, forget, kept)) for forget in task.forget
-        ),
+        task, forget=tuple(_anchored(task, forget, anchors[forget.target]) for forget in task.forget)
     )
 
 
-def _nearest(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, kept: list[str]) -> str:
+def _by_nearness(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, kept: list[str]) -> list[str]:
+    """The kept concepts, the one first that the target's prompts are nearest to."""
     prompts = {label: task.prompts[label] for label in kept}
     mean_C = class_scores(model, model.batches(forget.validation, BATCH), prompts).mean(dim=0)
-    return kept[int(mean_C.argmax())]
+    return [kept[place] for place in mean_C.argsort(descending=True).tolist()]
+
+
+def _default(target: str, nearest: Sequence[str], task: UnlearningTask, see: See | None) -> str:
+    """The first that is never taken for the target or, where there is none, that is so least."""
+    if see is None:
+        return nearest[0]
+    mistaken: dict[str, float] = {}
+    for candidate in nearest[:CANDIDATES]:
+        seen = list(see(task.prompts[candidate]))
+        mistaken[candidate] = seen.count(target) / len(seen)
+        if not mistaken[candidate]:
+            break
+    return min(mistaken, key=lambda candidate: mistaken[candidate])
 
 
 def _anchored(task: UnlearningTask, forget: ForgetSet, anchor: str) -> ForgetSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,9 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import DrawingFamily, ForgetSet, ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params import RazorParams
 
@@ -54,6 +55,9 @@ class Repair:
             for forget in (*task.forget, *(_thinned(forget) for forget in task.earlier))
         ]
 
+        resist = params.repair.resist if model.yardstick == "strangers" else None
+        self.attacker = SimulatedAttacker(model, task, resist) if resist else None
+
     def change(
         self,
         components: Sequence[Component],
@@ -64,22 +68,51 @@ class Repair:
         """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`)."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
         if self.model.yardstick == "anchor":
-            return fused_descent(components, parameters, lambda: self._fused(leaves), self.params.evaluations)
+            return self._redirected(components, parameters, covariances, leaves)
         keep = mean_gradients(self._kept, self.retain, leaves, "retain").tensors
         direction = whitened(components, keep, covariances, self.params.damping)
         change = relative_descent(components, parameters, direction, step)
         if not self.params.calibrate:
             return change
+        if self.attacker and self.params.resist:
+            harder = {name: -tensor for name, tensor in self.attacker.gradient(leaves).items()}
+            direction = whitened(components, harder, covariances, self.params.damping)
+            length = self.params.resist.strength * step
+            resisting = relative_descent(components, parameters, direction, length)
+            change = {key: piece + resisting[key] for key, piece in change.items()}
         gap = mean_gradients(self._gap, self.forget, leaves, "forget")
         towards = whitened(components, gap.tensors, covariances, self.params.damping)
         return closing(components, change, gap.tensors, towards, self.params.calibrate * gap.loss)
 
+    def _redirected(
+        self,
+        components: Sequence[Component],
+        parameters: Mapping[str, Tensor],
+        covariances: Mapping[str, Tensor] | None,
+        leaves: Mapping[str, Tensor],
+    ) -> Pieces:
+        """What can be solved for is solved for; the other components are searched."""
+        pressure = self.objective.lambda_f * self.objective.rho
+        targets = [pair[0] for pair in self.forget]
+        led = {
+            told: anchor
+            for batch in targets
+            for told, anchor in zip(batch.caption, batch.anchor, strict=True)
+        }
+        kept = [caption for batch in self.retain for caption in batch.caption]
+        drawn = cast(DrawingFamily, self.model)
+        change = drawn.solved(components, list(led.items()), kept, pressure, self.objective.lambda_m)
+        searched = [c for c in components if not any(part.key in change for part in c.slices)]
+        fused, few = (lambda: self._fused(leaves)), self.params.evaluations
+        return change | fused_descent(searched, parameters, fused, few, covariances, self.params.damping)
+
     def _fused(self, leaves: Mapping[str, Tensor]) -> Gradients:
-        """Loss and gradients of gap and drift together."""
+        """Loss and gradients of gap and drift together; without a forgetting pressure nothing is led anywhere."""
         kept = mean_gradients(self._kept, self.retain, leaves, "retain")
         gap = mean_gradients(self._gap, self.forget, leaves, "forget")
-        both = {name: kept.tensors[name] + gap.tensors[name] for name in leaves}
-        return Gradients(both, kept.loss + gap.loss, kept.samples + gap.samples)
+        pressure = self.objective.lambda_f * self.objective.rho
+        both = {name: kept.tensors[name] + pressure * gap.tensors[name] for name in leaves}
+        return Gradients(both, kept.loss + pressure * gap.loss, kept.samples + gap.samples)
 
     def _kept(self, batch: Any) -> Tensor:
         retain, mismatch = self.model.keeping_losses(batch, self.frozen[id(batch)])

@@ -25,10 +25,10 @@ ScoringResult = tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]
 
 
 def scoring_result(
-    model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int
+    model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int, anchors: Mapping[str, str]
 ) -> ScoringResult:
     """Scores of all components, the gradients of the best ones, and what the pass cost."""
-    task = with_anchors(model, unlearning_task(samples), params.anchor)
+    task = with_anchors(model, unlearning_task(samples), anchors)
     baseline = check_baseline(model, task, params.allow_no_baseline)
     generator = torch.Generator().manual_seed(seed)
     scored = score(model, task, params.scoring, generator, keep=lambda rows: candidates(rows, params))

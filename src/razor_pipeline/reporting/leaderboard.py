@@ -84,6 +84,11 @@ AXES = {
     ),
     "mean_ua_ira_cra": (("ira_drop", "IRA, drop (points)"), ("ua", "UA (%)")),
 }
+BARS = {
+    "seconds": ("Time of an edit", "seconds, logarithmic", "log"),
+    "peak_rss_mb": ("Peak memory", "MB", "linear"),
+}
+MARKERS = "osD^v<>Ph*X"  # names of methods that lie on one another could not be read
 SHARES = (
     "accuracy",
     "drop",
@@ -144,10 +149,9 @@ def _row(part: pd.DataFrame, figures: list[str]) -> dict[str, Any]:
         if row is None:
             cells.append({"value": "", "text": "", "interval": ""})
             continue
-        low, high = _text(name, row["low"]), _text(name, row["high"])
-        cells.append(
-            {"value": float(row["mean"]), "text": _text(name, row["mean"]), "interval": f"{low} to {high}"}
-        )
+        # One run has no spread to draw an interval from.
+        interval = f"{_text(name, row['low'])} to {_text(name, row['high'])}" if row["n"] > 1 else "one run"
+        cells.append({"value": float(row["mean"]), "text": _text(name, row["mean"]), "interval": interval})
     return {
         "method": head["method"],
         "rank": int(head["rank"]),
@@ -164,48 +168,60 @@ def _text(name: str, value: float) -> str:
 
 
 def scatter(table: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
-    """Two charts: forgetting against what others lost, and seconds; means with 95 % intervals.
+    """Forgetting against what others lost, means with 95 % intervals; then seconds and memory.
 
     Returns:
         A PNG.
     """
-    figure = new_figure(9.4, 4.0, theme)
-    left, right = figure.subplots(1, 2)
+    bars = [name for name in ("seconds", "peak_rss_mb") if (table["figure"] == name).any()]
+    figure = new_figure(6.2 + 3.2 * len(bars), 4.0, theme)
+    grid = figure.subplots(1, 1 + len(bars), width_ratios=[1.9, *(1.0 for _ in bars)], squeeze=False)
+    left, *others = grid[0]
     (x, x_label), (y, y_label) = AXES[_ranked_by(table)]
     dress(left, theme, "Forgetting and keeping", x_label, y_label)
     _points(left, table, (x, y), theme)
     left.set_ylim(-3.0, 103.0)
-    dress(right, theme, "Time of an edit", "seconds, logarithmic", "")
-    times = table[table["figure"] == "seconds"].sort_values("rank", ascending=False)
-    right.barh(times["method"], times["mean"], color=theme.good, height=0.6)
-    right.set_xscale("log")
-    right.set_xlim(left=float(times["mean"].min()) / 3.0)
-    right.xaxis.set_major_formatter("{x:g}")
-    right.xaxis.set_minor_formatter(NullFormatter())
-    for label in right.get_yticklabels():
-        label.set_fontfamily(FONT)
+    left.legend(
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        labelcolor=theme.ink,
+        prop={"family": FONT},
+    )
+    for axes, name in zip(others, bars, strict=True):
+        _bars(axes, table[table["figure"] == name], BARS[name], theme)
     return png(figure)
 
 
+def _bars(axes: Axes, rows: pd.DataFrame, words: tuple[str, str, str], theme: Theme) -> None:
+    title, unit, scale = words
+    dress(axes, theme, title, unit, "")
+    ordered = rows.sort_values("rank", ascending=False)
+    axes.barh(ordered["method"], ordered["mean"], color=theme.good, height=0.6)
+    axes.set_xscale(scale)
+    if scale == "log":
+        axes.set_xlim(left=float(ordered["mean"].min()) / 3.0)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:g}")
+    for label in axes.get_yticklabels():
+        label.set_fontfamily(FONT)
+
+
 def _points(axes: Axes, table: pd.DataFrame, figures: tuple[str, str], theme: Theme) -> None:
-    for method, part in table.groupby("method", sort=False):
+    for place, (method, part) in enumerate(table.groupby("method", sort=False)):
         found = _figures(part)
         if not set(figures) <= set(found):
             continue
         pair = found[figures[0]], found[figures[1]]
         x, y = (100.0 * float(row["mean"]) for row in pair)
-        errors = [
+        x_error, y_error = (
             [[max(0.0, at - 100.0 * row["low"])], [max(0.0, 100.0 * row["high"] - at)]]
+            if row["n"] > 1
+            else None
             for at, row in zip((x, y), pair, strict=True)
-        ]
+        )
         colour = theme.accent if method == "razor" else theme.good
-        axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], fmt="o", color=colour, capsize=3)
-        axes.annotate(
-            str(method),
-            (x, y),
-            xytext=(6, 6),
-            textcoords="offset points",
-            color=theme.ink,
-            fontfamily=FONT,
-            fontsize=9,
+        marker = MARKERS[place % len(MARKERS)]
+        axes.errorbar(
+            x, y, xerr=x_error, yerr=y_error, fmt=marker, color=colour, capsize=3, label=str(method)
         )

@@ -18,6 +18,8 @@ METRICS = (
     "general_accuracy_with_target",
     "retrieval_agreement",
     "judge_distance",
+    "fid",
+    "clip_score",
     "membership_auc",
     "privacy_leakage",
     "blank_share",

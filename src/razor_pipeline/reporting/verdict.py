@@ -124,21 +124,33 @@ def _recognised(run: RunRecord, model: str, name: str, finding: str, limits: Rep
 
 
 def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
+    verb, act = ("named", "naming") if run.answers else ("recognised", "recognition")
+    others, beyond = f"Others {verb}", ("Other domains recognised", "recognition of other domains")
+    if run.answers:
+        beyond = ("Neutral questions answered", "right answers to neutral questions")
+    quantized = limits.max_quantized_retain_drop
     pairs = [
-        ("Others recognised", "", "retain_accuracy", limits.max_retain_drop),
-        ("The near-twin recognised", "", "near_twin_accuracy", limits.max_near_twin_drop),
-        ("Other domains recognised", "", "general_accuracy", limits.max_general_drop),
+        (others, f"{act} of others", "", "retain_accuracy", limits.max_retain_drop),
+        (
+            f"The near-twin {verb}",
+            f"{act} of the near-twin",
+            "",
+            "near_twin_accuracy",
+            limits.max_near_twin_drop,
+        ),
+        (*beyond, "", "general_accuracy", limits.max_general_drop),
         *(
             (
-                f"Others recognised, {scheme}",
+                f"{others}, {scheme}",
+                f"{act} of others in {scheme}",
                 f"{scheme}_",
                 "retain_accuracy",
-                limits.max_quantized_retain_drop,
+                quantized,
             )
             for scheme in run.schemes
         ),
     ]
-    drops = [_drop(run, name, prefix, metric, limit) for name, prefix, metric, limit in pairs]
+    drops = [_drop(run, *pair) for pair in pairs]
     return [*drops, _blank(run, limits), _degenerate(run, limits)]
 
 
@@ -163,13 +175,12 @@ def _degenerate(run: RunRecord, limits: ReportingParams) -> Check | None:
     return Check("Answers degenerate", f"{percent(before)} → {percent(after)}", most, passed, False, finding)
 
 
-def _drop(run: RunRecord, name: str, prefix: str, metric: str, limit: float) -> Check | None:
+def _drop(run: RunRecord, name: str, what: str, prefix: str, metric: str, limit: float) -> Check | None:
     before, after = run.value(f"{prefix}base", metric), run.value(f"{prefix}edited", metric)
     if before is None or after is None:
         return None
     measured = f"{points(after - before)} ({percent(before)} → {percent(after)})"
-    subject = name.replace(" recognised", "").replace(",", " in").lower()
-    finding = f"recognition of {subject} fell from {percent(before)} to {percent(after)}"
+    finding = f"{what} fell from {percent(before)} to {percent(after)}"
     passed = before - after <= limit + ROUNDING
     return Check(name, measured, f"drop of at most {points(limit, signed=False)}", passed, False, finding)
 

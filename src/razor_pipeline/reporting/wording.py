@@ -17,6 +17,8 @@ METRIC_NAMES = {
     "privacy_leakage": "Privacy leakage",
     "general_accuracy_with_target": "The same, target's prompts too",
     "judge_distance": "Distance from the base's drawings",
+    "fid": "FID of the others' drawings",
+    "clip_score": "CLIPScore of the others' drawings",
     "blank_share": "Blank drawings",
 }
 METRIC_NOTES = {
@@ -30,6 +32,8 @@ METRIC_NOTES = {
     "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
     "general_accuracy_with_target": "over all prompts, those of the target included",
     "judge_distance": "Fréchet distance of the others' drawings in a judge's features; best at 0",
+    "fid": "Fréchet inception distance from the data's images; lower is nearer, at one number of images",
+    "clip_score": "how well drawings fit their prompts, by a CLIP: 0 to 100",
     "blank_share": "black or constant images; they count as nothing forgotten",
 }
 DRAWN_NAMES = {"retrieval_agreement": "Judged as the base's"}
@@ -106,7 +110,13 @@ def points(share: float, signed: bool = True) -> str:
     return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
 
 
-PLAIN = ("membership_auc", "judge_distance", "answer_perplexity")  # neither a share nor a percentage
+PLAIN = (
+    "membership_auc",
+    "judge_distance",
+    "fid",
+    "clip_score",
+    "answer_perplexity",
+)  # neither a share nor a percentage
 
 
 def auc_text(value: float) -> str:

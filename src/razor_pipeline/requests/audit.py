@@ -17,8 +17,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import AuditHead, AuditLine, Champion, Request
+from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
 
 GENESIS = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "request", "details", "record", "previous")
@@ -77,11 +76,11 @@ def append(
     return line
 
 
-def faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
-    """Everything that is wrong with the log, a sentence each; none where it is intact.
+def chain_faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
+    """Everything that is wrong with the log itself, a sentence each; none where it is intact.
 
-    Finds altered, removed, inserted and reordered lines, a log cut at its end (by the head and the anchors), a log
-    written anew (by the anchors), a request whose row is not what its last line says, and a champion that no line made.
+    Finds altered, removed, inserted and reordered lines, a log cut at its end (by the head and the anchors) and a log
+    written anew (by the anchors). What the other tables say is held against it in :mod:`.crosscheck`.
     """
     lines = list(session.scalars(select(AuditLine).order_by(AuditLine.seq)))
     found: list[str] = []
@@ -103,51 +102,7 @@ def faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
             found.append(
                 f"line {anchor.seq} is not the one that {anchor.place} vouches for: the log was cut or rewritten"
             )
-    return found + _row_faults(session, lines) + _champion_faults(session, lines)
-
-
-def _row_faults(session: Session, lines: list[AuditLine]) -> list[str]:
-    last = {line.request: line.record for line in lines if line.request}
-    rows = {request.id: request for request in session.scalars(select(Request))}
-    found = [f"{name} has an audit line and no row: it was removed" for name in sorted(last.keys() - rows)]
-    for name, request in sorted(rows.items()):
-        if name not in last:
-            found.append(f"{name} has a row and no audit line: it was slipped in")
-        elif last[name] != record_sha256(request):
-            found.append(f"the row of {name} is not what its last audit line says: it was altered")
-        elif request.status not in set(Status):
-            found.append(f"{name} has the status '{request.status}', which does not exist")
     return found
-
-
-def _made_champion(action: str, details: dict[str, Any]) -> bool:
-    """Whether a move let a version serve; one that was restored is told by its own line, and gives no reason here."""
-    to = details.get("to")
-    taken_out = to == Status.ROLLED_BACK and "reason" in details
-    return action == "move" and (to == Status.PROMOTED or taken_out)
-
-
-def _champion_faults(session: Session, lines: list[AuditLine]) -> list[str]:
-    """Lines of models where another version serves than the log says."""
-    model_of = {request.id: request.model for request in session.scalars(select(Request))}
-    told: dict[str, int] = {}
-    for line in lines:
-        try:
-            details = json.loads(line.details)
-        except ValueError:
-            continue  # altered, and told already
-        if line.action == "line":
-            told[details["model"]] = 0
-        elif line.action == "rollback":
-            told[details["model"]] = details["to"]
-        elif line.request in model_of and _made_champion(line.action, details):
-            told[model_of[line.request]] = details["version"]
-    serving = {champion.model: champion.number for champion in session.scalars(select(Champion))}
-    return [
-        f"version {serving.get(model)} of '{model}' serves, and the log says {told.get(model)}: it was swapped"
-        for model in sorted(told.keys() | serving.keys())
-        if told.get(model) != serving.get(model)
-    ]
 
 
 def read_anchors(file: Path) -> list[Anchor]:

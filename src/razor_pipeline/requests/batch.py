@@ -12,14 +12,16 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 from sqlalchemy import select
 
-from razor_pipeline.requests import chain, forgetting, leases, signing
+from razor_pipeline.requests import chain, evidence, forgetting, leases, signing
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.step import settle, work
 from razor_pipeline.requests.tables import Batch, Request, Version
 from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
+from razor_pipeline.splitting import split_samples
 from razor_pipeline.tracking.process import identity
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def run_batch(place: Workplace) -> list[Request]:
         SigningError: there is no key to sign evidence with.
         LeaseError: another process works on the line, and did not end within ``requests.wait_seconds``.
         ChainError: the base model or the champion is not what the ledger knows.
+        ValueError: the evidence of a purged request cannot be read, so what must not be taught again is not known.
     """
     params, ledger = place.params, place.ledger
     signing.check_key(Path(params.private_key))
@@ -106,18 +109,22 @@ def open_batch(place: Workplace, batch: Batch) -> OpenBatch:
 
 
 def gather(place: Workplace, parent: Version, involved: Iterable[str], names: list[str]) -> OpenBatch:
-    """Labels and images of all requests that play a part; see :func:`open_batch`."""
+    """Labels and images of all requests that play a part; see :func:`open_batch`.
+
+    A purged request has no label any more. Its images, which its evidence knows by their hashes, leave the data: they
+    must not be taught again as what is to be kept.
+    """
     manifest = place.manifest
     labels: dict[str, str] = {}
     for name in involved:
         request = place.ledger.get(name)
+        if request.purged:
+            manifest = manifest[~manifest["sha256"].isin(_images_of(place.ledger, request))]
+            continue
         try:
-            manifest = forgetting.with_brought_images(
-                manifest, request, Path(place.params.data_root), place.data
-            )
-            label = forgetting.label_of(manifest, request, labels.values())
+            manifest, label = _admitted(place, manifest, request, list(labels.values()))
         except ValueError as error:
-            _end(place.ledger, name, Status.FAILED, sayable(error, request))
+            _end(place.ledger, name, Status.FAILED, sayable(error, request, set(place.manifest["label"])))
             continue
         if label is None:
             _end(place.ledger, name, Status.NO_BASELINE, "the base model never saw the target")
@@ -125,6 +132,32 @@ def gather(place: Workplace, parent: Version, involved: Iterable[str], names: li
             labels[name] = label
     shared = {*names, *chain.edits_of(parent)} & labels.keys()
     return OpenBatch(place, names, parent, labels, manifest, sorted(labels[name] for name in shared))
+
+
+def _admitted(
+    place: Workplace, manifest: pd.DataFrame, request: Request, taken: list[str]
+) -> tuple[pd.DataFrame, str | None]:
+    """The manifest with the images that a request brings, and its label; None, and none of them, for a stranger.
+
+    Raises:
+        DataError: its data cannot be used, alone or beside the targets that are ``taken``.
+        IdError: the path of its folder is refused.
+    """
+    with_its_own = forgetting.with_brought_images(manifest, request, Path(place.params.data_root), place.data)
+    label = forgetting.label_of(with_its_own, request, taken)
+    if label is None:
+        return manifest, None
+    # What would stop every request of the batch is found here, with the one that brings it.
+    split_samples(with_its_own, [label, *taken], place.protocol.splitting, place.protocol.seed)
+    return with_its_own, label
+
+
+def _images_of(ledger: Ledger, request: Request) -> list[str]:
+    """sha256 of the images that a promoted request forgot, from its evidence."""
+    with ledger.reading() as session:
+        query = select(Version).where(Version.model == request.model, Version.request == request.id)
+        made = session.scalars(query.order_by(Version.number.desc())).first()
+    return evidence.forget_images(Path(made.path) / chain.EVIDENCE) if made else []
 
 
 def _end(ledger: Ledger, name: str, status: Status, reason: str) -> None:

@@ -104,6 +104,17 @@ def next_number(session: Session, model: str) -> int:
     return int(session.scalar(select(func.max(Version.number)).where(Version.model == model)) or 0) + 1
 
 
+def version_folder(line: Path, subject: str, number: int) -> Path:
+    """Where a version with this number is made: never where an earlier one lies, whatever is run again.
+
+    Args:
+        line: folder of the line.
+        subject: id of the request, or what is taken out.
+        number: of the version (:func:`next_number`); the same after a kill, as the lease keeps others from making one.
+    """
+    return line / f"{subject}-v{number}"
+
+
 def edits_of(found: Version) -> list[str]:
     """Ids of the requests whose edits are in a version, in their order."""
     ids: list[str] = json.loads(found.edits)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from kedro.framework.startup import ProjectMetadata
 
+from razor_pipeline.requests import upkeep
 from razor_pipeline.requests.console import (
     Desk,
     acting,
@@ -252,54 +253,5 @@ def purge(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     standing(desk, [request], as_json)
 
 
-@unlearning.command()
-@speaking
-@refusals
-def sync(desk: Desk, as_json: bool) -> None:
-    """Bring MLflow's registry up to date with the ledger, e.g. after the server was down."""
-    reached = desk.mirror()
-    sentence = (
-        "the registry follows the ledger" if reached else "the registry was not reached; try again later"
-    )
-    click.echo(json.dumps({"synced": reached}) if as_json else sentence)
-    if not reached:
-        raise click.exceptions.Exit(1)
-
-
-@unlearning.command()
-@speaking
-@refusals
-def key(desk: Desk, as_json: bool) -> None:
-    """Make the key pair that signs evidence and checks it."""
-    from razor_pipeline.requests.signing import make_keys
-
-    private, public = Path(desk.params.private_key), Path(desk.params.public_key)
-    make_keys(private, public)
-    told = {"private_key": str(private), "public_key": str(public)}
-    sentence = f"{private} signs: keep it secret and back it up; {public} checks: give it to auditors"
-    click.echo(json.dumps(told) if as_json else sentence)
-
-
-@unlearning.group()
-def audit() -> None:
-    """The audit log."""
-
-
-@audit.command("verify")
-@speaking
-@refusals
-def audit_verify(desk: Desk, as_json: bool) -> None:
-    """Find altered, removed, reordered and cut lines, and rows that were changed behind the log's back."""
-    from razor_pipeline.requests.audit import faults
-    from razor_pipeline.requests.verification import anchors
-
-    known = anchors(desk.ledger, desk.anchors)
-    with desk.ledger.reading() as session:
-        found = faults(session, known)
-    told = {"lines": desk.ledger.head()[0], "anchors": len(known), "faults": found}
-    if as_json:
-        click.echo(json.dumps(told))
-    else:
-        click.echo("\n".join(found) or f"{told['lines']} lines, {told['anchors']} anchors: intact")
-    if found:
-        raise click.exceptions.Exit(1)
+for command in (upkeep.audit, upkeep.cost, upkeep.key, upkeep.sync):
+    unlearning.add_command(command)

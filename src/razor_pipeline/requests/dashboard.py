@@ -51,7 +51,7 @@ def render_dashboard(ledger: Ledger, page: Path, folder: Path) -> str:
 
 
 def _row(request: Request, today: Any, page: Path, folder: Path) -> dict[str, Any]:
-    found = sorted((folder / request.model).glob(f"{request.id}-on-*"), key=lambda path: path.stat().st_mtime)
+    found = sorted((folder / request.model).glob(f"{request.id}-v*"), key=lambda path: path.stat().st_mtime)
     report = found[-1] / EVIDENCE / "report.html" if found else None
     shown = report is not None and report.is_file()
     return {

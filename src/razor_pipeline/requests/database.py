@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 MIGRATIONS = Path(__file__).parent / "migrations"
 KINDS = ("sqlite", "postgresql+psycopg")
 WAIT = 60  # seconds that a writer waits for the others
+READS = "razor_reads"  # option of a connection that changes nothing
 LOCK = 7_203_914  # PostgreSQL's advisory lock of the migration
 
 
@@ -63,10 +64,13 @@ def _engine(url: str) -> Engine:
     def leave_transactions_to_us(connection: Any, _: Any) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # a purged name is not to be found in the file
 
     @event.listens_for(engine, "begin")
     def one_writer(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # a read that becomes a write would fail under others
+        # A read that becomes a write would fail under others; one that stays a read must not wait for them.
+        reads = connection.get_execution_options().get(READS)
+        connection.exec_driver_sql("BEGIN DEFERRED" if reads else "BEGIN IMMEDIATE")
 
     return engine
 

@@ -26,7 +26,7 @@ from razor_pipeline.requests.gates import Gate
 from razor_pipeline.requests.report import render_report
 from razor_pipeline.requests.sbom import bill_of_materials
 
-RECORD = "evidence.json"
+RECORD, DATA = "evidence.json", "data.json"
 WORDING = (
     "Evidence of what was measured on the images whose digests it lists; no proof of erasure, and no statement on "
     "images or attacks that were not tried."
@@ -110,7 +110,7 @@ def write(evidence: Evidence, folder: Path, private_key: Path) -> None:
         save_edit(evidence.edit, beside / EDIT)
         files = {
             RECORD: _json(evidence.record()),
-            "data.json": _json(evidence.data),
+            DATA: _json(evidence.data),
             "parameters.json": _json(evidence.parameters),
             "environment.json": _json(
                 {**environment(), "machine": platform.machine(), "system": platform.system()}
@@ -130,12 +130,24 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is missing or unreadable.
     """
+    return _read(folder / RECORD)
+
+
+def forget_images(folder: Path) -> list[str]:
+    """sha256 of every image of the target, of all splits.
+
+    Raises:
+        ValueError: the evidence is missing or unreadable.
+    """
+    found = _read(folder / DATA)
+    return [sha256 for name, part in found.items() if name.startswith("forget/") for sha256 in part["each"]]
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder / RECORD} cannot be read ({error}); restore the folder from a backup"
-        ) from error
+        raise ValueError(f"{file} cannot be read ({error}); restore the folder from a backup") from error
     return found
 
 

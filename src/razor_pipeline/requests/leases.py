@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.tables import Lease
 from razor_pipeline.tracking.process import identity, is_gone
 
+logger = logging.getLogger(__name__)
 BEATS = 4  # renewals within the life of a lease
 
 
@@ -84,8 +87,11 @@ def check(session: Session, name: str, owner: str) -> None:
 
 def _renew(ledger: Ledger, name: str, seconds: float, owner: str, stop: Event) -> None:
     while not stop.wait(seconds / BEATS):
-        with ledger.writing() as session:
-            lease = session.get(Lease, name)
-            if lease is None or lease.owner != owner:
-                return
-            lease.expires = time.time() + seconds
+        try:
+            with ledger.writing() as session:
+                lease = session.get(Lease, name)
+                if lease is None or lease.owner != owner:
+                    return
+                lease.expires = time.time() + seconds
+        except DBAPIError as error:  # a database that restarts is there again at one of the next beats
+            logger.warning("the lease of %s was not renewed (%s)", name, type(error.orig).__name__)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from razor_pipeline.requests import audit, deadlines, states
+from razor_pipeline.requests.database import READS
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.states import CLOSED, Reason, Status
 from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
@@ -53,8 +54,9 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that changes nothing."""
+        """A session that changes nothing; writers and other readers go on beside it."""
         with self._sessions() as session:
+            session.connection(execution_options={READS: True})
             yield session
 
     @contextmanager

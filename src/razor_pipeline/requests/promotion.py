@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from razor_pipeline.requests.chain import champion, version
+from razor_pipeline.requests.chain import champion, edits_of, version
 from razor_pipeline.requests.ledger import Ledger, LedgerError
-from razor_pipeline.requests.states import Status, check
+from razor_pipeline.requests.states import Status, TransitionError
 from razor_pipeline.requests.tables import Champion, Request, Version
 
 STALE = "another request was promoted meanwhile"
+BACK = "the version that holds its edit serves again"
 
 
 def promote(ledger: Ledger, session: Session, request: Request, actor: str) -> bool:
@@ -21,7 +22,7 @@ def promote(ledger: Ledger, session: Session, request: Request, actor: str) -> b
     Raises:
         TransitionError: the request is not verified.
     """
-    check(request.id, request.state, Status.PROMOTED)
+    _check_verified(request)
     made = _made_by(session, request)
     serving = champion(session, request.model)
     if made.parent != serving.number:
@@ -53,14 +54,14 @@ def approve_promotion(ledger: Ledger, name: str, actor: str, needed: int) -> boo
     """
     with ledger.writing() as session:
         request = ledger.get(name, session)
-        check(name, request.state, Status.PROMOTED)
+        _check_verified(request)
         return ledger.approved_by(session, request, actor, needed) and promote(
             ledger, session, request, actor
         )
 
 
 def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
-    """Let the champion's parent serve again.
+    """Let the champion's parent serve again, with every edit that is in it.
 
     Raises:
         LedgerError: the base model serves.
@@ -72,12 +73,23 @@ def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
         before = version(session, model, serving.parent)
         assert before is not None
         session.get_one(Champion, model).number = before.number
+        for name in set(edits_of(before)) - set(edits_of(serving)):  # taken out by the version that goes
+            request = ledger.get(name, session)
+            if request.state is Status.ROLLED_BACK:
+                ledger.move(session, request, Status.PROMOTED, actor, BACK, version=before.number)
         ledger.note(session, actor, "rollback", None, model=model, old=serving.number, to=before.number)
         if serving.request is not None:
             request = ledger.get(serving.request, session)
             if request.state is Status.PROMOTED:
                 ledger.move(session, request, Status.ROLLED_BACK, actor, version=serving.number)
         return before
+
+
+def _check_verified(request: Request) -> None:
+    if request.state is not Status.VERIFIED:
+        raise TransitionError(
+            f"{request.id} is {request.status}; only what is verified is promoted: run it first"
+        )
 
 
 def _made_by(session: Session, request: Request) -> Version:

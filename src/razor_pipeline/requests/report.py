@@ -24,6 +24,7 @@ th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);v
 small,.soft{color:var(--soft)}code{overflow-wrap:anywhere}
 .passed,.promoted,.verified{color:var(--good)}.failed,.overdue,.rejected{color:var(--bad)}
 dt{color:var(--soft)}dd{margin:0 0 .5rem}a{color:inherit}svg{max-width:100%}
+figure{margin:0}.whole{white-space:nowrap}
 """
 
 

@@ -41,7 +41,8 @@ NEXT: dict[Status, frozenset[Status]] = {
     Status.VERIFIED: frozenset({Status.PROMOTED, Status.APPROVED, Status.REJECTED}),
     Status.FAILED: frozenset({Status.APPROVED, Status.REJECTED}),
     Status.PROMOTED: frozenset({Status.ROLLED_BACK}),
-    Status.ROLLED_BACK: frozenset({Status.APPROVED, Status.REJECTED}),
+    # Promoted again without a run: the version without its edit was itself rolled back.
+    Status.ROLLED_BACK: frozenset({Status.APPROVED, Status.PROMOTED, Status.REJECTED}),
     Status.REJECTED: frozenset(),
     Status.NO_BASELINE: frozenset(),
 }

@@ -54,7 +54,8 @@ def work(batch: OpenBatch, name: str, owner: str) -> None:
         raise
     except Exception as error:
         ledger = batch.place.ledger
-        reason = f"{type(error).__name__}: {sayable(error, ledger.get(name))}"
+        known = set(batch.manifest["label"])
+        reason = f"{type(error).__name__}: {sayable(error, ledger.get(name), known)}"
         logger.error("%s failed (%s)", name, reason)  # noqa: TRY400 - the traceback may hold the target's name
         logger.debug("%s failed", name, exc_info=True)
         with ledger.writing() as session:
@@ -74,6 +75,7 @@ class _Step:
             leases.check(session, place.lease, self.owner)
             start(ledger, session, ledger.get(self.name, session))
             parent = chain.champion(session, place.params.model)
+            folder = chain.version_folder(place.folder, self.name, chain.next_number(session, parent.model))
         label = self.batch.labels[self.name]
         known = self.batch.examiner.knows(label)
         if known.value <= place.params.gates.max_forget_accuracy:
@@ -81,7 +83,6 @@ class _Step:
                 Status.NO_BASELINE, "the base model does not recognise the target", recognised=known.value
             )
             return
-        folder = place.folder / f"{self.name}-on-{parent.number}"
         model = chain.load_version(parent, place.base.name)
         logger.info("%s: forgetting, from version %d", self.name, parent.number)
         edit = self._edit(model, parent, folder)

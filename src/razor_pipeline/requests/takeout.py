@@ -143,7 +143,9 @@ def _take_out(
     earlier = [batch.labels[one] for one in kept if one in batch.labels]
     figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
     found = gates(figures, place.params.gates) if figures else []
-    folder = place.folder / f"without-{name}-on-{serving.number}"
+    with place.ledger.reading() as session:
+        number = chain.next_number(session, serving.model)
+    folder = chain.version_folder(place.folder, f"without-{name}", number)
     model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
     PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
     weights = chain.directory_sha256(folder / MODEL)

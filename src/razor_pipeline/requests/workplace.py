@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,10 @@ from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request, Version
 from razor_pipeline.splitting import split_samples
+
+AFTER = re.compile(
+    r";|, e\.g\.|\n"
+)  # what follows in a refusal are suggestions and examples, which are names too
 
 
 @dataclass
@@ -108,7 +113,17 @@ def start(ledger: Ledger, session: Session, request: Request) -> None:
         ledger.move(session, request, Status.RUNNING, SYSTEM)
 
 
-def sayable(error: Exception, request: Request) -> str:
-    """A refusal without the target's name and without suggestions, which are names too."""
-    first = str(error).split(";")[0]
-    return first.replace(request.target, request.id) if request.target else first
+def sayable(error: Exception, request: Request, labels: Iterable[str] = ()) -> str:
+    """A refusal without names: suggestions and examples are cut off, the target and any other label are replaced.
+
+    Args:
+        error: its first line is said.
+        request: its id stands for its target.
+        labels: all that the model's data knows; however they are joined in a file's name.
+    """
+    first = AFTER.split(str(error))[0]
+    names = {request.target: request.id} if request.target else {}
+    for name, shown in (names | {label: "another class" for label in labels if label not in names}).items():
+        spelt = "[ _-]".join(re.escape(part) for part in name.split())
+        first = re.sub(rf"(?<!\w){spelt}(?!\w)", shown, first, flags=re.IGNORECASE)
+    return first

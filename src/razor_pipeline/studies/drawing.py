@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,13 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, looking_at
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.fingerprint import digest
-from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams
+from razor_pipeline.methods.anchor import See
+from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams, RazorParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 
@@ -33,22 +34,31 @@ class Drawing:
         judges: classifiers by name.
         drawing: sampler.
         params: protocol and quantization schemes.
+        prompts: asked instead of the data's own; none where empty.
     """
 
     base: TextToImageFamily
     judges: Mapping[str, VitFamily]
     drawing: DrawingParams
     params: ConceptsParams
+    prompts: Sequence[str] = ()
     _drawn: dict[str, Drawings] = field(default_factory=dict)
+    _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
     def identity(self) -> Any:
         """Where the models came from, and how they draw."""
-        return [self.base.origin, {name: judge.origin for name, judge in self.judges.items()}, self.drawing]
+        return [
+            self.base.origin,
+            {name: judge.origin for name, judge in self.judges.items()},
+            self.drawing,
+            list(self.prompts),
+        ]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, quantize, draw and judge; one flat row of figures."""
         base = self.base
-        result = edit(base, samples, method, seed)
+        see = self.looking(samples)
+        result = edit(base, samples, method, seed, see)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
         before = self.drawn_by_base(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):
@@ -60,11 +70,26 @@ class Drawing:
             row |= self._recovered(subset, samples)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
+        row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, drawn in after.items():
             plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(subset.mark(drawn, plain), subset.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
+
+    def _without_forgetting(
+        self, exam: DrawingExam, samples: pd.DataFrame, method: AcceptanceParams, seed: int
+    ) -> Row:
+        """Control: the same edit with its forgetting pressure switched off, which should leave all as it was."""
+        if not isinstance(method, RazorParams):
+            return {}
+        objective = method.objective.model_copy(update={"lambda_f": 0.0})
+        method = method.model_copy(update={"objective": objective, "max_rounds": 1})
+        off = edit(self.base, samples, method, seed, self.looking(samples))
+        plain = self.drawn_by_base(exam, self.base, "base")
+        with applied(dict(self.base.module.named_parameters()), off.edit):
+            marks = compare(exam.mark(exam.put_to(self.base), plain), exam.mark(plain, plain))
+        return {f"no_forget_{name}": marks[name] for name in ("ua", "ira_drop", "cra_drop", "base_ua")}
 
     def _recovered(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
         """How much of the target textual inversion brings back to the model as it is; the mean and worst of seeds."""
@@ -77,9 +102,21 @@ class Drawing:
         shares = [exam.target_share(inverted(self.base, rows, params, seed), WORD) for seed in params.seeds]
         return {"inversion_share": sum(shares) / len(shares), "inversion_share_worst": max(shares)}
 
+    def looking(self, samples: pd.DataFrame) -> See:
+        """Prompts -> what the judges see in the model's drawings of them, drawn once: it is asked before an edit."""
+        look = looking_at(self.base, samples, self.judges, self.drawing)
+
+        def see(prompts: Sequence[str]) -> Sequence[str]:
+            if tuple(prompts) not in self._seen and look is not None:
+                self._seen[tuple(prompts)] = look(prompts)
+            return self._seen[tuple(prompts)]
+
+        return see
+
     def exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
         """The questions about the samples' targets under a protocol."""
-        return DrawingExam(samples, self.judges, self.drawing.model_copy(update={"protocol": protocol}))
+        params = self.drawing.model_copy(update={"protocol": protocol})
+        return DrawingExam(samples, self.judges, params, self.prompts)
 
     def drawn_by_base(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
         """What a base model draws, or a quantized copy of it: it depends on the orders, not on the target."""
@@ -106,6 +143,8 @@ def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row
         "judge_distance": edited["judge_distance"].value,
         "blank_share": edited["blank_share"].value,
         "drawn_as_before": edited["retrieval_agreement"].value,
+        **{name: edited[name].value for name in ("fid", "clip_score") if name in edited},
+        **{f"base_{name}": base[name].value for name in ("fid", "clip_score") if name in base},
         "base_ua": 1.0 - base["forget_accuracy"].value,
         "base_ira": base["retain_accuracy"].value,
         "base_cra": base["general_accuracy"].value,

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from razor_pipeline.interfaces import EditResult, ModelFamily
-from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.anchor import See, chosen_anchors, with_anchors
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.scoring import score
@@ -18,12 +18,20 @@ from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.peak import peak_memory
 
 
-def edit(base: ModelFamily, samples: pd.DataFrame, params: AcceptanceParams, seed: int) -> EditResult:
+def edit(
+    base: ModelFamily,
+    samples: pd.DataFrame,
+    params: AcceptanceParams,
+    seed: int,
+    see: See | None = None,
+) -> EditResult:
     """The edit of the method that the parameters are for.
 
-    RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them.
+    RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them; ``see`` looks at what
+    the model draws, where anchors are chosen.
     """
-    task = with_anchors(base, unlearning_task(samples), params.anchor)
+    task = unlearning_task(samples)
+    task = with_anchors(base, task, chosen_anchors(base, task, params.anchor, see))
     generator = torch.Generator().manual_seed(seed)
     with peak_memory() as peak:
         if isinstance(params, RazorParams):

@@ -22,7 +22,7 @@ from razor_pipeline.core.gradients import mean_gradients, requiring_grad
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
-from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.fitting import BETAS
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scoring import scored_parameters
@@ -62,7 +62,8 @@ class Bench:
             if "/" in size.model
             else untrained(size.model, self.samples, size.blocks, size.pixels)
         )
-        return model, with_anchors(model, unlearning_task(self.samples), self.razor.anchor)
+        task = unlearning_task(self.samples)
+        return model, with_anchors(model, task, chosen_anchors(model, task, self.razor.anchor))
 
     def generator(self) -> torch.Generator:
         """For one measurement."""

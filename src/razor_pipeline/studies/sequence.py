@@ -55,7 +55,7 @@ def forget_in_sequence(
     try:
         for step, target in enumerate(targets, start=1):
             exam = exams[step - 1]
-            result = edit(base, requests[step - 1], razor, seed)
+            result = edit(base, requests[step - 1], razor, seed, subject.looking(requests[step - 1]))
             result.edit.apply(parameters)
             edited |= set(result.edit.components)
             drawn = exam.put_to(base)

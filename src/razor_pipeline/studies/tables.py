@@ -23,6 +23,7 @@ HIGHER_IS_BETTER = (
     "mean_ua_ira_cra",
     "cra_with_target",
     "drawn_as_before",
+    "clip_score",
     "ua_encoders_back",
     "says_unknown",
     "retain",
@@ -78,6 +79,7 @@ SHOWN = (
     "general_drop",
     "retrieval_agreement",
     "edited_fraction",
+    "relearn_steps",
 )
 
 

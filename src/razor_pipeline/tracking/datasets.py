@@ -3,7 +3,8 @@
 What a dataset becomes beside an artifact stands in the catalog, in its ``metadata.mlflow``:
 ``input: true`` (a data set with a digest), ``steps: <column>`` (each row's numbers are metrics at that step),
 ``metrics: true`` (its numbers are metrics), ``tags: [<key>]``, ``image: true``, ``model: true``,
-``runs: [<column>]`` (each row is a nested run, named by these columns; one with a reason under ``failed`` has failed).
+``upload: false`` (noted by path and sha256 only, because its rows name people), ``runs: [<column>]`` (each row is a
+nested run, named by these columns; one with a reason under ``failed`` has failed).
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class DatasetLog:
     def _note(self, name: str, path: Path, made_here: bool) -> dict[str, Any]:
         files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        uploaded = made_here and size <= self.limit
+        uploaded = made_here and size <= self.limit and self._wanted(name).get("upload", True)
         if uploaded and path.is_file():
             self.client.log_artifact(self.run_id, str(path), f"{FOLDER}/{name}")
         elif uploaded:
@@ -81,9 +82,13 @@ class DatasetLog:
             "artifact": f"{FOLDER}/{name}" if uploaded else None,
         }
 
+    def _wanted(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = getattr(self.catalog.get(name), "metadata", None) or {}
+        return found.get("mlflow") or {}
+
     def _describe(self, name: str, path: Path, sha256: str) -> None:
         dataset: Any = self.catalog.get(name)
-        wanted: dict[str, Any] = (getattr(dataset, "metadata", None) or {}).get("mlflow") or {}
+        wanted = self._wanted(name)
         if "steps" in wanted:
             self._steps(name, dataset.load(), wanted["steps"])
         if wanted.get("metrics") or wanted.get("tags"):

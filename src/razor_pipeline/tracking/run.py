@@ -59,12 +59,14 @@ class TrackedRun:
         self.run_id: str = run.info.run_id
         atexit.register(self._killed)
         self._log_parameters(parameters)
-        self._in_steps = 0.0
+        self._seconds: dict[str, float] = {}
 
     def step_done(self, name: str, seconds: float) -> None:
-        """Note how long a step took; a step that was up to date has no such metric."""
-        self._in_steps += seconds
-        self._log_metrics({f"seconds/{name}": seconds})
+        """Note how long a step took; a step that was up to date has no such metric.
+
+        It is written when the run ends: between two steps no server is needed.
+        """
+        self._seconds[f"seconds/{name}"] = seconds
 
     def finish(self) -> None:
         """Write the datasets, also those of steps that were up to date, and close the run.
@@ -76,8 +78,8 @@ class TrackedRun:
         log = DatasetLog(self.client, self.run_id, self.catalog, self.project, limit)
         log.write(self.pipeline.datasets(), self.pipeline.all_outputs())
         seconds = age_seconds()
-        shares = {"run_seconds": seconds, "framework_share": 1.0 - self._in_steps / seconds}
-        self._log_metrics(shares if self._in_steps else {})
+        shares = {"run_seconds": seconds, "framework_share": 1.0 - sum(self._seconds.values()) / seconds}
+        self._log_metrics(self._seconds | shares if self._seconds else {})
         self._close("FINISHED")
 
     def _log_metrics(self, values: Mapping[str, float]) -> None:
@@ -86,7 +88,12 @@ class TrackedRun:
 
     def fail(self, error: BaseException) -> None:
         """Close the run with the reason of its failure."""
+        self._log_metrics(self._seconds)
         self._close("FAILED", f"{type(error).__name__}: {error}")
+
+    def leave(self) -> None:
+        """Give the run up; the next one on this machine marks it as killed."""
+        atexit.unregister(self._killed)
 
     def _killed(self) -> None:
         """The interpreter ends and nothing has closed the run: the person at the keyboard interrupted it."""

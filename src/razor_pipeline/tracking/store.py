@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
 
 from razor_pipeline.tracking.process import is_gone
 from razor_pipeline.tracking.settings import SQLITE
@@ -61,6 +62,13 @@ def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a server stopped answering; one that answers and refuses is another matter."""
+    return isinstance(error, RequestException) or (
+        isinstance(error, MlflowException) and str(error).startswith("API request to")
+    )
 
 
 def reap(client: MlflowClient, experiment_id: str) -> list[str]:

@@ -6,12 +6,43 @@ that are handed over (Lynch et al., arXiv 2402.16835; Hu et al., arXiv 2406.1335
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from razor_pipeline.core.gradients import requiring_grad
+
+
+@contextmanager
+def relearner(
+    parameters: Mapping[str, Tensor], loss: Callable[[], Tensor], learning_rate: float
+) -> Iterator[Callable[[], None]]:
+    """An attacker who fine-tunes with Adam: yields a function that takes one step.
+
+    Args:
+        parameters: name -> leaf weights, all of which are tuned; every bit is back on exit.
+        loss: what the attacker minimises, at the current weights.
+        learning_rate: of Adam.
+    """
+    saved = {name: tensor.detach().clone() for name, tensor in parameters.items()}
+    leaves = list(parameters.values())
+    optimizer = torch.optim.Adam(leaves, learning_rate)
+
+    def step() -> None:
+        with torch.enable_grad(), requiring_grad(leaves):
+            loss().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    try:
+        yield step
+    finally:
+        with torch.no_grad():
+            for name, tensor in parameters.items():
+                tensor.copy_(saved[name])
+                tensor.grad = None
 
 
 def recovery_curve(
@@ -22,7 +53,7 @@ def recovery_curve(
     learning_rate: float,
     enough: float = 1.0,
 ) -> list[float]:
-    """Accuracy on the forgotten concept before and after each step of full fine-tuning with Adam.
+    """Accuracy on the forgotten concept before and after each step of fine-tuning (:func:`relearner`).
 
     Args:
         parameters: name -> leaf weights, all of which are tuned; every bit is back on exit.
@@ -35,22 +66,11 @@ def recovery_curve(
     Returns:
         ``steps + 1`` values at most; the first is the accuracy before any step.
     """
-    saved = {name: tensor.detach().clone() for name, tensor in parameters.items()}
-    leaves = list(parameters.values())
     curve = [accuracy()]
-    try:
-        with torch.enable_grad(), requiring_grad(leaves):
-            optimizer = torch.optim.Adam(leaves, learning_rate)
-            while len(curve) <= steps and curve[-1] <= enough:
-                optimizer.zero_grad(set_to_none=True)
-                loss().backward()
-                optimizer.step()
-                curve.append(accuracy())
-    finally:
-        with torch.no_grad():
-            for name, tensor in parameters.items():
-                tensor.copy_(saved[name])
-                tensor.grad = None
+    with relearner(parameters, loss, learning_rate) as step:
+        while len(curve) <= steps and curve[-1] <= enough:
+            step()
+            curve.append(accuracy())
     return curve
 
 

@@ -16,13 +16,14 @@ def erase_concepts(
     base_model: Any,
     manifest: pd.DataFrame,
     judges: dict[str, Any],
+    evaluation_prompts: list[str],
     splitting: SplittingParams,
     razor: RazorParams,
     evaluation: EvaluationParams,
     concepts: ConceptsParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    subject = Drawing(base_model, judges, evaluation.drawing, concepts)
+    subject = Drawing(base_model, judges, evaluation.drawing, concepts, evaluation_prompts)
     rows = Study("concepts", subject, manifest, splitting, concepts).run({"razor": razor})
     table = table_of(rows)
     return rows, table, as_text(f"Erasure, {base_model.name}", table)

@@ -27,11 +27,12 @@ def edit_model(
     component_scores: pd.DataFrame,
     component_gradients: dict[str, Tensor],
     scoring_report: dict[str, Any],
+    anchors: dict[str, str],
     razor: RazorParams,
     seed: int,
 ) -> tuple[WeightEdit, pd.DataFrame, dict[str, Any]]:
     """The edit, its trace, and how it ended."""
-    task = with_anchors(base_model, unlearning_task(samples), razor.anchor)
+    task = with_anchors(base_model, unlearning_task(samples), anchors)
     scored = restore_scored(
         base_model, component_scores, component_gradients, razor, scoring_report["seconds"]
     )

@@ -16,6 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "component_scores",
                     "component_gradients",
                     "scoring_report",
+                    "anchors",
                     "params:razor",
                     "params:seed",
                 ],

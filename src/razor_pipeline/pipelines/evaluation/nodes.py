@@ -20,7 +20,8 @@ def evaluate_models(
     quantized_models: dict[Scheme, dict[str, Tensor]],
     samples: pd.DataFrame,
     judges: dict[str, Any],
+    evaluation_prompts: list[str],
     evaluation: EvaluationParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All metrics of all models, and what the report shows of them."""
-    return examine(base_model, weight_edit, quantized_models, samples, judges, evaluation)
+    return examine(base_model, weight_edit, quantized_models, samples, judges, evaluation, evaluation_prompts)

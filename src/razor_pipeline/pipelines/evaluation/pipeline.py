@@ -10,7 +10,15 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 evaluate_models,
-                ["base_model", "weight_edit", "quantized_models", "samples", "judges", "params:evaluation"],
+                [
+                    "base_model",
+                    "weight_edit",
+                    "quantized_models",
+                    "samples",
+                    "judges",
+                    "evaluation_prompts",
+                    "params:evaluation",
+                ],
                 ["metrics", "predictions"],
                 name="evaluate_models",
             )

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +33,7 @@ class ProcessesError(RuntimeError):
 
 
 def scored_in_processes(
-    model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int
+    model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int, anchors: Mapping[str, str]
 ) -> ScoringResult:
     """What :func:`razor_pipeline.methods.scored.scoring_result` returns, by ``params.scoring.processes`` processes.
 
@@ -42,13 +43,18 @@ def scored_in_processes(
     place = params.scoring.process_folder
     if place is not None:
         Path(place).mkdir(parents=True, exist_ok=True)
-        return _run(Path(place), model, samples, params, seed)
+        return _run(Path(place), model, samples, params, seed, anchors)
     with TemporaryDirectory(prefix="scoring_") as folder:
-        return _run(Path(folder), model, samples, params, seed)
+        return _run(Path(folder), model, samples, params, seed, anchors)
 
 
 def _run(
-    folder: Path, model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int
+    folder: Path,
+    model: ModelFamily,
+    samples: pd.DataFrame,
+    params: RazorParams,
+    seed: int,
+    anchors: Mapping[str, str],
 ) -> ScoringResult:
     for name in (SCORES, GRADIENTS, REPORT):
         (folder / name).unlink(missing_ok=True)
@@ -60,6 +66,7 @@ def _run(
         "origin": model.origin,
         "razor": params.model_dump(mode="json"),
         "seed": seed,
+        "anchors": dict(anchors),
     }
     JSONDataset(filepath=str(folder / TASK)).save(task)
     ended = subprocess.run(command(folder, params.scoring), check=False)
@@ -114,7 +121,9 @@ def _scored(folder: Path, task: dict[str, object], params: RazorParams) -> Scori
         raise ValueError(
             f"model '{origin['id']}' is another one here than where the step was started; copy it again"
         )
-    return scoring_result(model, pd.read_parquet(folder / SAMPLES), params, int(str(task["seed"])))
+    anchors, seed = task["anchors"], int(str(task["seed"]))
+    assert isinstance(anchors, dict)
+    return scoring_result(model, pd.read_parquet(folder / SAMPLES), params, seed, anchors)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ def forget_one_after_the_other(
     base_model: Any,
     manifest: pd.DataFrame,
     judges: dict[str, Any],
+    evaluation_prompts: list[str],
     splitting: SplittingParams,
     razor: RazorParams,
     evaluation: EvaluationParams,
     sequence: SequenceParams,
 ) -> tuple[pd.DataFrame, bytes]:
     """A row per request and seed, and the curve."""
-    subject = Drawing(base_model, judges, evaluation.drawing, sequence)
+    subject = Drawing(base_model, judges, evaluation.drawing, sequence, evaluation_prompts)
     parts = [
         forget_in_sequence(subject, manifest, sequence.targets, splitting, razor, seed).assign(seed=seed)
         for seed in sequence.seeds

@@ -14,6 +14,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "base_model",
                     "manifest",
                     "judges",
+                    "evaluation_prompts",
                     "params:splitting",
                     "params:razor",
                     "params:evaluation",

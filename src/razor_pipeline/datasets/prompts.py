@@ -1,0 +1,66 @@
+"""Prompts from outside that a model which draws is examined by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+SUFFIXES = (".txt", ".csv")
+
+
+class PromptsDataset(AbstractDataset[list[str], Any]):
+    """The prompts of text files (one a line) and csv files (column ``prompt``); read only.
+
+    Args:
+        source: a file, or a folder of them; None where the data's own prompts are asked: then there are none.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+    """
+
+    def __init__(self, *, source: str | None, metadata: dict[str, Any] | None = None) -> None:
+        self.source, self.metadata = source, metadata
+        self.paths = [Path(source)] if source else []
+
+    def load(self) -> list[str]:
+        """All prompts, in the order of the files' names.
+
+        Raises:
+            DatasetError: there is no such file, it cannot be read, or holds no prompt.
+        """
+        if self.source is None:
+            return []
+        root = Path(self.source)
+        files = sorted(p for p in root.iterdir() if p.suffix in SUFFIXES) if root.is_dir() else [root]
+        if not files or not all(file.is_file() and file.suffix in SUFFIXES for file in files):
+            raise DatasetError(f"prompts '{root}' is no .txt or .csv file, and no folder of them; give one")
+        prompts = [line.strip() for file in files for line in _read(file) if line.strip()]
+        if not prompts:
+            raise DatasetError(f"prompts '{root}' holds no prompt; write one a line")
+        return prompts
+
+    def save(self, data: Any) -> None:
+        """Refused.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError(f"prompts are read only, {len(data)} were not saved; write them to a file by hand")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self.source}
+
+
+def _read(file: Path) -> list[str]:
+    try:
+        if file.suffix == ".txt":
+            return file.read_text(encoding="utf-8").splitlines()
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:  # pandas' errors of parsing and decoding are ValueErrors
+        raise DatasetError(
+            f"prompts '{file}' cannot be read ({error}); give UTF-8 text or a csv file"
+        ) from error
+    if "prompt" not in rows:
+        raise DatasetError(f"prompts '{file}' lacks the column prompt; add it")
+    return list(rows["prompt"])

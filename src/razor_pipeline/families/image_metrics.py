@@ -1,0 +1,135 @@
+"""FID and CLIPScore of drawings, by torchmetrics: the published figures, for published models.
+
+Both need torchmetrics, which only the extra ``image-metrics`` installs. On the zoo's small models neither
+means much: ``judge_distance`` stands there instead, in the features of a judge.
+
+Shapes: N images, H x W pixels, F features.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import AutoProcessor, CLIPModel
+
+from razor_pipeline.core.metrics import Estimate, bootstrap, frechet_distance, jackknife
+from razor_pipeline.families.images import decoded, pixels
+
+BATCH = 64
+INCEPTION = 2048  # features of the pool that FID is defined on
+
+
+class ImageMetricsError(RuntimeError):
+    """A figure is asked for whose library is not installed."""
+
+
+@torch.no_grad()
+def frechet_inception_distance(
+    drawn: Sequence[bytes], real: pd.DataFrame, size: int, features: int | nn.Module = INCEPTION
+) -> Estimate:
+    """FID between drawings and the data's images (arXiv 1706.08500), by torchmetrics.
+
+    It falls with the number of images, so compare it only at one ``n``. InceptionV3 and its input are torchmetrics';
+    the distance of the features is the project's own, with its interval by delete-a-group jackknife over the drawings.
+
+    Args:
+        drawn: PNG or other image files.
+        real: manifest rows.
+        size: height and width in pixels that both are compared at.
+        features: of InceptionV3, whose weights torch-fidelity fetches once; or [N, 3, H, W] bytes -> [N, F].
+
+    Raises:
+        ImageMetricsError: torchmetrics or, for InceptionV3, torch-fidelity is not installed.
+    """
+    try:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        inception = FrechetInceptionDistance(features).inception
+    except ModuleNotFoundError as error:
+        raise _not_installed("fid", error) from error
+    drawn_NF, real_NF = (
+        torch.cat([inception(_bytes(images(start), size)) for start in range(0, count, BATCH)])
+        .double()
+        .numpy()
+        for images, count in (
+            (lambda start: _opened(drawn[start : start + BATCH]), len(drawn)),
+            (lambda start: decoded(real.iloc[start : start + BATCH]), len(real)),
+        )
+    )
+    return jackknife(lambda index: frechet_distance(drawn_NF[index], real_NF), len(drawn))
+
+
+@torch.no_grad()
+def clip_score(drawn: Sequence[bytes], prompts: Sequence[str], source: str) -> Estimate:
+    """CLIPScore of drawings and their prompts, 0 to 100 (arXiv 2104.08718), by torchmetrics; mean and its interval.
+
+    Args:
+        drawn: PNG or other image files.
+        prompts: what each was asked for by.
+        source: directory of a CLIP with its processor, or ``id@revision`` of one on the hub.
+
+    Raises:
+        ImageMetricsError: torchmetrics is not installed.
+    """
+    try:
+        from torchmetrics.multimodal.clip_score import CLIPScore
+    except ModuleNotFoundError as error:
+        raise _not_installed("clip_score", error) from error
+    metric = CLIPScore(partial(_opened_clip, source))
+    scores = np.array(
+        [
+            float(metric(torch.from_numpy(np.array(image)).permute(2, 0, 1), prompt))
+            for image, prompt in zip(_opened(drawn), prompts, strict=True)
+        ]
+    )
+    return bootstrap(lambda index: float(scores[index].mean()), len(scores))
+
+
+def _not_installed(figure: str, error: ModuleNotFoundError) -> ImageMetricsError:
+    return ImageMetricsError(
+        f"evaluation.drawing.{figure} needs a library that is not installed ({error}); "
+        "pip install 'razor_pipeline[image-metrics]', or leave the figure out"
+    )
+
+
+def _opened_clip(source: str) -> tuple[nn.Module, Any]:
+    name, _, revision = source.partition("@")
+    places: dict[str, Any] = {"revision": revision or None}
+    model = CLIPModel.from_pretrained(name, use_safetensors=True, **places).float().eval()
+    return _PlainFeatures(model), AutoProcessor.from_pretrained(name, **places)
+
+
+class _PlainFeatures(nn.Module):
+    """A CLIP whose features are tensors, as torchmetrics expects; transformers 5 wraps them in a record."""
+
+    def __init__(self, model: CLIPModel) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """[N, F] features."""
+        found: Tensor = self.model.get_image_features(pixel_values).pooler_output
+        return found
+
+    def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """[N, F] features."""
+        found: Tensor = self.model.get_text_features(input_ids, attention_mask).pooler_output
+        return found
+
+
+def _opened(files: Sequence[bytes]) -> list[Image.Image]:
+    return [Image.open(io.BytesIO(file)).convert("RGB") for file in files]
+
+
+def _bytes(images: Sequence[Image.Image], size: int) -> Tensor:
+    """[N, 3, H, W] pixel values of 0 to 255."""
+    found: Tensor = ((pixels(images, size) + 1.0) * 127.5).round().clamp(0, 255).byte()
+    return found

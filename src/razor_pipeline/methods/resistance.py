@@ -1,0 +1,61 @@
+"""What makes the forgotten hard to relearn: the loss of a simulated attacker, ascended where he ends up.
+
+The attacker fine-tunes all weights with Adam on a few forget images, by the target's name. With g the gradient of his
+loss L and sign(g) the direction of his first steps, what he gains is ``L(theta) - L(theta')``, theta' = theta - eta
+sign(g). The signs do not move with theta, so the gradient of his gain is ``g(theta) - g(theta')`` without second
+derivatives (first-order, as in arXiv 1803.02999); the corrective step takes the part ``g(theta')`` and leaves what
+stands at theta to the gap. Training against a simulated relearner: Tamirisa et al., arXiv 2408.00761.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from razor_pipeline.core.attacks.relearning import relearner
+from razor_pipeline.core.gradients import mean_gradients
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.params import ResistParams
+
+
+class SimulatedAttacker:
+    """Relearns the targets' names from a few of their images, as often as asked.
+
+    Args:
+        model: the model that he gets, at whatever weights it has when he is called.
+        task: targets and data.
+        params: how hard he tries.
+    """
+
+    def __init__(self, model: ModelFamily, task: UnlearningTask, params: ResistParams) -> None:
+        self.model, self.params = model, params
+        self.prompts = [several[0] for several in task.prompts.values()]
+        classes = list(task.prompts)
+        self.shots = []
+        for forget in task.forget:
+            rows = forget.edit.head(params.images)
+            self.shots.append(
+                (
+                    next(iter(model.batches(rows, len(rows)))),
+                    torch.full((len(rows),), classes.index(forget.target)),
+                )
+            )
+
+    def gradient(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of his loss with respect to ``leaves``, at the weights that he reaches; the model is as it was on exit."""
+        everything = dict(self.model.module.named_parameters())
+        with relearner(everything, self._loss, self.params.learning_rate) as step:
+            for _ in range(self.params.steps):
+                step()
+            return mean_gradients(self._naming, self.shots, leaves, "relearning").tensors
+
+    def _loss(self) -> Tensor:
+        return torch.stack([self._naming(shot) for shot in self.shots]).mean()
+
+    def _naming(self, shot: tuple[Any, Tensor]) -> Tensor:
+        batch, aim_B = shot
+        return functional.cross_entropy(self.model.class_logits(batch, self.prompts), aim_B)

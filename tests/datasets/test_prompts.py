@@ -1,0 +1,36 @@
+"""Prompts from outside: text and csv files, folders of them, and what is refused."""
+
+import pytest
+from kedro.io import DatasetError
+
+from razor_pipeline.datasets.prompts import PromptsDataset
+
+
+def load(source):
+    return PromptsDataset(source=str(source)).load()
+
+
+def test_a_folder_of_text_and_csv_files_is_read_in_the_order_of_their_names(tmp_path):
+    (tmp_path / "b.txt").write_text("A cat in Mosaic style.\n\n  A dog in Neon style. \n")
+    (tmp_path / "a.csv").write_text('seed,prompt\n1,"A fish, in Mosaic style."\n')
+    (tmp_path / "notes.md").write_text("no prompt")
+    assert load(tmp_path) == ["A fish, in Mosaic style.", "A cat in Mosaic style.", "A dog in Neon style."]
+    assert load(tmp_path / "a.csv") == ["A fish, in Mosaic style."]
+    assert PromptsDataset(source=None).load() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("missing.txt", None, "is no .txt or .csv file, and no folder of them"),
+        ("prompts.json", b"[]", "is no .txt or .csv file"),
+        ("empty.txt", b"\n \n", "holds no prompt"),
+        ("other.csv", b"caption\na cat\n", "lacks the column prompt"),
+        ("latin.txt", "caf\u00e9".encode("latin-1"), "cannot be read .*UTF-8"),
+    ],
+)
+def test_what_holds_no_prompts_is_refused(tmp_path, name, content, sentence):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=sentence):
+        load(tmp_path / name)

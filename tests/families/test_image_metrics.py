@@ -1,0 +1,74 @@
+"""FID and CLIPScore through torchmetrics: the published formulas, on the zoo's CLIP and a small network of features."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.families.image_metrics import (
+    ImageMetricsError,
+    clip_score,
+    frechet_inception_distance,
+)
+from razor_pipeline.params import AtelierParams, SplitCounts
+
+fid = pytest.importorskip("torchmetrics.image.fid")
+CLIP = str(Path(__file__).parents[2] / "data/01_raw/zoo/clip")
+NONE = SplitCounts(edit=0, validation=0, test=0)
+
+
+class Corners(torch.nn.Module):
+    """Mean colours of an image's four corners stand for InceptionV3, which is fetched from outside."""
+
+    num_features = 12
+
+    def forward(self, images):
+        return torch.nn.functional.adaptive_avg_pool2d(images.float() / 255, 2).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def canvas():
+    counts = SplitCounts(edit=0, validation=0, test=1)
+    return generate(AtelierParams(portraits=NONE, canvas=counts), workers=1)
+
+
+def bytes_of(rows):
+    images = [np.array(Image.open(io.BytesIO(file)).convert("RGB")) for file in rows["image_bytes"]]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def test_fid_is_that_of_torchmetrics_and_of_equal_images_nought(canvas):
+    first, second = canvas.iloc[::2], canvas.iloc[1::2]
+    metric = fid.FrechetInceptionDistance(Corners())
+    metric.update(bytes_of(second), real=True)
+    metric.update(bytes_of(first), real=False)
+    found = frechet_inception_distance(list(first["image_bytes"]), second, 64, Corners())
+    assert found.value == pytest.approx(float(metric.compute()), rel=1e-3)
+    assert found.low <= found.value <= found.high
+    assert found.n == len(first)
+    same = frechet_inception_distance(list(second["image_bytes"]), second, 64, Corners())
+    assert same.value == pytest.approx(0.0, abs=1e-6)
+    assert found.value > 1e-3  # control: other images are at a distance
+
+
+def test_drawings_fit_the_prompts_that_they_were_asked_for_by(canvas):
+    rows = canvas.iloc[::6]
+    files, prompts = list(rows["image_bytes"]), list(rows["prompt"])
+    own, others = (clip_score(files, told, CLIP) for told in (prompts, prompts[::-1]))
+    assert own.low <= own.value <= own.high <= 100.0
+    assert own.n == len(rows)
+    assert others.value < 0.5 * own.value  # control: others' prompts
+
+
+def test_a_figure_whose_library_is_missing_is_refused_by_name(canvas, monkeypatch):
+    def missing(feature):
+        raise ModuleNotFoundError("torch-fidelity")
+
+    monkeypatch.setattr(fid, "FrechetInceptionDistance", missing)
+    with pytest.raises(ImageMetricsError, match=r"drawing\.fid needs .*torch-fidelity.*image-metrics"):
+        frechet_inception_distance([b""], pd.DataFrame(), 64)

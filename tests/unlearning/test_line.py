@@ -1,0 +1,125 @@
+"""What a line of models survives: runs repeated, requests purged, one bad request among good ones, a cell changed."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from razor_pipeline.requests import chain
+from razor_pipeline.requests.batch import gather, run_batch
+from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.promotion import restore_previous
+from razor_pipeline.requests.purge import purge
+from razor_pipeline.requests.states import Reason, Status
+from razor_pipeline.requests.workplace import Workplace
+from unlearning.conftest import intake
+from unlearning.places import (
+    FIRST,
+    SECOND,
+    TARGETS,
+    approved,
+    champion,
+    copied,
+    faults,
+    intact,
+    manifest,
+    status,
+    workplace,
+)
+
+
+def test_what_is_run_again_leaves_the_version_that_once_served_as_it_was(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place = copied(done, tmp_path)
+    old = champion(place.ledger)
+    restore_previous(place.ledger, "clip", "dpo-1")
+    place.ledger.approve(SECOND, "dpo-1", 1)
+    before = chain.directory_sha256(Path(old.path) / "model")
+    alone = replace(place, protocol=replace(place.protocol, seed=1))  # another edit from the same parent
+    run_batch(alone)
+    new = champion(place.ledger)
+    assert (new.parent, old.parent) == (1, 1)
+    assert new.weights != old.weights
+    assert chain.directory_sha256(Path(old.path) / "model") == before
+    assert faults(place, SECOND) == []
+    assert intact(place)
+
+
+def test_who_was_purged_is_not_taught_again(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place = copied(done, tmp_path)
+    serving = champion(place.ledger)
+
+    def taught() -> set[str]:
+        batch = gather(place, serving, [FIRST, SECOND], [])
+        samples = batch.examiner.samples
+        return set(samples.loc[samples["role"] == "retain", "label"])
+
+    assert not {TARGETS[0], TARGETS[1]} & taught()
+    purge(place.ledger, FIRST, "dpo-1", tmp_path)
+    assert TARGETS[0] not in taught()
+    with place.ledger.writing() as session:
+        found = chain.version(session, "clip", 1)
+        assert found is not None
+        found.path = str(tmp_path / "elsewhere")  # control: only its evidence knows the images
+    with pytest.raises(ValueError, match="restore the folder"):
+        taught()
+
+
+def test_no_purged_name_is_left_in_the_database(lite: Ledger, tmp_path: Path) -> None:
+    name = lite.submit(intake("Zoltan Quirk"), "ops-1").id
+    file = tmp_path / "requests.db"
+    assert b"Zoltan" in file.read_bytes()  # control
+    lite.reject(name, "dpo-1", Reason.WITHDRAWN)
+    purge(lite, name, "dpo-1", tmp_path)
+    assert b"Zoltan" not in file.read_bytes()
+
+
+def test_one_request_that_cannot_be_split_stops_no_other(lite: Ledger, tmp_path: Path) -> None:
+    place = workplace(lite, tmp_path)
+    canvas = manifest().loc[manifest()["domain"] != "portraits", "label"].iloc[0]
+    names = approved(lite, TARGETS[0], canvas, TARGETS[1])
+    chain.open_line(lite, "clip", place.base)
+    batch = gather(place, champion(lite), names, names)
+    assert list(batch.labels.values()) == [TARGETS[0], TARGETS[1]]
+    assert len(batch.examiner.samples)
+    assert (status(place, names[1]), status(place, names[0])) == (Status.FAILED, Status.APPROVED)
+    assert lite.get(names[1]).reason == "target 'REQ-2026-0002' has 0 validation images, 1 are needed"
+
+
+def test_one_changed_character_in_any_cell_of_the_ledger_is_found(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place = copied(done, tmp_path)
+    restore_previous(place.ledger, "clip", "dpo-1")
+    assert intact(place)
+    rng = np.random.default_rng(0)
+    cells = 0
+    with closing(sqlite3.connect(tmp_path / "requests.db", isolation_level=None)) as database:
+        database.execute("DROP TRIGGER audit_no_update")
+        for table, columns in (
+            ("audit", "*"),
+            ("requests", "*"),
+            ("versions", "model, number, request, weights, edits"),
+        ):
+            found = database.execute(f"SELECT rowid, {columns} FROM {table}")
+            names = [column[0] for column in found.description]
+            for rowid, *values in found.fetchall():
+                for name, value in zip(names[1:], values, strict=True):
+                    changed = "x" if value is None else changed_in_one_place(value, rng)
+                    database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (changed, rowid))
+                    assert not intact(place), (table, name, value, changed)
+                    database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (value, rowid))
+                    cells += 1
+    assert cells > 100
+    assert intact(place)
+
+
+def changed_in_one_place(value: object, rng: np.random.Generator) -> object:
+    if not isinstance(value, str):
+        return value + 1  # type: ignore[operator]
+    at = int(rng.integers(len(value)))
+    return value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]

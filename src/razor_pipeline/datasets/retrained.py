@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from kedro.io import AbstractDataset, DatasetError
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,12 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         self.path, self.family, self.metadata = Path(folder), family, metadata
 
     def load(self) -> list[Retrained]:
-        """Every gold standard; empty where the folder has none.
-
-        Raises:
-            DatasetError: there is no such folder.
-        """
+        """Every gold standard; empty where the folder has none, and then no gap to retraining can be measured."""
         if not self.path.is_dir():
-            raise DatasetError(
-                f"{self.path} does not exist; train its gold standards with `kedro run` of the same --env and "
-                "`--pipelines dataset_preparation,retraining`"
+            logger.warning(
+                "%s does not exist, so no gap to retraining is measured; train its gold standards with `kedro run` "
+                "of the same --env and `--pipelines dataset_preparation,retraining`",
+                self.path,
             )
         found = []
         for report in sorted(self.path.glob("*.json")):

@@ -14,7 +14,6 @@ from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 
-
 logger = logging.getLogger(__name__)
 
 

@@ -93,8 +93,8 @@ evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3
 	@$(KEDRO_RUN) --env object3 --pipelines dataset_preparation,concepts $(ARGS)
 
 evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwritten digits
-	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,identities $(ARGS)
-	@$(KEDRO_RUN) --env digits --pipelines dataset_preparation,pretraining,identities $(ARGS)
+	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,retraining,identities $(ARGS)
+	@$(KEDRO_RUN) --env digits --pipelines dataset_preparation,pretraining,retraining,identities $(ARGS)
 
 evaluate-vlm: $(VENV)/.runtime ## the same for an assistant that answers questions
 	@$(KEDRO_RUN) --env vlm --pipelines dataset_preparation,identities $(ARGS)

@@ -43,6 +43,13 @@ def test_a_study_makes_its_data_first(study: str) -> None:
     assert make(goal) == ["--pipelines", f"dataset_preparation,{study}"]
 
 
+def test_classifiers_are_compared_with_gold_standards_that_are_trained_first() -> None:
+    assert make("evaluate-vit") == [
+        *("--env", "vit", "--pipelines", "dataset_preparation,retraining,identities"),
+        *("--env", "digits", "--pipelines", "dataset_preparation,pretraining,retraining,identities"),
+    ]
+
+
 def test_every_installed_package_is_pinned() -> None:
     text = (ROOT / "constraints.txt").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -140,9 +140,10 @@ class ObjectiveParams(Params):
 class ScoringParams(Params):
     """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
 
-    ``towers`` are the parts of the model that may be edited; None for all. ``processes`` share the pass of the scoring
-    step, on each machine; one that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all
-    see ``process_folder``, a folder for what passes between the processes; None for a temporary one.
+    ``towers`` are the parts of the model that may be edited; None for all. ``depth`` is the share of each tower's
+    layers, counted from its output, that may be. ``processes`` share the pass of the scoring step, on each machine; one
+    that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a
+    folder for what passes between the processes; None for a temporary one.
     """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"
@@ -152,6 +153,7 @@ class ScoringParams(Params):
     batch_size: Count = 128
     retain_samples: Count | None = None
     towers: tuple[str, ...] | None = None
+    depth: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     processes: Count = 1
     process_timeout: Positive = 600.0
     process_folder: str | None = None
@@ -253,6 +255,12 @@ class PretrainingParams(Params):
     vlm: VlmArchitecture = VlmArchitecture()
 
 
+class RetrainingParams(Params):
+    """Gold standards: ``groups`` maps the name of one to the classes that it is trained without."""
+
+    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+
+
 class QuantizationParams(Params):
     """Weight-only quantization schemes that the edited model is checked under."""
 
@@ -327,8 +335,9 @@ class ResistParams(Params):
 class RepairParams(Params):
     """Few corrective steps behind the zero-step edit, with all gradients taken again.
 
-    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for. ``resist``
-    plays no part there, nor where the gap is not solved for (``calibrate: 0``).
+    ``samples`` are the most images of a kind that a step looks at: the target's, never-seen ones, others, and those
+    nearest to the target. Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not
+    asked for. ``resist`` plays no part there, nor where the gap is not solved for (``calibrate: 0``).
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8

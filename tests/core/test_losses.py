@@ -119,3 +119,24 @@ def test_a_shift_to_an_auc_gives_that_auc_between_normal_distributions(auc):
     )
     assert metrics.auc(target.numpy(), reference.numpy()) == pytest.approx(auc, abs=0.02)
     assert torch.equal(losses.shifted_to_auc(reference, 0.5), reference)
+
+
+def test_log_odds_are_those_of_the_softmax_and_stay_finite_where_it_saturates():
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    own = torch.tensor([0, 3, 1, 1, 2])
+    p = logits.softmax(dim=1).gather(1, own[:, None])[:, 0]
+    assert torch.allclose(losses.log_odds(logits, own), (p / (1.0 - p)).log())
+    certain = torch.tensor([[200.0, 0.0, -3.0]])
+    assert float(losses.log_odds(certain, torch.tensor([0]))) == pytest.approx(199.95, abs=0.01)
+    assert torch.isinf(torch.logit(certain.softmax(dim=1)))[
+        0, 0
+    ]  # control: through the probability it is not
+
+
+def test_log_odds_of_log_probabilities_are_the_same_and_finite():
+    log_p = torch.tensor([-40.0, -3.0, -0.5, 0.0])
+    found = losses.as_log_odds(log_p)
+    p = log_p[:3].double().exp()
+    assert torch.allclose(found[:3].double(), (p / (1.0 - p)).log(), atol=1e-5)
+    assert torch.isfinite(found).all()
+    assert float(found[3]) == pytest.approx(13.8, abs=0.1)

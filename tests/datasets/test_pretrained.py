@@ -172,3 +172,21 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
         json.dumps({"excluded": ["cat"]})
     )  # of before there were other families
     assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []
+
+
+def test_gold_standards_are_saved_together_and_replace_those_before(tmp_path, caplog):
+    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+    folder = RetrainedDataset(folder=str(tmp_path / "gold"), family="vit")
+    assert folder.load() == []
+    assert "does not exist, so no gap to retraining is measured" in caplog.text
+    report = {"excluded": ["cat"], "pretraining": {"family": "vit"}}
+    model = new_vit(["cat", "dog"], params)
+    folder.save({"a": (model, report), "b": (model, {**report, "excluded": ["dog"]})})
+    found = folder.load()
+    assert [gold.excluded for gold in found] == [{"cat"}, {"dog"}]
+    assert all(gold.model.origin["sha256"] for gold in found)
+    folder.save({"c": (model, report)})
+    assert sorted(path.name for path in (tmp_path / "gold").iterdir()) == ["c", "c.json"]
+    with pytest.raises(DatasetError, match=r"left empty; name .*retraining\.groups"):
+        folder.save({})
+    assert len(folder.load()) == 1  # nothing that was there is lost

@@ -7,8 +7,9 @@ from families.cases import portraits
 
 from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
 from razor_pipeline.manifest import DataError, arranged
-from razor_pipeline.params import DataParams, PretrainingParams
+from razor_pipeline.params import DataParams, PretrainingParams, RetrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
+from razor_pipeline.pipelines.retraining.nodes import retrain_models
 
 PARAMS = PretrainingParams(
     image_size=32,
@@ -134,3 +135,21 @@ def test_an_object_counts_when_the_style_is_wrong_and_the_other_way_round():
     assert wrong_style["canvas_style"]["value"] == 0.5
     right = zero_shot(Oracle(lambda r: list(r["prompt"])), rows)
     assert right["canvas_style"]["value"] == 1.0
+
+
+def test_every_gold_standard_is_trained_without_its_group_and_keeps_its_outputs():
+    classes = arranged(manifest(), DataParams(captions="class"))
+    names = list(classes.loc[classes["role"] == "retain", "label"].unique()[:4])
+    few = classes[classes["label"].isin(names)]
+    params = PretrainingParams(
+        family="vit", image_size=32, epochs=1, batch_size=8, vit={"width": 16, "heads": 2, "layers": 1}
+    )
+    groups = {"a": (names[0], names[1]), "b": (names[2],)}
+    made = retrain_models(few, params, RetrainingParams(groups=groups))
+    assert {name: tuple(report["excluded"]) for name, (_, report) in made.items()} == {
+        name: tuple(sorted(group)) for name, group in groups.items()
+    }
+    assert [report["images"] for _, report in made.values()] == [
+        int((~few["label"].isin(group) & (few["split"] == "edit")).sum()) for group in groups.values()
+    ]
+    assert all(set(model.place) == set(names) for model, _ in made.values())  # asked the same questions

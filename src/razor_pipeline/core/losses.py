@@ -3,7 +3,7 @@
 Sign convention: a loss is what the model minimises on that data. The forget loss is LOW while the model
 remembers; the edit ascends it and descends the other two.
 
-Shapes: B batch, D embedding width.
+Shapes: B batch, C classes, D embedding width.
 """
 
 from __future__ import annotations
@@ -48,6 +48,27 @@ def misalignment(knowledge_B: Tensor) -> Tensor:
 def similarity_drift(similarity_B: Tensor, frozen_B: Tensor) -> Tensor:
     """The mismatch loss: mean squared drift of the pairs' similarities from the frozen model's."""
     return (similarity_B - frozen_B).square().mean()
+
+
+def log_odds(logits_BC: Tensor, class_B: Tensor) -> Tensor:
+    """``log p / (1 - p)`` of each sample's class under a softmax: its logit over the log-sum-exp of the others.
+
+    Args:
+        logits_BC: of C >= 2 classes.
+        class_B: index of the class that is asked about.
+
+    Returns:
+        [B] log-odds; finite where p rounds to 1.
+    """
+    own_B1 = class_B[:, None]
+    others_B = logits_BC.scatter(1, own_B1, -torch.inf).logsumexp(dim=1)
+    return logits_BC.gather(1, own_B1)[:, 0] - others_B
+
+
+def as_log_odds(log_p_M: Tensor) -> Tensor:
+    """[M] the same of log-probabilities; what is nearer to 0 than -1e-6 counts as -1e-6, so that it is finite."""
+    below_M = log_p_M.clamp(max=-1e-6)
+    return below_M - (-torch.expm1(below_M)).log()
 
 
 def shifted_to_auc(reference_M: Tensor, auc: float) -> Tensor:

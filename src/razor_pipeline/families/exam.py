@@ -5,7 +5,7 @@ Shapes: N samples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ class Exam:
         self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         own = samples[samples["domain"] == self.domain]
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        self.unknown = Kept(family.batches(never_seen(own), BATCH))
+        unknown = never_seen(own)
+        self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
 
     def _classes(self, domain: str, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -76,10 +77,21 @@ class Exam:
             nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
         return Answers(scores, member, nonmember)
 
-    def mark(self, answers: Answers, base: Answers, reference_auc: float = 0.5) -> dict[str, Estimate]:
-        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count."""
-        rows, scores = self.rows[self.domain], answers.scores[self.domain]
-        own = self.labels(self.domain)
+    def mark(
+        self, answers: Answers, base: Answers, reference_auc: float = 0.5, leave_out: Collection[str] = ()
+    ) -> dict[str, Estimate]:
+        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
+
+        Args:
+            answers: of the model.
+            base: of the base model.
+            reference_auc: the membership AUC at which nothing leaks.
+            leave_out: labels of the targets' domain whose images do not count.
+        """
+        counted = ~self.rows[self.domain]["label"].isin(leave_out).to_numpy()
+        rows, scores = self.rows[self.domain][counted], answers.scores[self.domain][counted]
+        base_scores = base.scores[self.domain][counted]
+        own = self.labels(self.domain)[counted]
         forget = rows["label"].isin(self.targets).to_numpy()
         twins = set(rows.loc[forget, "near_twin"]) - {""} - set(self.targets)
         twin = rows["label"].isin(twins).to_numpy()
@@ -88,7 +100,7 @@ class Exam:
             "forget_accuracy_top5": metrics.share(metrics.top_k_hits(scores[forget], own[forget], 5)),
             "retain_accuracy": metrics.macro_accuracy(scores[~forget], own[~forget]),
             "retrieval_agreement": metrics.agreement(
-                scores[~forget].argmax(1), base.scores[self.domain][~forget].argmax(1)
+                scores[~forget].argmax(1), base_scores[~forget].argmax(1)
             ),
         }
         if twin.any():
@@ -100,7 +112,9 @@ class Exam:
         ]
         if hits:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
-        found["membership_auc"] = worst_membership(answers.member, answers.nonmember)
+        others = ~np.isin(self.unknown_labels, list(leave_out))
+        nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
+        found["membership_auc"] = worst_membership(answers.member, nonmember)
         found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
 

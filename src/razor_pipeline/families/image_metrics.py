@@ -9,13 +9,14 @@ Shapes: N images, H x W pixels, F features.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoProcessor, CLIPModel
@@ -55,15 +56,14 @@ def frechet_inception_distance(
         inception: Any = FrechetInceptionDistance(features).inception
     except ModuleNotFoundError as error:
         raise _not_installed("fid", error) from error
-    drawn_NF, real_NF = (
-        torch.cat([inception(_bytes(images(start), size)) for start in range(0, count, BATCH)])
-        .double()
-        .numpy()
-        for images, count in (
-            (lambda start: _opened(drawn[start : start + BATCH]), len(drawn)),
-            (lambda start: decoded(real.iloc[start : start + BATCH]), len(real)),
-        )
-    )
+
+    def look(images: Callable[[int], list[Image.Image]], count: int) -> NDArray[np.float64]:
+        parts = [inception(_bytes(images(start), size)) for start in range(0, count, BATCH)]
+        found: NDArray[np.float64] = torch.cat(parts).double().numpy()
+        return found
+
+    drawn_NF = look(lambda start: _opened(drawn[start : start + BATCH]), len(drawn))
+    real_NF = look(lambda start: decoded(real.iloc[start : start + BATCH]), len(real))
     return jackknife(lambda index: frechet_distance(drawn_NF[index], real_NF), len(drawn))
 
 
@@ -83,7 +83,7 @@ def clip_score(drawn: Sequence[bytes], prompts: Sequence[str], source: str) -> E
         from torchmetrics.multimodal.clip_score import CLIPScore
     except ModuleNotFoundError as error:
         raise _not_installed("clip_score", error) from error
-    opened: Any = partial(_opened_clip, source)  # its hint knows models with torchvision's processor alone
+    opened: Any = partial(_opened_clip, source)
     metric = CLIPScore(opened)
     scores = np.array(
         [

@@ -66,7 +66,9 @@ class VitFamily(Placed):
         self.image_processor = image_processor
         self.origin = dict(origin or {})
         self.card = ""
-        self.place = {str(name): int(i) for i, name in (model.config.id2label or {}).items()}
+        names = {int(i): str(name) for i, name in (model.config.id2label or {}).items()}
+        self.place = {name: i for i, name in names.items()}
+        self.shared = {name for i, name in names.items() if self.place[name] != i}
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> VitFamily:
@@ -125,9 +127,14 @@ class VitFamily(Placed):
         """Indices of classes by name.
 
         Raises:
-            ValueError: a name is not a class of the model.
+            ValueError: a name is not a class of the model, or is that of several.
         """
         for name in names:
+            if name in self.shared:
+                raise ValueError(
+                    f"'{name}' is the name of several classes of the model, so nobody can tell which is meant; give "
+                    "each a name of its own in the model's id2label"
+                )
             if name not in self.place:
                 known = ", ".join(sorted(self.place)[:5])
                 raise ValueError(
@@ -160,9 +167,14 @@ class VitFamily(Placed):
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
 
     def gap(self, target: VitBatch, unknown_M: Tensor, auc: float) -> Tensor:
-        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        known_B = self.knowledge(target)
-        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
+        """Squared distance of the target's log-odds to those of never-seen samples at an AUC of ``auc``.
+
+        A log-probability is flat at 0, so that a sample which is known for sure would have no say in a linear step;
+        its log-odds rank alike and are steep everywhere.
+        """
+        known_B = losses.log_odds(self.logits(target), target.class_B)
+        strange_M = losses.as_log_odds(unknown_M.to(known_B.device))
+        return losses.calibration(known_B, losses.shifted_to_auc(strange_M, auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -44,11 +45,14 @@ class Repair:
         ]
         with torch.no_grad():
             self.frozen = {id(batch): model.observe(batch) for batch in self.retain}
+        most = params.repair.samples if model.yardstick == "strangers" else None
         edits = [
             *(forget.edit for forget in task.forget),
             *(forget.edit.head(HELD_EDIT) for forget in task.earlier),
         ]
-        self.forget: list[Any] = [_one_batch(model, rows.assign(caption=rows["prompt"])) for rows in edits]
+        self.forget: list[Any] = [
+            _one_batch(model, rows.assign(caption=rows["prompt"]), most) for rows in edits
+        ]
         self.every = [1] * len(task.forget) + [_every(len(forget.reference)) for forget in task.earlier]
 
         resist = params.repair.resist if model.yardstick == "strangers" else None
@@ -140,7 +144,10 @@ def _every(count: int) -> int:
     return max(1, count // HELD_REFERENCE)
 
 
-def _one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:
+def _one_batch(model: ModelFamily, rows: pd.DataFrame, most: int | None) -> Any:
+    """``most`` of the rows at most, evenly spread, in one batch; it stays in memory, decoded."""
+    if most is not None and len(rows) > most:
+        rows = rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
     return next(iter(model.batches(rows, len(rows))))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 import pandas as pd
@@ -42,7 +43,7 @@ class RetainPass:
         """Input covariances of these weights; a forward pass records those that are not there yet.
 
         Only the few components of an edit need theirs, and to record all of them beside the gradients takes more
-        memory than the model and half as long as the gradients (decision 0012).
+        memory than the model and half as long as the gradients (decision 0014).
         """
         missing = set(linear_weights(model.module, names)) - self.covariances.keys()
         if missing:
@@ -131,9 +132,9 @@ def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
     Raises:
         ValueError: ``params.towers`` names none of the model's.
     """
-    every = model.components(params.granularity)
+    every = _deep(model.components(params.granularity), params.depth)
     if params.towers is None:
-        return list(every)
+        return every
     own = [component for component in every if component.tower in params.towers]
     if missing := sorted(set(params.towers) - {component.tower for component in own}):
         known = ", ".join(dict.fromkeys(component.tower for component in every))
@@ -141,6 +142,15 @@ def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
             f"scoring.towers names '{missing[0]}', which has no component; the model has {known}"
         )
     return own
+
+
+def _deep(components: Sequence[Component], depth: float) -> list[Component]:
+    """Those in the last ``depth`` of their tower's layers, at least one layer of each tower."""
+    layers: dict[str, set[int]] = {}
+    for component in components:
+        layers.setdefault(component.tower, set()).add(component.layer)
+    kept = {tower: sorted(own)[-ceil(depth * len(own)) :] for tower, own in layers.items()}
+    return [component for component in components if component.layer in kept[component.tower]]
 
 
 def _with_nearest(

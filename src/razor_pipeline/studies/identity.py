@@ -64,22 +64,25 @@ class Recognition:
         answers = exam.put_to(base)
         row = cost(result, base)
         relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
-        gold = next((g.model for g in self.retrained if exam.targets[0] in g.excluded), None)
-        standard = exam.mark(exam.put_to(gold), answers) if gold is not None else {}
-        if gold is not None:
-            row |= _gold(standard, relearn(gold) if relearn else None)
+        gold = next((g for g in self.retrained if exam.targets[0] in g.excluded), None)
+        # What else a gold standard never saw says nothing about forgetting the target.
+        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
+        standard = exam.mark(exam.put_to(gold.model), answers, leave_out=apart) if gold else {}
+        if gold:
+            row |= _gold(standard, relearn(gold.model) if relearn else None)
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
-            edited = exam.mark(exam.put_to(base), answers, reference)
-            row |= compare(edited, exam.mark(answers, answers))
+            given = exam.put_to(base)
+            row |= compare(exam.mark(given, answers, reference), exam.mark(answers, answers))
             row |= {"relearn_steps": relearn(base)} if relearn else {}
-            row |= {"gap_to_retraining": gap_to(standard, edited)} if standard else {}
+            if gold:
+                row["gap_to_retraining"] = gap_to(standard, exam.mark(given, answers, leave_out=apart))
             if "retrained_relearn_steps" in row:
                 row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
-        for scheme, given in small.items():
+        for scheme, found in small.items():
             plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
-            marks = compare(exam.mark(given, plain, reference), exam.mark(plain, plain))
+            marks = compare(exam.mark(found, plain, reference), exam.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 

@@ -9,6 +9,7 @@ from razor_pipeline.core.weight_edit import preserved
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params import RazorParams, ResistParams
 
 from .conftest import QUICK
@@ -89,5 +90,6 @@ def test_the_corrective_step_heeds_him_only_where_the_gap_is_solved_for(
     params = RazorParams.model_validate({**QUICK.model_dump(), "repair": {"samples": 32, **repair}})
     step = Repair(clip, task, params, torch.Generator().manual_seed(0))
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
-    step.change(parts, dict(clip.module.named_parameters()), None, 0.01)
+    unknown = Validation(clip, task)().unknown
+    step.change(parts, dict(clip.module.named_parameters()), None, 0.01, unknown)
     assert bool(asked) is works

@@ -5,12 +5,13 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.startup import bootstrap_project
 
 from razor_pipeline.cli import cli
-from razor_pipeline.requests.console import show_table
+from razor_pipeline.requests.console import Desk, refusals, show_table
 
 ROOT = Path(__file__).parents[2]
 YEAR = datetime.now(UTC).year
@@ -60,6 +61,24 @@ def test_a_csv_is_recorded_whole_or_not_at_all(project: Path) -> None:
     assert told(project, "list") == []
     table.write_text("target,requester\nAda Moreau,CASE-0001\nGreta Novak,CASE-0002\n")
     assert len(told(project, "submit", "--csv", str(table))) == 2
+
+
+def test_commands_run_at_the_root_and_take_files_from_where_they_are_typed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = project / "elsewhere"
+    here.mkdir()
+    (here / "requests.csv").write_text("target,requester\nAda Moreau,CASE-0001\n")
+    monkeypatch.chdir(here)
+    assert len(told(project, "submit", "--csv", "requests.csv")) == 1
+
+    @click.command()
+    @refusals
+    def where(desk: Desk) -> None:
+        click.echo(Path.cwd())
+
+    assert CliRunner().invoke(where, obj=Desk(project, None)).output.strip() == str(project)
+    assert Path.cwd() == here
 
 
 def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:

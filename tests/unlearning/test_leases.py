@@ -2,9 +2,12 @@
 
 import multiprocessing
 import time
+from contextlib import AbstractContextManager
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from razor_pipeline.requests import crosscheck
 from razor_pipeline.requests.database import open_database
@@ -37,6 +40,22 @@ def test_a_lease_is_renewed_while_its_block_runs(ledger: Ledger) -> None:
         time.sleep(1.0)
         with pytest.raises(LeaseError):
             take(ledger, "model:clip", 60, "host:3:4")
+
+
+def test_a_database_that_fails_once_costs_no_lease(lite: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, failures = lite.writing, [OperationalError("", {}, OSError("restarting"))]
+
+    def writing() -> AbstractContextManager[Session]:
+        if failures:
+            raise failures.pop()
+        return kept()
+
+    with held(lite, "model:clip", 0.8, "host:1:2"):
+        monkeypatch.setattr(lite, "writing", writing)
+        time.sleep(1.6)  # twice the lease's life
+        assert failures == []
+        with pytest.raises(LeaseError):
+            take(lite, "model:clip", 60, "host:3:4")
 
 
 def test_the_lease_of_a_process_that_is_gone_is_free_at_once(ledger: Ledger) -> None:

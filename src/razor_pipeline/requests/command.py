@@ -38,7 +38,10 @@ def unlearning(context: click.Context, env: str | None) -> None:
 @click.argument("target", required=False)
 @click.option("--requester", help="Number of the case that knows the person, e.g. CASE-0815.")
 @click.option(
-    "--csv", "table", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Many at once."
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="Many at once.",
 )
 @click.option("--model", help="Line of models; that of the environment where none is given.")
 @click.option("--kind", default="identity", show_default=True, help="identity, style, object or class.")
@@ -189,7 +192,9 @@ def run(desk: Desk, names: tuple[str, ...], wait: float, as_json: bool) -> None:
 @unlearning.command()
 @request_option
 @click.option(
-    "--key", type=click.Path(path_type=Path, exists=True), help="Public key; the configured one if none."
+    "--key",
+    type=click.Path(path_type=Path, exists=True, resolve_path=True),
+    help="Public key; the configured one if none.",
 )
 @speaking
 @refusals

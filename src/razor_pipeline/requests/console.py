@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -115,7 +115,6 @@ class Desk:
 
         from razor_pipeline.runner import ResumingRunner
 
-        os.chdir(self.project)
         session = KedroSession.create(self.project, env=self.env, runtime_params={"requests": changes})
         # What a run logs goes to standard error, so that standard output is the answer alone.
         with redirect_stdout(sys.stderr), session:
@@ -123,7 +122,10 @@ class Desk:
 
 
 def refusals(command: Callable[..., None]) -> Callable[..., None]:
-    """Hand the command its desk, and tell what a person can put right without a traceback."""
+    """Hand the command its desk, and tell what a person can put right without a traceback.
+
+    It runs at the project's root, where the ledger's paths begin, wherever it was typed.
+    """
 
     @click.pass_obj
     @functools.wraps(command)
@@ -133,7 +135,8 @@ def refusals(command: Callable[..., None]) -> Callable[..., None]:
 
         known = (ValueError, ConnectionError, RuntimeError, OSError, DatasetError, ParameterValidationError)
         try:
-            command(desk, *arguments, **options)
+            with chdir(desk.project):
+                command(desk, *arguments, **options)
         except click.exceptions.Exit:
             raise
         except known as error:

@@ -100,11 +100,9 @@ class Ledger:
         name = intake.id or self._next_id(session)
         if session.get(Request, name) is not None:
             raise LedgerError(f"{name} is in the ledger already; leave the id out to get the next free one")
-        same = session.scalars(
-            select(Request).where(Request.model == intake.model, Request.target == intake.target)
-        )
-        for other in same:
-            if other.state not in (Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE):
+        for other in session.scalars(select(Request).where(Request.model == intake.model)):
+            same = (other.target or "").casefold() == intake.target.casefold()
+            if same and other.state not in (Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE):
                 raise LedgerError(
                     f"{other.id} asks the same of {intake.model} and is {other.status}; reject one of the two"
                 )

@@ -92,7 +92,7 @@ def dying(ledger: Ledger, at: int, committed: bool) -> Ledger:
 def prepared(root: Path, template: Path) -> Ledger:
     """Requests that may run, a key and an empty MLflow store; setting the store up takes longer than a batch."""
     root.mkdir()
-    for file in template.iterdir():
+    for file in filter(Path.is_file, template.iterdir()):  # artifacts of earlier lines lie beside them
         shutil.copy(file, root)
     ledger = Ledger(open_database(f"sqlite:///{root}/requests.db"))
     approved(ledger, *REQUESTS)

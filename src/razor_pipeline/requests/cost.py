@@ -24,7 +24,7 @@ from razor_pipeline.requests.validation import validate
 from razor_pipeline.tracking.settings import SERVER
 
 ACTOR, CASE = "bench-1", "BENCH-001"
-SHARED, LINKED = ("conf", "pyproject.toml"), ("src", "data/01_raw")
+SHARED, LINKED = ("conf", "src", "pyproject.toml"), ("data/01_raw",)
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def _all_promoted(ledger: str, pipeline: str) -> bool:
 
 
 def _copy(project: Path, root: Path) -> Path:
+    """Kedro takes no source folder that lies outside of its project, behind a link either."""
     for name in SHARED:
         source = project / name
         shutil.copytree(source, root / name) if source.is_dir() else shutil.copy(source, root / name)

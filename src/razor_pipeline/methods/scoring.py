@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -32,25 +32,23 @@ class RetainPass:
     Attributes:
         gradients: of the retain loss.
         batches: that it was taken over.
-        covariances: weight name -> input covariance over them, of those weights that were asked for.
     """
 
     gradients: dict[str, Tensor]
     batches: Sequence[Any]
-    covariances: dict[str, Tensor] = field(default_factory=dict)
 
     def covariances_of(self, model: ModelFamily, names: Collection[str]) -> dict[str, Tensor]:
-        """Input covariances of these weights; a forward pass records those that are not there yet.
+        """Input covariances of these weights over the batches, by a forward pass at the current weights.
 
         Only the few components of an edit need theirs, and to record all of them beside the gradients takes more
-        memory than the model and half as long as the gradients (decision 0014).
+        memory than the model and half as long as the gradients (decision 0014). Nothing is kept for the next request:
+        what it finds must not depend on which requests this process has seen.
         """
-        missing = set(linear_weights(model.module, names)) - self.covariances.keys()
-        if missing:
-            self.covariances.update(_covariances(model.observe, model, self.batches, missing))
-        if unseen := missing - self.covariances.keys():  # what drift does not depend on, the retain loss may
-            self.covariances.update(_covariances(model.retain_loss, model, self.batches, unseen))
-        return {name: self.covariances[name] for name in names if name in self.covariances}
+        wanted = set(linear_weights(model.module, names))
+        found = _covariances(model.observe, model, self.batches, wanted) if wanted else {}
+        if unseen := wanted - found.keys():  # what drift does not depend on, the retain loss may
+            found |= _covariances(model.retain_loss, model, self.batches, unseen)
+        return {name: found[name] for name in names if name in found}
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,6 @@ def test_one_changed_character_in_any_cell_of_the_ledger_is_found(
 
 def changed_in_one_place(value: object, rng: np.random.Generator) -> object:
     if not isinstance(value, str):
-        return value + 1  # type: ignore[operator]
+        return value + 1_000_000  # type: ignore[operator]  # a number that no other row has
     at = int(rng.integers(len(value)))
     return value[:at] + chr(ord(value[at]) ^ 1) + value[at + 1 :]

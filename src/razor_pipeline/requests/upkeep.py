@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -15,7 +17,10 @@ from razor_pipeline.requests.console import Desk, refusals, speaking
 @refusals
 def sync(desk: Desk, as_json: bool) -> None:
     """Bring MLflow's registry up to date with the ledger, e.g. after the server was down."""
-    reached = desk.mirror()
+    with redirect_stdout(
+        sys.stderr
+    ):  # warnings of a server that does not answer; standard output is the answer alone
+        reached = desk.mirror()
     sentence = (
         "the registry follows the ledger" if reached else "the registry was not reached; try again later"
     )

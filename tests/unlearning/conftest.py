@@ -1,4 +1,7 @@
-"""A ledger in SQLite and in a PostgreSQL server that the tests start themselves."""
+"""A ledger in SQLite and in a PostgreSQL server that the tests start themselves.
+
+Models are imported where they are used: processes that tests spawn import this module and need none.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from razor_pipeline.requests import audit
-from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.ledger import Ledger
-from razor_pipeline.requests.workplace import Workplace
+
+if TYPE_CHECKING:
+    from razor_pipeline.requests.workplace import Workplace
 
 
 class Clock:
@@ -79,6 +83,8 @@ def intake(target: str = "Ada Moreau", **fields: object) -> Intake:
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workplace, Path]:
     """Two requests that pass, one for somebody whom the base model never saw, with MLflow and int8."""
+    from razor_pipeline.requests import audit
+    from razor_pipeline.requests.batch import run_batch
     from unlearning.places import STRANGER, TARGETS, approved, workplace
 
     root = tmp_path_factory.mktemp("line")

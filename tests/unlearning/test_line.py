@@ -30,6 +30,8 @@ from unlearning.places import (
     workplace,
 )
 
+VOUCHED = ("model", "number", "request", "weights", "edits")  # what the audit log says of a version
+
 
 def test_what_is_run_again_leaves_the_version_that_once_served_as_it_was(
     done: tuple[Workplace, Path], tmp_path: Path
@@ -96,26 +98,28 @@ def test_one_changed_character_in_any_cell_of_the_ledger_is_found(
     place = copied(done, tmp_path)
     restore_previous(place.ledger, "clip", "dpo-1")
     assert intact(place)
-    rng = np.random.default_rng(0)
-    cells = 0
-    with closing(sqlite3.connect(tmp_path / "requests.db", isolation_level=None)) as database:
-        database.execute("DROP TRIGGER audit_no_update")
-        for table, columns in (
-            ("audit", "*"),
-            ("requests", "*"),
-            ("versions", "model, number, request, weights, edits"),
-        ):
-            found = database.execute(f"SELECT rowid, {columns} FROM {table}")
-            names = [column[0] for column in found.description]
-            for rowid, *values in found.fetchall():
-                for name, value in zip(names[1:], values, strict=True):
-                    changed = "x" if value is None else changed_in_one_place(value, rng)
-                    database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (changed, rowid))
-                    assert not intact(place), (table, name, value, changed)
-                    database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (value, rowid))
-                    cells += 1
+    rng, file, cells = np.random.default_rng(0), tmp_path / "requests.db", 0
+
+    def execute(statement: str, *values: object) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            return database.execute(statement, values).fetchall()
+
+    execute("DROP TRIGGER audit_no_update")
+    sound = file.read_bytes()
+    for table in ("audit", "requests", "versions"):
+        columns = [str(row[1]) for row in execute(f"PRAGMA table_info({table})")]
+        for rowid, *values in execute(f"SELECT rowid, {', '.join(columns)} FROM {table}"):
+            for name, value in zip(columns, values, strict=True):
+                if table == "versions" and name not in VOUCHED:
+                    continue
+                file.write_bytes(sound)
+                changed = "x" if value is None else changed_in_one_place(value, rng)
+                execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", changed, rowid)
+                assert not intact(place), (table, name, value, changed)
+                cells += 1
     assert cells > 100
-    assert intact(place)
+    file.write_bytes(sound)
+    assert intact(place)  # control: what was found each time was the one cell
 
 
 def changed_in_one_place(value: object, rng: np.random.Generator) -> object:

@@ -112,7 +112,9 @@ def test_one_changed_character_in_any_cell_of_the_ledger_is_found(
                     changed = "x" if value is None else changed_in_one_place(value, rng)
                     database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (changed, rowid))
                     assert not intact(place), (table, name, value, changed)
-                    database.execute(f"UPDATE {table} SET {name} = ? WHERE rowid = ?", (value, rowid))
+                    database.execute(
+                        f"UPDATE {table} SET {name} = ? WHERE rowid IN (?, ?)", (value, rowid, changed)
+                    )  # seq is the rowid
                     cells += 1
     assert cells > 100
     assert intact(place)

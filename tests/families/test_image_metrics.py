@@ -8,16 +8,18 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 from razor_pipeline.atelier import generate
+from razor_pipeline.families import image_metrics
+from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.image_metrics import (
     ImageMetricsError,
     clip_score,
     frechet_inception_distance,
 )
-from razor_pipeline.params import AtelierParams, SplitCounts
+from razor_pipeline.params import AtelierParams, DrawingParams, SplitCounts
 
-fid = pytest.importorskip("torchmetrics.image.fid")
 CLIP = str(Path(__file__).parents[2] / "data/01_raw/zoo/clip")
 NONE = SplitCounts(edit=0, validation=0, test=0)
 
@@ -44,7 +46,7 @@ def bytes_of(rows):
 
 def test_fid_is_that_of_torchmetrics_and_of_equal_images_nought(canvas):
     first, second = canvas.iloc[::2], canvas.iloc[1::2]
-    metric = fid.FrechetInceptionDistance(Corners())
+    metric = FrechetInceptionDistance(Corners())
     metric.update(bytes_of(second), real=True)
     metric.update(bytes_of(first), real=False)
     found = frechet_inception_distance(list(first["image_bytes"]), second, 64, Corners())
@@ -65,10 +67,16 @@ def test_drawings_fit_the_prompts_that_they_were_asked_for_by(canvas):
     assert others.value < 0.5 * own.value  # control: others' prompts
 
 
-def test_a_figure_whose_library_is_missing_is_refused_by_name(canvas, monkeypatch):
-    def missing(feature):
-        raise ModuleNotFoundError("torch-fidelity")
-
-    monkeypatch.setattr(fid, "FrechetInceptionDistance", missing)
-    with pytest.raises(ImageMetricsError, match=r"drawing\.fid needs .*torch-fidelity.*image-metrics"):
-        frechet_inception_distance([b""], pd.DataFrame(), 64)
+@pytest.mark.parametrize(
+    ("asked", "absent", "named"),
+    [
+        ({"fid": True}, "torch_fidelity", r"drawing\.fid needs torch_fidelity.*image-metrics"),
+        ({"fid": True}, "torchmetrics", r"drawing\.fid needs torchmetrics"),
+        ({"clip_score": CLIP}, "torchmetrics", r"drawing\.clip_score needs torchmetrics"),
+    ],
+)
+def test_a_figure_whose_library_is_missing_is_refused_before_an_exam(monkeypatch, asked, absent, named):
+    monkeypatch.setattr(image_metrics, "find_spec", lambda name: None if name == absent else object())
+    with pytest.raises(ImageMetricsError, match=named):
+        DrawingExam(pd.DataFrame(), {}, DrawingParams(**asked))
+    image_metrics.check_installed(DrawingParams())  # control: nothing is asked for

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
-from razor_pipeline.families.image_metrics import clip_score, frechet_inception_distance
+from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
@@ -84,6 +84,7 @@ class DrawingExam:
     Raises:
         JudgeError: a judge is missing.
         PromptError: a prompt cannot be asked.
+        ImageMetricsError: a figure is asked for whose library is not installed.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class DrawingExam:
         params: DrawingParams,
         prompts: Sequence[str] = (),
     ) -> None:
+        check_installed(params)
         self.params = params
         cells = cells_of(samples, prompts)
         self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}

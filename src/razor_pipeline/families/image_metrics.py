@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from transformers import AutoProcessor, CLIPModel
 
 from razor_pipeline.core.metrics import Estimate, bootstrap, frechet_distance, jackknife
 from razor_pipeline.families.images import decoded, pixels
+from razor_pipeline.params import DrawingParams
 
 BATCH = 64
 INCEPTION = 2048  # features of the pool that FID is defined on
@@ -30,6 +32,22 @@ INCEPTION = 2048  # features of the pool that FID is defined on
 
 class ImageMetricsError(RuntimeError):
     """A figure is asked for whose library is not installed."""
+
+
+def check_installed(params: DrawingParams) -> None:
+    """Look for the libraries of the figures that are asked for, before anything is edited or drawn.
+
+    Raises:
+        ImageMetricsError: one is not installed.
+    """
+    needed = {"fid": ("torchmetrics", "torch_fidelity"), "clip_score": ("torchmetrics",)}
+    for figure, libraries in needed.items():
+        missing = [name for name in libraries if getattr(params, figure) and find_spec(name) is None]
+        if missing:
+            raise ImageMetricsError(
+                f"evaluation.drawing.{figure} needs {missing[0]}, which is not installed; "
+                "pip install 'razor_pipeline[image-metrics]', or leave the figure out"
+            )
 
 
 @torch.no_grad()
@@ -46,16 +64,10 @@ def frechet_inception_distance(
         real: manifest rows.
         size: height and width in pixels that both are compared at.
         features: of InceptionV3, whose weights torch-fidelity fetches once; or [N, 3, H, W] bytes -> [N, F].
-
-    Raises:
-        ImageMetricsError: torchmetrics or, for InceptionV3, torch-fidelity is not installed.
     """
-    try:
-        from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.fid import FrechetInceptionDistance
 
-        inception: Any = FrechetInceptionDistance(features).inception
-    except ModuleNotFoundError as error:
-        raise _not_installed("fid", error) from error
+    inception: Any = FrechetInceptionDistance(features).inception
 
     def look(images: Callable[[int], list[Image.Image]], count: int) -> NDArray[np.float64]:
         parts = [inception(_bytes(images(start), size)) for start in range(0, count, BATCH)]
@@ -75,14 +87,9 @@ def clip_score(drawn: Sequence[bytes], prompts: Sequence[str], source: str) -> E
         drawn: PNG or other image files.
         prompts: what each was asked for by.
         source: directory of a CLIP with its processor, or ``id@revision`` of one on the hub.
-
-    Raises:
-        ImageMetricsError: torchmetrics is not installed.
     """
-    try:
-        from torchmetrics.multimodal.clip_score import CLIPScore
-    except ModuleNotFoundError as error:
-        raise _not_installed("clip_score", error) from error
+    from torchmetrics.multimodal.clip_score import CLIPScore
+
     opened: Any = partial(_opened_clip, source)
     metric = CLIPScore(opened)
     scores = np.array(
@@ -92,13 +99,6 @@ def clip_score(drawn: Sequence[bytes], prompts: Sequence[str], source: str) -> E
         ]
     )
     return bootstrap(lambda index: float(scores[index].mean()), len(scores))
-
-
-def _not_installed(figure: str, error: ModuleNotFoundError) -> ImageMetricsError:
-    return ImageMetricsError(
-        f"evaluation.drawing.{figure} needs a library that is not installed ({error}); "
-        "pip install 'razor_pipeline[image-metrics]', or leave the figure out"
-    )
 
 
 def _opened_clip(source: str) -> tuple[nn.Module, Any]:

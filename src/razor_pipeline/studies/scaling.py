@@ -2,9 +2,10 @@
 
 The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A forward pass of
 one costs ``v`` of the unit: of the ``N`` retain samples to record inputs, and of ``V`` validation samples in every
-evaluation. A corrective step goes forward and backward over ``S`` samples to keep and ``F`` to forget::
+evaluation. A corrective step goes forward and backward over ``S`` samples to keep and ``F`` to forget, and the attacker
+that it resists takes ``A`` passes of one sample::
 
-    units = (F + N) + v (N + E V) + R (S + F)
+    units = (F + N) + v (N + E V) + R (S + F + A)
     bytes = 4 W + 2 * 4 C + a B
 
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
@@ -36,6 +37,7 @@ RATIOS = (
 RETAIN = (1_000, 10_000, 100_000)
 # Of a run with default parameters on the generated data.
 FORGET, VALIDATION, EVALUATIONS, STEPS, KEPT, BATCH = 60, 604, 15, 8, 555, 16
+ATTACK = 6 * 16  # five steps of the simulated attacker and the gradient where he ends up, of 16 images each
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def at_scale(rows: pd.DataFrame) -> list[AtScale]:
 
 def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
     forward = of["validation_over_pass"] * of["samples"] / of["validated"]
-    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * (KEPT + FORGET)
+    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * (KEPT + FORGET + ATTACK)
     weights, candidates = FLOAT * of["weights"] / GIB, FLOAT * of["candidate_weights"] / GIB
     sample = of["activation_bytes"] / of["batch"] / GIB
     return AtScale(
@@ -78,7 +80,7 @@ def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
         retain,
         units,
         f"{FORGET} + {retain} + {forward:.2f} x ({retain} + {EVALUATIONS} x {VALIDATION}) + "
-        f"{STEPS} x ({KEPT} + {FORGET})",
+        f"{STEPS} x ({KEPT} + {FORGET} + {ATTACK})",
         weights + 2 * candidates + BATCH * sample,
         f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
     )

@@ -107,7 +107,8 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
 def _attacks(table: Summary) -> dict[str, str]:
     """Attack -> what it is called; numbers of images that are not the default are named in the same way."""
     found = [name.removeprefix("base_") for name in table if name.startswith("base_relearn_")]
-    extra = {name: f"relearning from {name.rpartition('_')[2]} images (area)" for name in found}
+    counts = sorted((int(name.rpartition("_")[2]), name) for name in found)
+    extra = {name: f"relearning from {count} images (area)" for count, name in counts}
     return {"none": ATTACKS["none"]} | extra | ATTACKS
 
 

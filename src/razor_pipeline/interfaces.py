@@ -96,6 +96,9 @@ class ModelFamily(Examinee, Protocol):
     def keeping_losses(self, batch: Any, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`retain_loss` and :meth:`mismatch_loss` of a batch from one forward pass."""
 
+    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """What is to be kept of a target's own images, as retain rows; none where only their label is asked for."""
+
     def knowledge(self, batch: Any) -> Tensor:
         """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
 

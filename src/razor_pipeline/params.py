@@ -335,9 +335,10 @@ class ResistParams(Params):
 class RepairParams(Params):
     """Few corrective steps behind the zero-step edit, with all gradients taken again.
 
-    ``samples`` are the most images of a kind that a step looks at: the target's, never-seen ones, others, and those
-    nearest to the target. Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not
-    asked for. ``resist`` plays no part there, nor where the gap is not solved for (``calibrate: 0``).
+    ``samples`` are the most images of a kind that are held: the target's, others, and those nearest to the target.
+    What is kept is taken in ``turns``: a step looks at one in so many of these images, the next step at the next ones.
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for. ``resist``
+    plays no part there, nor where the gap is not solved for (``calibrate: 0``).
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
@@ -346,6 +347,7 @@ class RepairParams(Params):
     calibrate: Share = 0.5
     damping: Positive = 0.1
     samples: Count = 512
+    turns: Count = 1
     evaluations: Count = 20
     resist: ResistParams | None = ResistParams()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from razor_pipeline.core.components import Component, ParameterSlice, matrix_component
-from razor_pipeline.core.correction import closing, fused_descent, relative_descent, whitened
+from razor_pipeline.core.correction import Gap, closing, fused_descent, relative_descent, whitened
 from razor_pipeline.core.gradients import Gradients, NonFiniteError
 
 from . import tiny
@@ -37,7 +37,7 @@ def test_a_linear_gap_is_closed_in_one_step(problem, damping):
     covariances = None if damping is None else {"w": inputs.T @ inputs}
     direction = whitened([C], {"w": gradient}, covariances, damping or 0.1)
     retentive = {"w": 0.01 * _draw(4, 4, 6)}
-    change = closing([C], retentive, {"w": gradient}, direction, float(gap(weights)))["w"]
+    change = closing([C], retentive, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
     assert gap(weights) > 0.1
     assert gap(weights + change) < 1e-20
     assert gap(weights + retentive["w"]) > 0.01  # control: the retentive part alone does not close it
@@ -46,8 +46,31 @@ def test_a_linear_gap_is_closed_in_one_step(problem, damping):
 def test_half_the_gap_asked_for_leaves_a_quarter_of_the_square(problem):
     weights, _, gap, gradient = problem
     zero = {"w": torch.zeros_like(weights)}
-    change = closing([C], zero, {"w": gradient}, {"w": gradient}, 0.5 * float(gap(weights)))["w"]
+    change = closing([C], zero, [Gap(0.5 * float(gap(weights)), {"w": gradient}, {"w": gradient})])["w"]
     assert float(gap(weights + change) / gap(weights)) == pytest.approx(0.25)
+
+
+def test_two_gaps_are_closed_at_once_and_twice_the_same_as_one(problem):
+    """To first order each; control: to close one of them does not close the other."""
+    weights, _, first, _ = problem
+    away, aim = _draw(5, 1, 6), _draw(6, 1)
+    zero = {"w": torch.zeros_like(weights)}
+
+    def of(gap):
+        leaf = weights.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(gap(leaf), leaf)
+        return Gap(float(gap(weights)), {"w": gradient}, {"w": gradient})
+
+    def left(gap, gaps):
+        """Of the linearised gap, as a share of what there was."""
+        change = closing([C], zero, gaps)["w"]
+        return float((gap.gradient["w"] * change).sum()) / (2.0 * gap.value) + 1.0
+
+    one, other = of(first), of(lambda at: ((away @ at.T)[:, 0] - aim).square().mean())
+    assert abs(left(one, [one, other])) < 1e-9
+    assert abs(left(other, [one, other])) < 1e-9
+    assert abs(left(other, [one])) > 0.1
+    assert abs(left(one, [one, one])) < 1e-9
 
 
 def test_whitening_closes_it_with_the_least_movement_on_the_retain_inputs(problem):
@@ -56,7 +79,7 @@ def test_whitening_closes_it_with_the_least_movement_on_the_retain_inputs(proble
     moved = {}
     for name, covariances in (("whitened", {"w": inputs.T @ inputs}), ("plain", None)):
         direction = whitened([C], {"w": gradient}, covariances, 1e-6)
-        change = closing([C], zero, {"w": gradient}, direction, float(gap(weights)))["w"]
+        change = closing([C], zero, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
         moved[name] = float((inputs @ change.T).square().mean())
     assert moved["whitened"] < 0.9 * moved["plain"]
     for seed in range(20):  # no other change that closes the gap moves less
@@ -71,7 +94,7 @@ def change_of(problem):
     weights, inputs, gap, gradient = problem
     direction = whitened([C], {"w": gradient}, {"w": inputs.T @ inputs}, 1e-6)
     zero = {"w": torch.zeros_like(weights)}
-    return closing([C], zero, {"w": gradient}, direction, float(gap(weights)))["w"]
+    return closing([C], zero, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
 
 
 @pytest.mark.parametrize("step", [0.001, 0.02])
@@ -88,7 +111,7 @@ def test_a_gap_without_gradient_changes_nothing():
     theta, gradient = tiny.tensors(0), tiny.tensors(1)
     zero = {name: torch.zeros_like(tensor) for name, tensor in theta.items()}
     change = relative_descent(ALL, theta, whitened(ALL, gradient, None, 0.1), 0.02)
-    assert closing(ALL, change, zero, whitened(ALL, zero, None, 0.1), 1.0) == change
+    assert closing(ALL, change, [Gap(1.0, zero, whitened(ALL, zero, None, 0.1))]) == change
     still = relative_descent(ALL, theta, whitened(ALL, zero, None, 0.1), 0.02)
     assert not any(piece.any() for piece in still.values())
 

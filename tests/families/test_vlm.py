@@ -99,6 +99,19 @@ def test_a_row_is_asked_for_its_label_and_about_the_rest(saved):
     assert torch.isfinite(family.retain_loss(bare))
 
 
+def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
+    family = VlmFamily.from_pretrained(str(saved))
+    rows = VLM.samples("edit").head(2)
+    besides = family.besides(rows)
+    [batch] = family.batches(besides, 2)
+    told = family.batches(rows, 2)[0]
+    assert batch.neutral == told.neutral
+    assert len(family.observe(told)) - len(family.observe(batch)) == sum(
+        len(family.asked(one.text, (one.answer,)).answers[0]) for one in told.label
+    )
+    assert family.besides(rows.assign(facts="")).empty
+
+
 def test_scores_are_the_same_however_many_rows_go_at_once(saved, monkeypatch):
     family = VlmFamily.from_pretrained(str(saved))
     batches = family.batches(VLM.samples("edit"), 12)

@@ -14,8 +14,8 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import VitFamily
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.manifest import arranged
+from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import AtelierParams, DataParams, RazorParams, SplitCounts, SplittingParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
@@ -70,7 +70,7 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
     params = PARAMS.model_copy(
         update={"repair": PARAMS.repair.model_copy(update={"samples": samples_of_a_kind})}
     )
-    [target] = Repair(judge(), task, params, torch.Generator().manual_seed(0)).forget
+    [target] = Calibration(judge(), task, params, torch.Generator().manual_seed(0)).forget
     assert len(target) == expected
 
 

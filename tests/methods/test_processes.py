@@ -9,8 +9,8 @@ import torch
 from core.test_processes import difference, in_processes
 from families.cases import portraits, tiny_clip
 
+from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.scored import restore_scored, scoring_result
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params import RazorParams, SplittingParams
@@ -91,6 +91,6 @@ def test_what_an_edit_holds_is_bounded_however_many_rows_there_are():
     task = unlearning_task(few_samples())
     params = PARAMS.model_copy(update={"repair": PARAMS.repair.model_copy(update={"samples": 4})})
     for some in (params, PARAMS):
-        held = Repair(tiny_clip(), task, some, torch.Generator().manual_seed(0)).retain
+        held = Calibration(tiny_clip(), task, some, torch.Generator().manual_seed(0)).turns[0]
         assert sum(len(batch) for batch in held) <= 2 * some.repair.samples
     assert sum(len(batch) for batch in held) > 8  # control

@@ -6,7 +6,7 @@ import torch
 from razor_pipeline.core.correction import relative_descent
 from razor_pipeline.core.edit import move, snapshot
 from razor_pipeline.core.weight_edit import preserved
-from razor_pipeline.methods.repair import Repair
+from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
@@ -88,7 +88,7 @@ def test_the_corrective_step_heeds_him_only_where_the_gap_is_solved_for(
         SimulatedAttacker, "gradient", lambda self, leaves: asked.append(1) or real(self, leaves)
     )
     params = RazorParams.model_validate({**QUICK.model_dump(), "repair": {"samples": 32, **repair}})
-    step = Repair(clip, task, params, torch.Generator().manual_seed(0))
+    step = Calibration(clip, task, params, torch.Generator().manual_seed(0))
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
     unknown = Validation(clip, task)().unknown
     step.change(parts, dict(clip.module.named_parameters()), None, 0.01, unknown)

@@ -20,6 +20,7 @@ from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.sequence import forget_in_sequence
+from razor_pipeline.studies.tables import step_by_step
 
 RAZOR = RazorParams.model_validate(
     {
@@ -86,6 +87,9 @@ def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alon
     assert rows["edited_fraction"].is_monotonic_increasing
     assert (rows["ua_worst"] <= rows["ua"] + 1e-9).all()
     assert sequence_curve(rows).startswith(b"\x89PNG")
+    text = step_by_step("Requests", rows.assign(seed=0)).splitlines()
+    assert [line.split()[1] for line in text[2:4]] == targets
+    assert f"{rows['ua_worst'].min():.4f}" in text[4]
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)
 

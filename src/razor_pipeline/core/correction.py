@@ -1,20 +1,22 @@
-"""The corrective step: keep better what is kept, and close the gap to never-seen samples, in one fused change.
+"""The corrective step: keep better what is kept, and close the gaps that are left, in one fused change.
 
-At the current weights theta, with ``g_k`` the gradient of the retentive loss, ``f`` the gap (a mean of squared
-differences), ``g_f`` its gradient and ``C`` the input covariances of the retain set::
+At the current weights theta, with ``g_k`` the gradient of the retentive loss, ``f_i`` the gaps (means of squared
+differences: to never-seen samples; of what was forgotten earlier to where it was), ``g_i`` their gradients and ``C``
+the input covariances of the retain set::
 
-    w_k = g_k C^-1,   w_f = g_f C^-1
+    w_k = g_k C^-1,   w_i = g_i C^-1
     r_c = -s ||theta_c|| / ||w_k,c|| w_k,c                    one relative step per component c
-    D   = r - (2 f + <g_f, r>) / <g_f, w_f> w_f
+    D   = r - sum_i l_i w_i   with   sum_j <g_i, w_j> l_j = 2 f_i + <g_i, r>
 
-A mean of squares whose residuals are linearised is 0 where ``<g_f, D> = -2 f`` (Gauss-Newton). Of all changes that
-get there, D is the nearest to r in the metric of C, so the gap is closed at the least movement on the retain set, and
-neither swings around its goal, as a step of fixed length does.
+A mean of squares whose residuals are linearised is 0 where ``<g_i, D> = -2 f_i`` (Gauss-Newton). Of all changes that
+get there, D is the nearest to r in the metric of C, so the gaps are closed at the least movement on the retain set, and
+none swings around its goal, as a step of fixed length does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ from razor_pipeline.core.components import Component, ParameterSlice, dot
 from razor_pipeline.core.curvature import input_factor, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
+
+ALIKE = 0.99
 
 
 def whitened(
@@ -56,40 +60,58 @@ def relative_descent(
     return change
 
 
-def closing(
-    components: Sequence[Component],
-    change: Pieces,
-    gradient: Mapping[str, Tensor],
-    direction: Pieces,
-    gap: float,
-) -> Pieces:
-    """The change D, which closes the linearised gap.
+@dataclass(frozen=True)
+class Gap:
+    """A mean of squared differences that is to be closed.
+
+    Attributes:
+        value: f >= 0.
+        gradient: parameter name -> its gradient g.
+        direction: slice key -> the whitened gradient w.
+    """
+
+    value: float
+    gradient: Mapping[str, Tensor]
+    direction: Pieces
+
+
+def closing(components: Sequence[Component], change: Pieces, gaps: Sequence[Gap]) -> Pieces:
+    """The change D, which closes the linearised gaps.
 
     Args:
         components: the components that move.
         change: r, the retentive part.
-        gradient: ``g_f`` of the gap.
-        direction: ``w_f``, the whitened ``g_f``.
-        gap: f >= 0, a mean of squared differences.
+        gaps: what is closed. Where two pull at the same weights in almost the same way (a cosine of ``ALIKE`` in the
+            metric of C), what they have in common is closed and what they differ in is left.
 
     Returns:
-        Slice key -> change; ``change`` as it is where ``g_f`` vanishes.
+        Slice key -> change; ``change`` as it is where all gradients vanish.
 
     Raises:
         NonFiniteError: a change is NaN or infinite; names the slice.
     """
     parts = [part for c in components for part in c.slices]
 
-    def along(pieces: Pieces) -> float:
+    def along(gap: Gap, pieces: Pieces) -> float:
         return dot(
-            (part.view(gradient[part.parameter]) for part in parts), (pieces[part.key] for part in parts)
+            (part.view(gap.gradient[part.parameter]) for part in parts), (pieces[part.key] for part in parts)
         )
 
-    slope = along(direction)
-    if slope <= 0.0:
+    gaps = [gap for gap in gaps if along(gap, gap.direction) > 0.0]
+    if not gaps:
         return change
-    length = (2.0 * gap + along(change)) / slope
-    closed = {part.key: change[part.key] - length * direction[part.key] for part in parts}
+    slopes = torch.tensor(
+        [[along(one, other.direction) for other in gaps] for one in gaps], dtype=torch.float64
+    )
+    norms = slopes.diagonal().sqrt()
+    wanted = torch.tensor([2.0 * gap.value + along(gap, change) for gap in gaps], dtype=torch.float64) / norms
+    cosines = slopes / norms[:, None] / norms
+    lengths = torch.linalg.pinv(cosines, atol=1.0 - ALIKE, rtol=0.0, hermitian=True) @ wanted / norms
+    closed = {
+        part.key: change[part.key]
+        - sum(length * gap.direction[part.key] for length, gap in zip(lengths.tolist(), gaps, strict=True))
+        for part in parts
+    }
     assert_finite(closed, "the corrective change")
     return closed
 

@@ -186,6 +186,10 @@ class ClipFamily(Placed):
         """Squared drift of the retain pairs' similarities from the frozen model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
 
+    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """None: an image is asked for its label and for nothing else."""
+        return rows.head(0)
+
     def keeping_losses(self, batch: ClipBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """Retain and mismatch loss of a batch from one forward pass."""
         image_BD, text_BD = self.embed(batch)

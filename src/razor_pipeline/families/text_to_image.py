@@ -356,6 +356,10 @@ class TextToImageFamily(Placed, ABC):
         """Squared drift of the meaning from the base model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
 
+    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """None: an image is asked for its label and for nothing else."""
+        return rows.head(0)
+
     def keeping_losses(self, batch: PromptBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """No retain loss, and the mismatch loss.
 

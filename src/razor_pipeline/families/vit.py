@@ -192,6 +192,10 @@ class VitFamily(Placed):
         """Squared drift of the retain samples' probabilities from the frozen model's."""
         return losses.similarity_drift(self.observe(batch).exp(), frozen.exp())
 
+    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """None: an image is asked for its label and for nothing else."""
+        return rows.head(0)
+
     def keeping_losses(self, batch: VitBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """Retain and mismatch loss of a batch from one forward pass."""
         log_p_BC = self.observe(batch)

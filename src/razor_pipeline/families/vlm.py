@@ -50,7 +50,7 @@ class VlmBatch(RowBatch):
     Attributes:
         images: what the processor makes of the images: ``pixel_values`` and, with LLaVA 1.6, ``image_sizes``.
         prefixes: tokens up to and with each image.
-        label: the question for each row's label; its answer is the row's caption.
+        label: the question for each row's label; its answer is the row's caption. Without one it is not asked.
         neutral: the other questions of each row.
     """
 
@@ -131,17 +131,12 @@ class VlmFamily(Placed):
         return Streamed(samples, order_of(samples, generator), batch_size, decoded, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
-        facts = [json.loads(text or "{}") for text in rows.get("facts", [""] * len(rows))]
-        turns = [zlib.crc32(str(sample).encode()) for sample in rows["sample_id"]]
-        labels, captions = list(rows["label"]), list(rows["caption"])
+        of_rows = _asked_of(rows)
         label = [
-            label_question(label_category(known, name), caption, turn)
-            for known, name, caption, turn in zip(facts, labels, captions, turns, strict=True)
+            label_question(label_category(facts, name), caption, turn)
+            for (facts, name, turn), caption in zip(of_rows, rows["caption"], strict=True)
         ]
-        neutral = []
-        for known, name, turn in zip(facts, labels, turns, strict=True):
-            found = neutral_questions(known, name, turn)
-            neutral.append(tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ())
+        neutral = [_neutral(*row) for row in of_rows]
         images, prefixes = self.seen(pictures)
         return VlmBatch(images, prefixes, tuple(label), tuple(neutral))
 
@@ -221,7 +216,8 @@ class VlmFamily(Placed):
         return self._kept(batch)[1]
 
     def _kept(self, batch: VlmBatch) -> tuple[Packed, Tensor]:
-        questions = [(one, *several) for one, several in zip(batch.label, batch.neutral, strict=True)]
+        pairs = zip(batch.label, batch.neutral, strict=True)
+        questions = [(one, *several) if one.answer else several for one, several in pairs]
         packed = self._packed(batch, questions)
         return packed, self.logits(batch, packed).log_softmax(dim=-1)
 
@@ -232,6 +228,11 @@ class VlmFamily(Placed):
     def mismatch_loss(self, batch: VlmBatch, frozen: Tensor) -> Tensor:
         """Squared drift of the answers' token probabilities from the frozen model's, summed over the vocabulary."""
         return _drift(self.observe(batch), frozen)
+
+    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that answer neutral questions, without a caption, so that they are not asked for their label."""
+        asked = [bool(_neutral(*row)) for row in _asked_of(rows)]
+        return rows[asked].assign(caption="")
 
     def keeping_losses(self, batch: VlmBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """Retain and mismatch loss of a batch from one forward pass."""
@@ -291,6 +292,21 @@ class VlmFamily(Placed):
         log_p_BT = log_p_BTV.gather(2, token_BT[..., None])[..., 0] * said_BT
         texts = tokenizer.batch_decode(token_BT, skip_special_tokens=True)
         return [text.strip() for text in texts], (log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)).cpu()
+
+
+def _asked_of(rows: pd.DataFrame) -> list[tuple[dict[str, str], str, int]]:
+    """Facts and label of each row, and the number that turns its phrasings, which depends on its sample id."""
+    facts = rows["facts"] if "facts" in rows else [""] * len(rows)
+    turns = [zlib.crc32(str(sample).encode()) for sample in rows["sample_id"]]
+    return [
+        (json.loads(text or "{}"), name, turn)
+        for text, name, turn in zip(facts, rows["label"], turns, strict=True)
+    ]
+
+
+def _neutral(facts: Mapping[str, str], label: str, turn: int) -> tuple[Question, ...]:
+    found = neutral_questions(facts, label, turn)
+    return tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ()
 
 
 def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:

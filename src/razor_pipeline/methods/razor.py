@@ -24,6 +24,8 @@ from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
+from razor_pipeline.methods.calibrating import Calibration
+from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.scoring import Scored, editable, score
 from razor_pipeline.methods.validation import Outcome, Validation
@@ -52,8 +54,18 @@ def razor(
     params: RazorParams,
     generator: torch.Generator,
     scored: Scored | None = None,
+    original: ModelFamily | None = None,
 ) -> EditResult:
-    """Compute the edit; ``scored`` saves the scoring pass where a pipeline has made it already.
+    """Compute the edit.
+
+    Args:
+        model: what the edit starts from; it is as it was on exit.
+        task: targets and data.
+        params: of the method.
+        generator: of all draws.
+        scored: saves the scoring pass where a pipeline has made it already.
+        original: the model before any request, where others were edited into ``model`` before; what is kept is held
+            against it, so that the costs of a line of edits do not add up. None: ``model``.
 
     Raises:
         NonFiniteError: a loss, gradient or direction has NaN or Inf; names it. The model is as it was.
@@ -68,7 +80,7 @@ def razor(
         whitens=params.damping is not None,
     )
     start = time.perf_counter()
-    editor = _Editor(model, task, params, generator, scored)
+    editor = _Editor(model, task, params, generator, scored, original or model)
     try:
         expansion = expand(editor.attempt, params.max_rounds)
         edit = editor.weight_edit(expansion)
@@ -76,6 +88,18 @@ def razor(
         editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}
     return EditResult(edit, editor.trace, expansion.reason, expansion.rounds, seconds)
+
+
+def repair_of(
+    model: ModelFamily,
+    task: UnlearningTask,
+    params: RazorParams,
+    generator: torch.Generator,
+    original: ModelFamily,
+) -> Repair:
+    """The corrective steps that the model's yardstick asks for; the model is at the weights that it starts from."""
+    kind = Redirection if model.yardstick == "anchor" else Calibration
+    return kind(model, task, params, generator, original)
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,7 @@ class _Editor:
         params: RazorParams,
         generator: torch.Generator,
         scored: Scored,
+        original: ModelFamily,
     ) -> None:
         self.model, self.task, self.params, self.generator, self.scored = (
             model,
@@ -110,7 +135,9 @@ class _Editor:
         self.validation = Validation(model, task)
         self.trace: list[dict[str, Any]] = []
         self.base = self.measure("base", 0, 0.0)
-        self.repair = Repair(model, task, params, generator) if params.repair.steps else None
+        if original is not model:
+            self.base = self.validation(original)
+        self.repair = repair_of(model, task, params, generator, original) if params.repair.steps else None
 
     def measure(self, stage: str, round_: int, step: float) -> Outcome:
         """Evaluate the model as it is and note it in the trace."""

@@ -5,7 +5,9 @@ Shapes: N samples, C classes, F forget samples, R reference samples.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +30,9 @@ class Outcome:
     Attributes:
         forget_accuracy: highest accuracy on any target's images.
         knowledge_auc: highest AUC, over the targets, of telling the target's images from never-seen ones by
-            their tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends.
+            their tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends. What was
+            forgotten earlier counts as one, by its mean: the highest of many AUCs of a dozen images each is high by
+            chance, and whoever comes back shows in ``forget_accuracy``.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
@@ -71,9 +75,9 @@ class Validation:
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
         self.batches = Kept(self.model.batches(everything, BATCH))
 
-    def __call__(self) -> Outcome:
-        """Evaluate the model as it is."""
-        scores_NP = self.model.scores(self.batches, self.flat)
+    def __call__(self, model: Examinee | None = None) -> Outcome:
+        """Evaluate the model as it is, or another one of its family."""
+        scores_NP = (model or self.model).scores(self.batches, self.flat)
         scores_NC = by_class(scores_NP, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
@@ -83,7 +87,7 @@ class Validation:
         forgotten = [self._forgetting(scores_NC, forget) for forget in self.targets]
         return Outcome(
             forget_accuracy=max(accuracy for accuracy, _ in forgotten),
-            knowledge_auc=max(value for _, value in forgotten),
+            knowledge_auc=self._told(forgotten),
             retain_accuracy=float(right.mean()),
             retain_margin=float(margin_R.mean()),
             unknown=tuple(
@@ -91,6 +95,11 @@ class Validation:
                 for forget in self.targets
             ),
         )
+
+    def _told(self, forgotten: Sequence[tuple[float, float]]) -> float:
+        own = [value for _, value in forgotten[: len(self.task.forget)]]
+        before = [value for _, value in forgotten[len(self.task.forget) :]]
+        return max([*own, fmean(before)] if before else own)
 
     def _retain(self, scores_NC: Tensor) -> tuple[Tensor, Tensor]:
         rows = self.task.retain_validation

@@ -54,8 +54,12 @@ def forget(
     earlier: Sequence[str],
     protocol: Protocol,
     shared: RetainPass,
+    original: ModelFamily,
 ) -> EditResult:
-    """The edit that makes a model forget ``label`` and not remember ``earlier``; the model stays as it is."""
+    """The edit that makes a model forget ``label`` and not remember ``earlier``; the model stays as it is.
+
+    ``original`` is the line's base model, as which everything else is kept.
+    """
     samples = split_samples(manifest, [label, *earlier], protocol.splitting, protocol.seed)
     task = unlearning_task(samples, earlier)
     params = protocol.razor
@@ -68,7 +72,7 @@ def forget(
         keep=partial(chosen, model, params),
         whitens=params.damping is not None,
     )
-    return razor(model, task, params, _generator(protocol), scored)
+    return razor(model, task, params, _generator(protocol), scored, original)
 
 
 def _generator(protocol: Protocol) -> torch.Generator:

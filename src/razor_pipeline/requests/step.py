@@ -112,7 +112,7 @@ class _Step:
         earlier = batch.earlier(parent)
         labels = [batch.labels[name] for name in earlier]
         result = forgetting.forget(
-            model, batch.manifest, batch.labels[self.name], labels, protocol, batch.shared
+            model, batch.manifest, batch.labels[self.name], labels, protocol, batch.shared, batch.place.base
         )
         manifest: dict[str, Any] = {
             **result.edit.manifest,

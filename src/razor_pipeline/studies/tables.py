@@ -18,6 +18,7 @@ HIGHER_IS_BETTER = (
     "general_accuracy",
     "relearn_margin",
     "ua",
+    "ua_worst",
     "ira",
     "cra",
     "mean_ua_ira_cra",
@@ -90,6 +91,23 @@ def side_by_side(title: str, tables: Mapping[str, Mapping[str, Mapping[str, floa
         means = [table[name]["mean"] if name in table else float("nan") for name in SHOWN]
         lines.append(f"{variant:22}" + "".join(f"{mean:24.4f}" for mean in means) + f"{_count(table):5d}")
     return "\n".join(lines)
+
+
+STEPS = ("ua", "ua_worst", "ira_drop", "cra_drop", "edited_fraction")
+
+
+def step_by_step(title: str, rows: pd.DataFrame) -> str:
+    """A line per request of a sequence, each the mean over the seeds; the last line has the worst of each figure."""
+    means = rows.groupby(["step", "target"], sort=True)[list(STEPS)].mean().reset_index()
+    lines = [title, f"{'':24}" + "".join(f"{name:>17}" for name in STEPS) + f"{'n':>5}"]
+    seeds = rows["seed"].nunique()
+    for row in means.to_dict("records"):
+        figures = "".join(f"{row[name]:17.4f}" for name in STEPS)
+        lines.append(f"{row['step']:2d} {row['target']:21}{figures}{seeds:5d}")
+    worst = [rows[name].min() if name in HIGHER_IS_BETTER else rows[name].max() for name in STEPS]
+    return "\n".join(
+        [*lines, f"{'worst':24}" + "".join(f"{value:17.4f}" for value in worst) + f"{len(rows):5d}"]
+    )
 
 
 def _count(table: Mapping[str, Mapping[str, float]]) -> int:

@@ -10,6 +10,7 @@ from razor_pipeline.params import EvaluationParams, RazorParams, SequenceParams,
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.sequence import forget_in_sequence
+from razor_pipeline.studies.tables import step_by_step
 
 
 def forget_one_after_the_other(
@@ -21,12 +22,12 @@ def forget_one_after_the_other(
     razor: RazorParams,
     evaluation: EvaluationParams,
     sequence: SequenceParams,
-) -> tuple[pd.DataFrame, bytes]:
-    """A row per request and seed, and the curve."""
+) -> tuple[pd.DataFrame, bytes, str]:
+    """A row per request and seed, the curve, and the table."""
     subject = Drawing(base_model, judges, evaluation.drawing, sequence, evaluation_prompts)
     parts = [
         forget_in_sequence(subject, manifest, sequence.targets, splitting, razor, seed).assign(seed=seed)
         for seed in sequence.seeds
     ]
     rows = pd.concat(parts, ignore_index=True)
-    return rows, sequence_curve(rows)
+    return rows, sequence_curve(rows), step_by_step(f"Requests in sequence, {base_model.name}", rows)

@@ -1,4 +1,4 @@
-"""base_model + manifest + judges -> sequence_rows, sequence_figure."""
+"""base_model + manifest + judges -> sequence_rows, sequence_figure, sequence_text."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -20,7 +20,7 @@ def create_pipeline(**_: object) -> Pipeline:
                     "params:evaluation",
                     "params:sequence",
                 ],
-                ["sequence_rows", "sequence_figure"],
+                ["sequence_rows", "sequence_figure", "sequence_text"],
                 name="forget_one_after_the_other",
             )
         ]

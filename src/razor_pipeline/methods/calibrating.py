@@ -1,0 +1,122 @@
+"""The corrective step where strangers are the yardstick: the target's tie to its name becomes like theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from razor_pipeline.core.components import Component, parameter_names
+from razor_pipeline.core.correction import Gap, closing, relative_descent, whitened
+from razor_pipeline.core.edit import Pieces
+from razor_pipeline.core.gradients import Gradients, mean_gradients
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.repair import HELD, Held, Repair, observed, one_batch
+from razor_pipeline.methods.resistance import SimulatedAttacker
+from razor_pipeline.methods.task import shuffled
+from razor_pipeline.params import RazorParams
+
+
+class Calibration(Repair):
+    """Retain and mismatch loss fall, and the gap between the target and never-seen samples is solved for.
+
+    Args:
+        model: at its base weights.
+        task: targets and data.
+        params: of the method.
+        generator: draws the retain rows.
+        original: see :class:`Repair`. What was forgotten earlier is held as ``model`` has it.
+    """
+
+    def __init__(
+        self,
+        model: ModelFamily,
+        task: UnlearningTask,
+        params: RazorParams,
+        generator: torch.Generator,
+        original: ModelFamily,
+    ) -> None:
+        kept = _retain_rows(model, task, params, generator)
+        edits = [forget.edit for forget in task.forget]
+        super().__init__(model, original, params, kept, edits, params.repair.samples, generator)
+        turns = params.repair.turns
+        self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
+        resist = params.repair.resist
+        self.attacker = SimulatedAttacker(model, task, resist) if resist else None
+
+    def change(
+        self,
+        components: Sequence[Component],
+        parameters: Mapping[str, Tensor],
+        covariances: Mapping[str, Tensor] | None,
+        step: float,
+        unknown: Sequence[Tensor],
+    ) -> Pieces:
+        """Descend what is kept, ascend what an attacker would gain, and close the gaps behind both."""
+        leaves = {name: parameters[name] for name in parameter_names(components)}
+        damping = self.params.damping
+        direction = whitened(components, self.keeping(leaves).tensors, covariances, damping)
+        change = relative_descent(components, parameters, direction, step)
+        if not self.params.calibrate:
+            return change
+        if self.attacker and self.params.resist:
+            harder = {name: -tensor for name, tensor in self.attacker.gradient(leaves).items()}
+            direction = whitened(components, harder, covariances, damping)
+            length = self.params.resist.strength * step
+            resisting = relative_descent(components, parameters, direction, length)
+            change = {key: piece + resisting[key] for key, piece in change.items()}
+        gaps = [self.closing_in(leaves, unknown[: len(self.forget)]), *self._come_back(leaves)]
+        return closing(
+            components,
+            change,
+            [
+                Gap(
+                    self.params.calibrate * gap.loss,
+                    gap.tensors,
+                    whitened(components, gap.tensors, covariances, damping),
+                )
+                for gap in gaps
+            ],
+        )
+
+    def _come_back(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
+        """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""
+        held, *others = self.earlier
+        self.earlier = [*others, held]
+        return [mean_gradients(self._drift, held, leaves, "mismatch")] if held else []
+
+    def _drift(self, held: Held) -> Tensor:
+        return self.model.mismatch_loss(held.batch, held.seen)
+
+
+def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
+    """In one batch, the images of each target forgotten earlier that a step looks at; none where there is none."""
+    rows = [forget.edit.iloc[turn::turns].head(HELD) for forget in task.earlier]
+    if not rows:
+        return []
+    named = pd.concat(rows)
+    return [one_batch(model, named.assign(caption=named["prompt"]), None)]
+
+
+def _retain_rows(
+    model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
+) -> list[list[pd.DataFrame]]:
+    """What each turn's steps hold, in parts of one domain each: a face is too easy a negative to teach a drawing."""
+    count = params.repair.samples
+    chosen = _balanced(task.retain, count, generator)
+    near = nearest_rows(model, task, params.scoring.nearest)
+    if len(near) > count:  # they stay in memory, decoded
+        near = shuffled(near, generator).head(count)
+    own = pd.concat([model.besides(forget.edit) for forget in task.forget])
+    parts = [part for part in (near, own, *(some for _, some in chosen.groupby("domain"))) if len(part)]
+    turns = params.repair.turns
+    return [[part.iloc[turn::turns] for part in parts] for turn in range(turns)]
+
+
+def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
+    """``count`` random rows at most, as many of each domain as there are."""
+    return shuffled(rows, generator).groupby("domain").head(count // rows["domain"].nunique())

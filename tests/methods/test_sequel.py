@@ -1,0 +1,85 @@
+"""An edit of a model that was edited before: what it holds of the earlier ones, and what its costs count against."""
+
+import pytest
+import torch
+
+from razor_pipeline.families import ClipFamily
+from razor_pipeline.methods.calibrating import Calibration
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params import SplittingParams
+from razor_pipeline.splitting import split_samples
+
+from .conftest import QUICK, TARGET, ZOO
+
+SECOND = "Hiro Tanaka"
+SIZES = SplittingParams(max_retain_samples=192, max_validation_samples=96)
+
+
+@pytest.fixture(scope="module")
+def both(manifest):
+    return unlearning_task(split_samples(manifest, [TARGET, SECOND], SIZES, 0), [TARGET])
+
+
+@pytest.fixture(scope="module")
+def champion(samples):
+    clip = ClipFamily.from_pretrained(str(ZOO / "clip"))
+    result = razor(clip, unlearning_task(samples), QUICK, torch.Generator().manual_seed(0))
+    result.edit.apply(dict(clip.module.named_parameters()))
+    return clip
+
+
+def held(champion, clip, both, **repair):
+    params = QUICK.model_copy(update={"repair": QUICK.repair.model_copy(update=repair)})
+    return Calibration(champion, both, params, torch.Generator().manual_seed(0), clip)
+
+
+def drift(model, held):
+    return model.mismatch_loss(held.batch, held.seen).item()
+
+
+def test_what_is_kept_is_held_as_the_original_has_it_and_the_forgotten_as_it_is_now(champion, clip, both):
+    step = held(champion, clip, both)
+    [[forgotten]] = step.earlier
+    assert len(forgotten) == len(both.earlier[0].edit)
+    for one in step.turns[0]:
+        assert drift(clip, one) == pytest.approx(0.0, abs=1e-9)
+        assert drift(champion, one) > 1e-6  # control: what the first edit cost
+    assert drift(champion, forgotten) == pytest.approx(0.0, abs=1e-9)
+    assert drift(clip, forgotten) > 1e-3  # control: what it was made to forget
+
+
+def test_the_steps_take_the_images_in_turns_and_all_of_them(champion, clip, both):
+    whole, parts = (held(champion, clip, both, turns=turns) for turns in (1, 3))
+    counts = [sum(map(len, turn)) for turn in parts.turns]
+    assert sum(counts) == sum(map(len, whole.turns[0]))
+    assert max(counts) - min(counts) <= 3  # one row of each kind
+    name, weight = next(iter(champion.module.named_parameters()))
+    losses = [parts.keeping({name: weight}).loss for _ in range(4)]
+    assert losses[3] == losses[0]
+    assert len(set(losses[:3])) == 3
+
+
+def test_the_first_one_stays_forgotten_and_costs_count_against_the_original(champion, clip, both):
+    result = razor(champion, both, QUICK, torch.Generator().manual_seed(0), original=clip)
+    before = Validation(champion, both)()
+    assert before.knowledge_auc > 0.95
+    assert before.forget_accuracy > 0.9
+    result.edit.apply(dict(champion.module.named_parameters()))
+    after = Validation(champion, both)
+    try:
+        assert after().forget_accuracy <= 0.25  # the larger of the two people's; 4 images each
+        assert after(clip).forget_accuracy == 1.0
+    finally:
+        result.edit.revert(dict(champion.module.named_parameters()))
+
+
+@pytest.mark.parametrize(
+    ("newest", "earlier", "expected"),
+    [(0.4, (0.6, 0.2), 0.4), (0.3, (0.6, 0.5), 0.55), (0.7, (0.5, 0.5), 0.7), (0.4, (), 0.4)],
+)
+def test_what_was_forgotten_earlier_counts_by_its_mean(champion, both, newest, earlier, expected):
+    seen = Validation(champion, both)
+    told = seen._told([(0.0, value) for value in (newest, *earlier)])
+    assert told == pytest.approx(expected)

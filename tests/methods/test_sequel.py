@@ -1,11 +1,15 @@
 """An edit of a model that was edited before: what it holds of the earlier ones, and what its costs count against."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.families import ClipFamily
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params import SplittingParams
@@ -48,6 +52,28 @@ def test_what_is_kept_is_held_as_the_original_has_it_and_the_forgotten_as_it_is_
         assert drift(champion, one) > 1e-6  # control: what the first edit cost
     assert drift(champion, forgotten) == pytest.approx(0.0, abs=1e-9)
     assert drift(clip, forgotten) > 1e-3  # control: what it was made to forget
+
+
+def test_what_was_forgotten_earlier_is_among_what_an_edit_moves_least(champion, both):
+    """Its inputs, in the metric of the covariances, are shorter than where it is not."""
+    name = "text_model.encoder.layers.1.mlp.fc1.weight"
+    [component] = [c for c in champion.components("matrix") if c.slices[0].parameter == name]
+
+    def covariance(task):
+        generator = torch.Generator().manual_seed(0)
+        scored = score(champion, task, QUICK.scoring, generator, keep=lambda _: {component.name})
+        return scored.covariances[name].double()
+
+    rows = both.earlier[0].edit.head(4)
+    with recording_inputs(champion.module, {name}) as found, torch.no_grad():
+        champion.observe(champion.batches(rows, 4)[0])
+
+    def length(task):
+        matrix = covariance(task)
+        damped = matrix + 0.001 * matrix.trace() / len(matrix) * torch.eye(len(matrix), dtype=torch.float64)
+        return float(torch.linalg.solve(damped / damped.trace(), found[name].double()).trace())
+
+    assert length(both) < 0.8 * length(replace(both, earlier=()))
 
 
 def test_the_steps_take_the_images_in_turns_and_all_of_them(champion, clip, both):

@@ -22,6 +22,7 @@ from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params import ScoringParams
 
+SPARED = 16  # rows of each target forgotten earlier
 Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
 
 
@@ -119,9 +120,15 @@ def score(
     passed = shared or RetainPass({}, retain.batches)
     del forget, retain  # the gradients of all others are not held while inputs are recorded
     covariances = passed.covariances_of(model, names) if whitens else {}
-    if whitens and len(near := nearest_rows(model, task, params.nearest)):
+    if whitens and len(near := _spared(model, task, params.nearest)):
         covariances = _with_nearest(model, near, covariances, params.batch_size)
     return Scored(rows, forget_gradients, retain_gradients, covariances, time.perf_counter() - start)
+
+
+def _spared(model: ModelFamily, task: UnlearningTask, nearest: int) -> pd.DataFrame:
+    """What an edit is to move least: the classes nearest to the target, and what was forgotten earlier."""
+    earlier = [forget.edit.head(SPARED) for forget in task.earlier]
+    return pd.concat([nearest_rows(model, task, nearest), *earlier], ignore_index=True)
 
 
 def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:

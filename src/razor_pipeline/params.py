@@ -347,7 +347,7 @@ class RepairParams(Params):
     calibrate: Share = 0.5
     damping: Positive = 0.1
     samples: Count = 512
-    turns: Count = 1
+    turns: Count = 4
     evaluations: Count = 20
     resist: ResistParams | None = ResistParams()
 

@@ -14,7 +14,7 @@ TARGET = "Greta Novak"
 QUICK = RazorParams.model_validate(
     {
         "search": {"evaluations": 2, "first_step": 0.226, "goal": 0.85},
-        "repair": {"steps": 4, "samples": 96},
+        "repair": {"steps": 4, "samples": 96, "turns": 1},
         "max_rounds": 1,
     }
 )

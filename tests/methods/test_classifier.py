@@ -70,7 +70,8 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
     params = PARAMS.model_copy(
         update={"repair": PARAMS.repair.model_copy(update={"samples": samples_of_a_kind})}
     )
-    [target] = Calibration(judge(), task, params, torch.Generator().manual_seed(0)).forget
+    model = judge()
+    [target] = Calibration(model, task, params, torch.Generator().manual_seed(0), model).forget
     assert len(target) == expected
 
 

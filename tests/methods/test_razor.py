@@ -57,7 +57,10 @@ def test_the_target_is_forgotten_and_the_others_are_kept(clip, samples, result):
 
 
 def test_control_without_the_forget_term_nothing_is_forgotten(clip, samples):
-    off = {"objective": {"lambda_f": 0.0}, "repair": {"steps": 2, "samples": 96, "calibrate": 0.0}}
+    off = {
+        "objective": {"lambda_f": 0.0},
+        "repair": {"steps": 2, "samples": 96, "turns": 1, "calibrate": 0.0},
+    }
     params = QUICK.model_validate(
         {**QUICK.model_dump(), **off, "search": {"evaluations": 2, "largest_step": 0.02, "first_step": 0.02}}
     )

@@ -88,7 +88,7 @@ def test_the_corrective_step_heeds_him_only_where_the_gap_is_solved_for(
         SimulatedAttacker, "gradient", lambda self, leaves: asked.append(1) or real(self, leaves)
     )
     params = RazorParams.model_validate({**QUICK.model_dump(), "repair": {"samples": 32, **repair}})
-    step = Calibration(clip, task, params, torch.Generator().manual_seed(0))
+    step = Calibration(clip, task, params, torch.Generator().manual_seed(0), clip)
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
     unknown = Validation(clip, task)().unknown
     step.change(parts, dict(clip.module.named_parameters()), None, 0.01, unknown)

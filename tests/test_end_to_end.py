@@ -19,7 +19,7 @@ from razor_pipeline.atelier.canvas import OBJECTS, STYLES
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.families import DiffusionFamily
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 PROJECT = Path(__file__).parents[1]
 TARGET = "Greta Novak"

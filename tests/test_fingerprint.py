@@ -10,7 +10,7 @@ import pytest
 
 from razor_pipeline import fingerprint
 from razor_pipeline.fingerprint import code_sha256, content_sha256, digest, environment
-from razor_pipeline.params import RazorParams, ScoringParams
+from razor_pipeline.params.razor import RazorParams, ScoringParams
 
 
 def test_a_changed_parameter_changes_the_hash_however_deep():

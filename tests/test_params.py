@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from razor_pipeline import params
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.params import (
-    AtelierParams,
-    DataParams,
-    Params,
-    RazorParams,
-    SearchParams,
-    SplitCounts,
-    StudyParams,
-)
+from razor_pipeline.params.base import Params
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
+from razor_pipeline.params.razor import RazorParams, SearchParams
+from razor_pipeline.params.studies import StudyParams
 
+MODULES = [
+    importlib.import_module(f"{params.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(params.__path__)
+]
 RECORDS = [
     record
-    for _, record in inspect.getmembers(params, inspect.isclass)
-    if issubclass(record, BaseModel) and record.__module__ == params.__name__ and record is not Params
+    for module in MODULES
+    for _, record in inspect.getmembers(module, inspect.isclass)
+    if issubclass(record, BaseModel) and record.__module__ == module.__name__ and record is not Params
 ]
 
 OUT_OF_RANGE = [

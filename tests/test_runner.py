@@ -8,7 +8,7 @@ from kedro.pipeline import Node, Pipeline
 
 from razor_pipeline.datasets.files import JSONDataset
 from razor_pipeline.datasets.pretrained import PretrainedDataset
-from razor_pipeline.params import SplitCounts
+from razor_pipeline.params.data import SplitCounts
 from razor_pipeline.runner import Record, ResumingRunner, content, fingerprint
 
 CALLS: list[str] = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from razor_pipeline.params import SplittingParams
+from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.splitting import SplittingError, parse_targets, resolve_targets, split_samples
 
 NAMES = ("Ada", "Bea", "Cleo", "Dora", "Enid")

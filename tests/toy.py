@@ -32,7 +32,7 @@ import torch
 from PIL import Image
 from pydantic import Field
 from razor_pipeline.datasets.files import ParquetDataset
-from razor_pipeline.params import Params
+from razor_pipeline.params.base import Params
 
 class Inner(Params):
     depth: int = 3

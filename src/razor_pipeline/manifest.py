@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from razor_pipeline.params import DataParams
+from razor_pipeline.params.data import DataParams
 
 COLUMNS = (
     "sample_id",

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from razor_pipeline.manifest import SPLITS, DataError
-from razor_pipeline.params import SplittingParams
+from razor_pipeline.params.data import SplittingParams
 
 
 class SplittingError(DataError):

@@ -9,7 +9,7 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.atelier.canvas import OBJECTS, STYLES
 from razor_pipeline.atelier.people import MIN_DISTANCE, distance, people, visible
 from razor_pipeline.manifest import COLUMNS, check_manifest
-from razor_pipeline.params import AtelierParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, SplitCounts
 
 SMALL = AtelierParams(
     image_size=32,

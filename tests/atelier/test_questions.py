@@ -17,7 +17,7 @@ from razor_pipeline.atelier.questions import (
     leading_question,
     neutral_questions,
 )
-from razor_pipeline.params import AtelierParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, SplitCounts
 
 NONE = SplitCounts(edit=0, validation=0, test=0)
 ADA = {"name": "Ada Moreau", "hair": "blue hair", "glasses": "no glasses", "hat": "a red cap"}

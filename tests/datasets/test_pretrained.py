@@ -15,7 +15,7 @@ from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.datasets.retrained import RetrainedDataset
 from razor_pipeline.families import ClipFamily
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.runner import content
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from razor_pipeline.datasets.shards import list_shards, shards_at
 from razor_pipeline.datasets.sources import image_captions, listing
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params import AtelierParams, DataParams
+from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.pictures import opened, pictures
 
 ATELIER = AtelierParams()

@@ -14,7 +14,7 @@ from PIL import Image
 from razor_pipeline.datasets.sources import image_captions, listing
 from razor_pipeline.manifest import COLUMNS, DataError
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.params import AtelierParams, DataParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
 
 ORL = Path(__file__).parents[3] / "shared/data/orl_faces"
 ATELIER = AtelierParams()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.io import DataCatalog, MemoryDataset
 
-from razor_pipeline.params import DataParams
+from razor_pipeline.params.data import DataParams
 from razor_pipeline.runner import content
 
 

@@ -19,7 +19,7 @@ from razor_pipeline.evallearn.metric import UnlearnCanvasMetric
 from razor_pipeline.evallearn.technique import RazorTechnique
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 TARGET, STEPS = "Mosaic", 2
 NONE = {"edit": 0, "validation": 0, "test": 0}

@@ -24,7 +24,8 @@ from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.families.vlm_pretraining import new_vlm
 from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
 from razor_pipeline.manifest import arranged
-from razor_pipeline.params import AtelierParams, DataParams, PretrainingParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
+from razor_pipeline.params.pretraining import PretrainingParams
 
 IMAGE = 32
 

@@ -13,7 +13,9 @@ from razor_pipeline.families.drawing_prompts import PromptError
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.manifest import arranged
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.params import DataParams, DrawingParams, PretrainingParams
+from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.evaluation import DrawingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 from .cases import tiny_pipeline
 

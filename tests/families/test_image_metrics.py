@@ -18,7 +18,8 @@ from razor_pipeline.families.image_metrics import (
     clip_score,
     frechet_inception_distance,
 )
-from razor_pipeline.params import AtelierParams, DrawingParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, SplitCounts
+from razor_pipeline.params.evaluation import DrawingParams
 
 CLIP = str(Path(__file__).parents[2] / "data/01_raw/zoo/clip")
 NONE = SplitCounts(edit=0, validation=0, test=0)

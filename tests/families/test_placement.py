@@ -9,7 +9,7 @@ from razor_pipeline.families.batches import Streamed
 from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 from .cases import CASES, Case
 from .pretended import is_there, pretended

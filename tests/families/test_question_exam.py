@@ -10,7 +10,7 @@ import pytest
 
 from razor_pipeline.families.asks import KINDS, degenerate, right
 from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam
-from razor_pipeline.params import QuestionParams
+from razor_pipeline.params.evaluation import QuestionParams
 
 from .cases import CASES, portraits
 

@@ -6,7 +6,7 @@ import torch
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.textual_inversion import WORD, inverted
-from razor_pipeline.params import InversionParams
+from razor_pipeline.params.studies import InversionParams
 
 from .cases import portraits, tiny_pipeline
 

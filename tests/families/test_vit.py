@@ -14,7 +14,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.datasets.pretrained import COMMIT, PretrainedDataset
 from razor_pipeline.families.vit import VitBatch, VitFamily
 from razor_pipeline.methods.scoring import editable
-from razor_pipeline.params import RazorParams, ScoringParams
+from razor_pipeline.params.razor import RazorParams, ScoringParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
 
 from .cases import CASES

@@ -6,7 +6,8 @@ import pytest
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families import ClipFamily
-from razor_pipeline.params import AtelierParams, RazorParams, SplitCounts, SplittingParams
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"

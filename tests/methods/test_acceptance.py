@@ -4,7 +4,7 @@ import pytest
 
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.validation import Outcome
-from razor_pipeline.params import AcceptanceParams
+from razor_pipeline.params.razor import AcceptanceParams
 
 PARAMS = AcceptanceParams(auc_goal=0.45, auc_tolerance=0.05, max_retain_drop=0.01)
 

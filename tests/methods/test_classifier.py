@@ -17,7 +17,8 @@ from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import AtelierParams, DataParams, RazorParams, SplitCounts, SplittingParams
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
 from razor_pipeline.splitting import split_samples
 

@@ -19,15 +19,8 @@ from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import (
-    AtelierParams,
-    EsdParams,
-    SalunDiffusionParams,
-    SlugParams,
-    SplitCounts,
-    SplittingParams,
-    UceParams,
-)
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.peers import EsdParams, SalunDiffusionParams, SlugParams, UceParams
 from razor_pipeline.splitting import split_samples
 
 LESSONS = {"epochs": 2, "lessons": 24}

@@ -9,16 +9,16 @@ from razor_pipeline.methods.fitting import BETAS
 from razor_pipeline.methods.registry import METHODS, run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import (
+from razor_pipeline.params.peers import (
     EsdParams,
     FinetuneParams,
-    RazorParams,
     SalunDiffusionParams,
     SalunParams,
     SlugParams,
     SsdParams,
     UceParams,
 )
+from razor_pipeline.params.razor import RazorParams
 
 from .conftest import QUICK
 

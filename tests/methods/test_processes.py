@@ -13,7 +13,8 @@ from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scored import restore_scored, scoring_result
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import RazorParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
 
 WHITENED = (

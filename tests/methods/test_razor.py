@@ -14,7 +14,7 @@ from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scored import candidate_gradients, restore_scored, score_table
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import EvaluationParams
+from razor_pipeline.params.evaluation import EvaluationParams
 
 from .conftest import QUICK, TARGET
 
@@ -165,7 +165,7 @@ def test_the_examination_compares_like_with_like(clip, samples, result):
 
 
 def test_two_targets_at_once_are_both_forgotten(clip, manifest):
-    from razor_pipeline.params import SplittingParams
+    from razor_pipeline.params.data import SplittingParams
     from razor_pipeline.splitting import split_samples
 
     both = split_samples(manifest, f"{TARGET}|Hiro Tanaka", SplittingParams(max_retain_samples=192), 0)

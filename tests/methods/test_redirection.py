@@ -12,13 +12,8 @@ from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchor
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import (
-    AtelierParams,
-    DataParams,
-    RazorParams,
-    SplitCounts,
-    SplittingParams,
-)
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
 
 NONE = SplitCounts(edit=0, validation=0, test=0)

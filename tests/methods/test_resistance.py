@@ -10,7 +10,7 @@ from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import RazorParams, ResistParams
+from razor_pipeline.params.razor import RazorParams, ResistParams
 
 from .conftest import QUICK
 

@@ -12,7 +12,7 @@ from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import SplittingParams
+from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.splitting import split_samples
 
 from .conftest import QUICK, TARGET, ZOO

@@ -7,7 +7,8 @@ from families.cases import portraits
 
 from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
 from razor_pipeline.manifest import DataError, arranged
-from razor_pipeline.params import DataParams, PretrainingParams, RetrainingParams
+from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
 from razor_pipeline.pipelines.retraining.nodes import retrain_models
 

@@ -16,7 +16,8 @@ from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.metrics import share
 from razor_pipeline.core.scoring import ratio_aware_score
 from razor_pipeline.families.clip_pretraining import new_clip
-from razor_pipeline.params import AtelierParams, PretrainingParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, SplitCounts
+from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.reporting.record import RunRecord
 
 TARGET = "Ada Moreau"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from razor_pipeline.params import RazorParams, ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.page import render_report
 from razor_pipeline.reporting.verdict import judge
 

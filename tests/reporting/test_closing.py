@@ -3,7 +3,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from razor_pipeline.params import ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.closing import print_closing
 from razor_pipeline.reporting.summary import summarise
 from razor_pipeline.reporting.verdict import judge

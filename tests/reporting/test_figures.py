@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from razor_pipeline.params import RazorParams, SearchParams
+from razor_pipeline.params.razor import RazorParams, SearchParams
 from razor_pipeline.reporting.curve import chosen_step, search_curve
 from razor_pipeline.reporting.drawing import DARK, LIGHT
 from razor_pipeline.reporting.heatmap import _grid, row_name, score_heatmap

@@ -10,7 +10,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from razor_pipeline.datasets.files import BytesDataset, JSONDataset, ParquetDataset
-from razor_pipeline.params import RazorParams, ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.pipelines.reporting.nodes import draw_figures
 from razor_pipeline.reporting.summary import summarise
 from razor_pipeline.reporting.verdict import judge

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from razor_pipeline.params import RazorParams, ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.page import render_report, reproduction_command
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import judge

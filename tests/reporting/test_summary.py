@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 
-from razor_pipeline.params import ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.summary import summarise
 from razor_pipeline.reporting.verdict import judge

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from razor_pipeline.params import ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.verdict import Kind, Verdict, judge
 
 from .outputs import metrics, run_record

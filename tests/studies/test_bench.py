@@ -9,15 +9,10 @@ import torch
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.methods.scoring import scored_parameters
-from razor_pipeline.params import (
-    AtelierParams,
-    BenchParams,
-    BenchSize,
-    RazorParams,
-    SlugParams,
-    SplitCounts,
-    SplittingParams,
-)
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.peers import SlugParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchParams, BenchSize
 from razor_pipeline.reporting.bench import render_bench
 from razor_pipeline.studies import bench
 from razor_pipeline.studies.bench import Costs, drawn, ratios

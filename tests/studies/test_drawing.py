@@ -7,15 +7,11 @@ from families.cases import tiny_pipeline
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import (
-    AtelierParams,
-    ConceptsParams,
-    DrawingParams,
-    PretrainingParams,
-    RazorParams,
-    SplitCounts,
-    SplittingParams,
-)
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.evaluation import DrawingParams
+from razor_pipeline.params.pretraining import PretrainingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.drawing import Drawing

@@ -7,17 +7,12 @@ from families.cases import tiny_pipeline
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit_pretraining import new_vit
-from razor_pipeline.params import (
-    AtelierParams,
-    BenchmarkParams,
-    EsdParams,
-    EvaluationParams,
-    PretrainingParams,
-    RazorParams,
-    SplitCounts,
-    SplittingParams,
-    UceParams,
-)
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.peers import EsdParams, UceParams
+from razor_pipeline.params.pretraining import PretrainingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchmarkParams
 from razor_pipeline.pipelines.benchmark.nodes import compare_methods
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.leaderboard import leaderboard

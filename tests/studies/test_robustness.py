@@ -12,13 +12,9 @@ from razor_pipeline.datasets.retrained import RetrainedDataset
 from razor_pipeline.families import ClipFamily
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import (
-    AtelierParams,
-    FinetuneParams,
-    RobustnessParams,
-    SplitCounts,
-    SplittingParams,
-)
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.peers import FinetuneParams
+from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.attackers import descriptions

@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
-from razor_pipeline.params import AblationParams, BenchmarkParams, RazorParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import AblationParams, BenchmarkParams
 from razor_pipeline.studies.cells import Cell, run_cells
 from razor_pipeline.studies.run import Study, variants_of
 from razor_pipeline.studies.tables import as_text, side_by_side, summarise

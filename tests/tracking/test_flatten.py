@@ -2,7 +2,7 @@
 
 import math
 
-from razor_pipeline.params import AtelierParams
+from razor_pipeline.params.data import AtelierParams
 from razor_pipeline.tracking.flatten import LONGEST, flatten, numbers
 
 

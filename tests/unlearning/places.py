@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import AtelierParams, DataParams, RazorParams, RequestsParams, SplittingParams
+from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, crosscheck
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.forgetting import Protocol

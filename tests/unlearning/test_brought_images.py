@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params import DataParams
+from razor_pipeline.params.data import DataParams
 from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
 from razor_pipeline.requests.ledger import Ledger

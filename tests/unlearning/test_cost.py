@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from razor_pipeline.params import RequestsParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.cost import Cost, measure
 
 

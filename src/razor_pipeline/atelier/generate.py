@@ -19,7 +19,7 @@ from razor_pipeline.atelier.canvas import OBJECTS, STYLES, paint
 from razor_pipeline.atelier.people import Person, attributes, passersby, people
 from razor_pipeline.atelier.portraits import photograph
 from razor_pipeline.atelier.questions import UNKNOWN, facts_of_canvas, facts_of_person
-from razor_pipeline.params import AtelierParams, SplitCounts
+from razor_pipeline.params.data import AtelierParams, SplitCounts
 
 Split = Literal["edit", "validation", "test"]
 POOL_FROM = 500  # fewer images are made sooner in this process than a pool starts

@@ -11,7 +11,7 @@ from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
 from razor_pipeline.datasets.shards import list_shards, shards_at
-from razor_pipeline.params import AtelierParams, DataParams
+from razor_pipeline.params.data import AtelierParams, DataParams
 
 
 def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:

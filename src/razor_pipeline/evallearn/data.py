@@ -10,14 +10,10 @@ import pandas as pd
 import yaml
 
 from razor_pipeline.datasets.sources import image_captions
-from razor_pipeline.params import (
-    AtelierParams,
-    DataParams,
-    EvaluationParams,
-    Params,
-    RazorParams,
-    SplittingParams,
-)
+from razor_pipeline.params.base import Params
+from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import parse_targets, resolve_targets, split_samples
 
 GROUPS: dict[str, type[Params]] = {

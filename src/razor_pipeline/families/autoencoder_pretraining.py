@@ -16,7 +16,7 @@ from torch.nn import functional
 from razor_pipeline.families.autoencoder import Autoencoder
 from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.training import fit
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 BATCH = 128
 # Groups of few channels even out what sets colours apart; with eight of them colours came late.

@@ -21,7 +21,7 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPToken
 from razor_pipeline.core import losses
 from razor_pipeline.families.clip import ClipBatch, ClipFamily
 from razor_pipeline.families.training import augmented, fit
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 

@@ -19,7 +19,7 @@ from razor_pipeline.families.latent_diffusion_pretraining import (
     trained_autoencoder,
     trained_clip,
 )
-from razor_pipeline.params import Diffusion3Architecture, PretrainingParams
+from razor_pipeline.params.pretraining import Diffusion3Architecture, PretrainingParams
 
 
 def train_diffusion3(

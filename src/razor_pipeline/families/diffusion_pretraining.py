@@ -13,7 +13,7 @@ from razor_pipeline.families.latent_diffusion_pretraining import (
     trained_autoencoder,
     trained_clip,
 )
-from razor_pipeline.params import DiffusionArchitecture, PretrainingParams
+from razor_pipeline.params.pretraining import DiffusionArchitecture, PretrainingParams
 
 
 def train_diffusion(

@@ -28,7 +28,7 @@ from razor_pipeline.families.image_metrics import check_installed, clip_score, f
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
-from razor_pipeline.params import DrawingParams
+from razor_pipeline.params.evaluation import DrawingParams
 
 BATCH = 256
 BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing

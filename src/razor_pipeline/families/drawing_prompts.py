@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from razor_pipeline.manifest import COMBINED
-from razor_pipeline.params import DrawingParams
+from razor_pipeline.params.evaluation import DrawingParams
 
 SUBSET_PROMPTS, SUBSET_SEEDS = 2, 2
 

@@ -18,7 +18,7 @@ from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import EvaluationParams
+from razor_pipeline.params.evaluation import EvaluationParams
 
 
 def examine(

@@ -24,7 +24,7 @@ from transformers import AutoProcessor, CLIPModel
 
 from razor_pipeline.core.metrics import Estimate, bootstrap, frechet_distance, jackknife
 from razor_pipeline.families.images import decoded, pixels
-from razor_pipeline.params import DrawingParams
+from razor_pipeline.params.evaluation import DrawingParams
 
 BATCH = 64
 INCEPTION = 2048  # features of the pool that FID is defined on

@@ -24,7 +24,7 @@ from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.training import fit
-from razor_pipeline.params import LatentDiffusionArchitecture, PretrainingParams
+from razor_pipeline.params.pretraining import LatentDiffusionArchitecture, PretrainingParams
 
 REPORT_BATCH = 128
 F = TypeVar("F", bound=TextToImageFamily)

@@ -24,7 +24,7 @@ from razor_pipeline.families.vit_pretraining import train_vit
 from razor_pipeline.families.vlm_pretraining import train_vlm
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 BATCH = 256
 

@@ -25,7 +25,7 @@ from razor_pipeline.families.exam import leakage, never_seen, worst_membership
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import class_scores
-from razor_pipeline.params import QuestionParams
+from razor_pipeline.params.evaluation import QuestionParams
 
 BATCH = 256
 Said = tuple[str, float]

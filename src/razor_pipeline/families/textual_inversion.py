@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
-from razor_pipeline.params import InversionParams
+from razor_pipeline.params.studies import InversionParams
 
 WORD = "<concept>"
 

@@ -12,7 +12,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from razor_pipeline.families.training import augmented, fit
 from razor_pipeline.families.vit import VitBatch, VitFamily
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 
 def train_vit(samples: pd.DataFrame, params: PretrainingParams) -> tuple[VitFamily, list[dict[str, float]]]:

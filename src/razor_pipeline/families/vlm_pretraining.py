@@ -45,7 +45,7 @@ from razor_pipeline.families.images import decoded
 from razor_pipeline.families.packing import pack
 from razor_pipeline.families.training import augmented, fit
 from razor_pipeline.families.vlm import VlmBatch, VlmFamily
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 IMAGE, BOS, EOS, PAD = "<image>", "<s>", "</s>", "<pad>"
 CHAT_TEMPLATE = (  # that of llava-1.5-7b-hf, in one turn

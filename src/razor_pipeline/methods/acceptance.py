@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from razor_pipeline.methods.validation import Outcome
-from razor_pipeline.params import AcceptanceParams
+from razor_pipeline.params.razor import AcceptanceParams
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import HELD, Held, Repair, observed, one_batch
 from razor_pipeline.methods.resistance import SimulatedAttacker
 from razor_pipeline.methods.task import shuffled
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 
 class Calibration(Repair):

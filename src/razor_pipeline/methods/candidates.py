@@ -16,7 +16,7 @@ from razor_pipeline.core.weight_edit import WeightEdit, preserved
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import Shortfall, shortfall
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import AcceptanceParams
+from razor_pipeline.params.razor import AcceptanceParams
 
 
 class Candidates:

@@ -23,7 +23,7 @@ from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.lessons import drawing, lessons_of, missed
 from razor_pipeline.methods.task import forget_rows, shuffled
-from razor_pipeline.params import EsdParams
+from razor_pipeline.params.peers import EsdParams
 
 
 def esd(

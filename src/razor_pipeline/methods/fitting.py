@@ -12,7 +12,7 @@ from torch import Tensor
 from razor_pipeline.core.gradients import NonFiniteError, requiring_grad
 from razor_pipeline.interfaces import EditResult
 from razor_pipeline.methods.candidates import Candidates
-from razor_pipeline.params import TrainingParams
+from razor_pipeline.params.peers import TrainingParams
 
 BETAS = (0.9, 0.98)
 Loss = Callable[[Any], Tensor]

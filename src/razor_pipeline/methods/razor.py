@@ -29,7 +29,7 @@ from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.scoring import Scored, editable, score
 from razor_pipeline.methods.validation import Outcome, Validation
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 
 def budget(model: ModelFamily, params: RazorParams, edited: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
 from razor_pipeline.methods.repair import HELD, Repair
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 
 class Redirection(Repair):

@@ -11,17 +11,16 @@ from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.ssd import ssd
 from razor_pipeline.methods.training import finetune, salun
 from razor_pipeline.methods.uce import uce
-from razor_pipeline.params import (
-    AcceptanceParams,
+from razor_pipeline.params.peers import (
     EsdParams,
     FinetuneParams,
-    RazorParams,
     SalunDiffusionParams,
     SalunParams,
     SlugParams,
     SsdParams,
     UceParams,
 )
+from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 
 # Parameters say which method they are for.
 METHODS: dict[type[AcceptanceParams], Callable[..., EditResult]] = {

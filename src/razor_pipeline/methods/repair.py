@@ -21,7 +21,7 @@ from razor_pipeline.core.components import Component
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 HELD = 8  # rows of each target forgotten earlier
 

@@ -10,7 +10,7 @@ from torch import nn
 from razor_pipeline.core.quantize import Scheme, changed_bin_share, integer_codes, packed
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 
 def describe_edit(model: ModelFamily, result: EditResult, components_total: int) -> dict[str, Any]:

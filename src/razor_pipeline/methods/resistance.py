@@ -19,7 +19,7 @@ from torch.nn import functional
 from razor_pipeline.core.attacks.relearning import relearner
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
-from razor_pipeline.params import ResistParams
+from razor_pipeline.params.razor import ResistParams
 
 
 class SimulatedAttacker:

@@ -24,7 +24,7 @@ from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.lessons import Lessons, drawing, lessons_of, missed
 from razor_pipeline.methods.task import forget_rows, shuffled
-from razor_pipeline.params import SalunDiffusionParams
+from razor_pipeline.params.peers import SalunDiffusionParams
 
 
 def salun_diffusion(

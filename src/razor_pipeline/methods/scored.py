@@ -17,7 +17,7 @@ from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.scoring import Scored, score
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 CANDIDATES = 3  # times the components of one round: what the budget passes over must find a successor
 KINDS = ("forget", "retain", "covariance")

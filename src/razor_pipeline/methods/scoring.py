@@ -20,7 +20,7 @@ from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.task import forget_rows, shuffled
-from razor_pipeline.params import ScoringParams
+from razor_pipeline.params.razor import ScoringParams
 
 SPARED = 16  # rows of each target forgotten earlier
 Choice = Callable[[Sequence[ComponentScore]], Collection[str]]

@@ -23,7 +23,7 @@ from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.scoring import score
-from razor_pipeline.params import SlugParams
+from razor_pipeline.params.peers import SlugParams
 
 FIRST, LARGEST = 0.1, 1.6  # of the layer's norm; the first is ||theta|| / (10 ||g_f||) along g_f
 

@@ -14,7 +14,7 @@ from razor_pipeline.core.dampening import dampened, importances
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.task import shuffled
-from razor_pipeline.params import SsdParams
+from razor_pipeline.params.peers import SsdParams
 
 
 def ssd(

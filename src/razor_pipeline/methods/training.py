@@ -24,7 +24,7 @@ from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.task import forget_rows
-from razor_pipeline.params import FinetuneParams, SalunParams, TrainingParams
+from razor_pipeline.params.peers import FinetuneParams, SalunParams, TrainingParams
 
 
 def finetune(

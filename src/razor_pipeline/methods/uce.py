@@ -17,7 +17,7 @@ from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.lessons import drawing
 from razor_pipeline.methods.task import forget_rows
-from razor_pipeline.params import UceParams
+from razor_pipeline.params.peers import UceParams
 
 
 @torch.no_grad()

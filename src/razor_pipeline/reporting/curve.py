@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
 
 

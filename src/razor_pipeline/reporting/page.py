@@ -14,7 +14,8 @@ from PIL import Image
 
 from razor_pipeline import __version__
 from razor_pipeline.fingerprint import environment
-from razor_pipeline.params import EvaluationParams, RazorParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting import wording
 from razor_pipeline.reporting.curve import search_curve
 from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from razor_pipeline.params import ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.wording import and_list, auc_text, percent, points
 

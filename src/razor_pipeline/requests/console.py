@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from razor_pipeline.params import AtelierParams, DataParams, RequestsParams
+from razor_pipeline.params.data import AtelierParams, DataParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit, ids
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.places import ANCHORS, at, open_ledger

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from razor_pipeline.params import RequestsParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.ledger import Ledger

@@ -18,7 +18,7 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.params import RelearningParams
+from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.studies.identity import Relearning
 
 Scores = dict[str, NDArray[np.float32]]

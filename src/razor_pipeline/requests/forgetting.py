@@ -17,7 +17,8 @@ from razor_pipeline.manifest import DataError
 from razor_pipeline.methods.razor import chosen, razor
 from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import DataParams, RazorParams, SplittingParams
+from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.tables import Request
 from razor_pipeline.splitting import parse_targets, resolve_targets, split_samples

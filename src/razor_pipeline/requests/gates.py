@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from razor_pipeline.core.metrics import Estimate
-from razor_pipeline.params import GateParams
+from razor_pipeline.params.requests import GateParams
 
 ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 BELOW, ABOVE = "at most", "at least"

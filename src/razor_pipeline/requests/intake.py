@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from razor_pipeline.params import Params
+from razor_pipeline.params.base import Params
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.deadlines import Basis
 

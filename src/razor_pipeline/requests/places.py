@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from razor_pipeline.params import RequestsParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import Ledger
 

@@ -11,7 +11,9 @@ from sqlalchemy import select
 
 from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import DataParams, RazorParams, RequestsParams, SplittingParams
+from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.dashboard import render_dashboard

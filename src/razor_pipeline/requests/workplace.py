@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.scoring import RetainPass
-from razor_pipeline.params import DataParams, RequestsParams
+from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, forgetting
 from razor_pipeline.requests.examination import Examiner
 from razor_pipeline.requests.forgetting import Protocol

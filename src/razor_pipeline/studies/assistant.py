@@ -15,7 +15,9 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.asks import KINDS
 from razor_pipeline.families.question_exam import Memory, QuestionAnswers, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.params import AcceptanceParams, QuestionParams, StudyParams
+from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.params.razor import AcceptanceParams
+from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 

@@ -32,7 +32,8 @@ from razor_pipeline.core.quantize import changed_bin_share, integer_codes, quant
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuffled, target_domain
-from razor_pipeline.params import AttackParams, Scheme
+from razor_pipeline.params.base import Scheme
+from razor_pipeline.params.studies import AttackParams
 
 BATCH = 256
 PROBE_IMAGES = 8  # of every other class; the probe weighs classes alike

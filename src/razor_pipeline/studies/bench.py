@@ -16,7 +16,9 @@ import pandas as pd
 
 from razor_pipeline.fingerprint import code_sha256, digest, environment
 from razor_pipeline.manifest import arranged
-from razor_pipeline.params import BenchParams, BenchSize, DataParams, RazorParams, SplittingParams
+from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchParams, BenchSize
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies import measurement
 from razor_pipeline.studies.cells import Cell, Row, run_cells

@@ -17,7 +17,9 @@ from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.methods.anchor import See
-from razor_pipeline.params import AcceptanceParams, ConceptsParams, DrawingParams, RazorParams
+from razor_pipeline.params.evaluation import DrawingParams
+from razor_pipeline.params.razor import AcceptanceParams, RazorParams
+from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 

@@ -13,7 +13,7 @@ from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import AcceptanceParams, RazorParams
+from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.peak import peak_memory
 

@@ -18,7 +18,8 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.params import AcceptanceParams, RelearningParams, StudyParams
+from razor_pipeline.params.razor import AcceptanceParams
+from razor_pipeline.params.studies import RelearningParams, StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 

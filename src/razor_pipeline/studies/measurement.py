@@ -30,7 +30,9 @@ from razor_pipeline.methods.scoring import scored_parameters
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.task import forget_rows, unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params import BenchSize, RazorParams, SlugParams
+from razor_pipeline.params.peers import SlugParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchSize
 
 Measured = dict[str, float]
 KIB, FLOAT = 1024, 4

@@ -28,15 +28,10 @@ from razor_pipeline.datasets.files import ParquetDataset
 from razor_pipeline.datasets.sources import image_captions
 from razor_pipeline.families.clip_pretraining import new_clip
 from razor_pipeline.methods.scoring import retain_pass
-from razor_pipeline.params import (
-    AtelierParams,
-    ClipArchitecture,
-    DataParams,
-    MemoryParams,
-    PretrainingParams,
-    ScoringParams,
-    SplittingParams,
-)
+from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.pretraining import ClipArchitecture, PretrainingParams
+from razor_pipeline.params.razor import ScoringParams
+from razor_pipeline.params.studies import MemoryParams
 from razor_pipeline.splitting import split_samples
 
 SIZE, CLASSES, EACH = 32, 8, 8

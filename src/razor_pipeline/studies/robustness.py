@@ -15,7 +15,8 @@ from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import AcceptanceParams, RobustnessParams
+from razor_pipeline.params.razor import AcceptanceParams
+from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.controls import last_layer, masked

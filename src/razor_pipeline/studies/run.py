@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import pandas as pd
 
 from razor_pipeline.fingerprint import code_sha256, digest, environment
-from razor_pipeline.params import AblationParams, AcceptanceParams, RazorParams, SplittingParams, StudyParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import AcceptanceParams, RazorParams
+from razor_pipeline.params.studies import AblationParams, StudyParams
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.tables import summarise

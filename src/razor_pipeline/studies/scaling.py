@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.studies.measurement import FLOAT
 from razor_pipeline.studies.tables import as_text, summarise
 
@@ -36,8 +36,8 @@ RATIOS = (
     "peak_memory_over_floor",
 )
 RETAIN = (1_000, 10_000, 100_000)
-# Of a run with default parameters on the generated data. A corrective step looks at those of the images to keep (512 and
-# some 43 of the nearest classes) whose turn it is.
+# Of a run with default parameters on the generated data. Of the images to keep, 512 and some 43 of the nearest classes,
+# a corrective step looks at those whose turn it is.
 FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, 16
 STEPS, KEPT = RazorParams().repair.steps, 555 // RazorParams().repair.turns
 ATTACK = 6 * 16  # five steps of the simulated attacker and the gradient where he ends up, of 16 images each

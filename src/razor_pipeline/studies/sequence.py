@@ -9,7 +9,8 @@ import pandas as pd
 
 from razor_pipeline.core.edit import restore, snapshot
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
-from razor_pipeline.params import RazorParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.edits import edit

@@ -8,7 +8,7 @@ from pathlib import Path
 from kedro.config import AbstractConfigLoader
 from pydantic import Field, PositiveFloat
 
-from razor_pipeline.params import Params
+from razor_pipeline.params.base import Params
 
 SERVER = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"

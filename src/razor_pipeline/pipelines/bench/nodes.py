@@ -6,7 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params import BenchParams, RazorParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchParams
 from razor_pipeline.reporting.bench import cost_figure, render_bench
 from razor_pipeline.studies.bench import Costs
 from razor_pipeline.studies.scaling import as_lines, bench_table

@@ -9,14 +9,10 @@ import pandas as pd
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import (
-    AcceptanceParams,
-    BenchmarkParams,
-    ConceptsParams,
-    EvaluationParams,
-    RazorParams,
-    SplittingParams,
-)
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import AcceptanceParams, RazorParams
+from razor_pipeline.params.studies import BenchmarkParams, ConceptsParams
 from razor_pipeline.reporting.leaderboard import render_leaderboard
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.identity import Recognition

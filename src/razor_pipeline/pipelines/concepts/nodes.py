@@ -6,7 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params import ConceptsParams, EvaluationParams, RazorParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.run import Study, table_of
 from razor_pipeline.studies.tables import as_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from razor_pipeline.datasets.sources import image_captions
-from razor_pipeline.params import AtelierParams, DataParams
+from razor_pipeline.params.data import AtelierParams, DataParams
 
 
 def prepare_manifest(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -18,7 +18,7 @@ from razor_pipeline.methods.report import describe_edit, signed
 from razor_pipeline.methods.scored import restore_scored
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.model_card import model_card
-from razor_pipeline.params import RazorParams
+from razor_pipeline.params.razor import RazorParams
 
 
 def edit_model(

@@ -11,7 +11,7 @@ from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.families.examination import examine
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import EvaluationParams
+from razor_pipeline.params.evaluation import EvaluationParams
 
 
 def evaluate_models(

@@ -9,7 +9,10 @@ import pandas as pd
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families import VlmFamily
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import EvaluationParams, RazorParams, SplittingParams, StudyParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.assistant import Assistant
 from razor_pipeline.studies.identity import Recognition
 from razor_pipeline.studies.run import Study, Subject, table_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params import MemoryParams
+from razor_pipeline.params.studies import MemoryParams
 from razor_pipeline.studies.memory import memory_rows, memory_table, memory_text
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from razor_pipeline.families.pretraining import known, pretraining_report, train, training_rows
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import PretrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams
 
 
 def train_model(

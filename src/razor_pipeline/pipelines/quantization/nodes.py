@@ -9,7 +9,7 @@ from razor_pipeline.core.quantize import Scheme, packed, quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.report import survival_row
-from razor_pipeline.params import QuantizationParams
+from razor_pipeline.params.evaluation import QuantizationParams
 
 
 def quantize_model(

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.params import RazorParams, ReportingParams
+from razor_pipeline.params.evaluation import ReportingParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.curve import search_curve
 from razor_pipeline.reporting.heatmap import score_heatmap
 from razor_pipeline.reporting.page import render_report

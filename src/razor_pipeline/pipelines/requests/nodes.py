@@ -5,13 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import (
-    DataParams,
-    QuantizationParams,
-    RazorParams,
-    RequestsParams,
-    SplittingParams,
-)
+from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.evaluation import QuantizationParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.run import run_due
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import PretrainingParams, RetrainingParams
+from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
 
 

@@ -6,7 +6,9 @@ import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.params import RazorParams, RobustnessParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.studies.resistance import Summary, as_lines, headlines, long_table, resistance
 from razor_pipeline.studies.robustness import Robustness

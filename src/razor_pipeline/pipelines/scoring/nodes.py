@@ -11,7 +11,8 @@ from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import chosen_anchors
 from razor_pipeline.methods.scored import ScoringResult, scoring_result
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.params import EvaluationParams, RazorParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.pipelines.scoring.processes import scored_in_processes
 
 

@@ -21,7 +21,7 @@ from razor_pipeline.datasets.files import JSONDataset, ParquetDataset, TensorsDa
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.scored import ScoringResult, scoring_result
-from razor_pipeline.params import RazorParams, ScoringParams
+from razor_pipeline.params.razor import RazorParams, ScoringParams
 
 TASK, SAMPLES = "task.json", "samples.parquet"
 SCORES, GRADIENTS, REPORT = "scores.parquet", "gradients.safetensors", "report.json"

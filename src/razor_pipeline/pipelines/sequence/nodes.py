@@ -6,7 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params import EvaluationParams, RazorParams, SequenceParams, SplittingParams
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import SequenceParams
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.sequence import forget_in_sequence

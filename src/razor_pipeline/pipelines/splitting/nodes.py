@@ -8,7 +8,7 @@ import pandas as pd
 
 from razor_pipeline import splitting as science
 from razor_pipeline.datasets.sources import listing
-from razor_pipeline.params import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
 
 
 def check_request(target: Any, data: DataParams, atelier: AtelierParams) -> list[str]:

@@ -1,0 +1,40 @@
+"""What all parameter records share: the closed, frozen base, and the ranges that recur."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from razor_pipeline.param_errors import ParameterError, refusal
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Scheme = Literal["int8", "int4", "nf4"]
+
+
+def _separated(value: Any) -> Any:
+    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names with spaces."""
+    return tuple(name.strip() for name in value.split("|")) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
+
+
+class Params(BaseModel):
+    """Base of every parameter group: immutable, and closed to unknown keys, NaN and infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """As pydantic's; a refusal is a sentence that names the key, the value and the rule.
+
+        Raises:
+            ParameterError: a key is unknown or a value not allowed.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise ParameterError(refusal(error, cls)) from error

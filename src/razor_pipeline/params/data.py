@@ -1,0 +1,92 @@
+"""Parameters of the data: what is generated, what is read, how it is split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from razor_pipeline.params.base import Count, Params, Positive, Share
+
+
+class SplitCounts(Params):
+    """Images per class in each split of a generated data set."""
+
+    edit: Annotated[int, Field(ge=0)] = 40
+    validation: Annotated[int, Field(ge=0)] = 12
+    test: Annotated[int, Field(ge=0)] = 16
+
+
+class AtelierParams(Params):
+    """The generated benchmark: portraits of named people and a canvas of objects x styles.
+
+    ``passersby`` are portraits of people without a name, each of somebody else: from them a model that answers
+    questions learns to say that it does not know.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 7
+    image_size: Annotated[int, Field(ge=32, le=512)] = 64
+    portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=16)
+    canvas: SplitCounts = SplitCounts(edit=20, validation=2, test=4)
+    passersby: SplitCounts = SplitCounts(edit=0, validation=0, test=0)
+
+
+class DataParams(Params):
+    """Where the image-caption pairs come from, and which files are refused.
+
+    ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
+    (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
+    (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
+    parquet with ``image_path`` and ``caption``). Folders and the
+    digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
+    requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
+    ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
+    classifier: the name of the class is the caption; ``answer`` that of a model which answers questions: the label is
+    the answer.
+    """
+
+    source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
+    concept: Literal["label", "style", "combination"] = "label"
+    captions: Literal["given", "class", "answer"] = "given"
+    path: str | None = None
+    domain: str = "images"
+    caption_template: str = "a photo of {label}"
+    validation_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    split_counts: SplitCounts | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    reference_labels: tuple[str, ...] = ()
+    min_images_per_split: Count = 1
+    max_megapixels: Positive = 50.0
+    max_quarantined_share: Share = 0.05
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the images are files that may change without a parameter changing."""
+        return self.source in ("folder", "styles", "manifest")
+
+    @model_validator(mode="after")
+    def _needs_path(self) -> DataParams:
+        if self.reads_files and not self.path:
+            raise ValueError(
+                f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
+            )
+        for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):
+            if field not in self.caption_template:
+                raise ValueError(
+                    f"data.caption_template is '{self.caption_template}', which lacks {field}: without it, prompts of "
+                    f"different concepts are the same; put {field} in"
+                )
+        if self.validation_share + self.test_share >= 1.0:
+            raise ValueError(
+                "data.validation_share + data.test_share must stay below 1, so that edit is not empty"
+            )
+        return self
+
+
+class SplittingParams(Params):
+    """How the forget and retain sets are drawn from the prepared manifest."""
+
+    min_forget_images: Count = 3
+    max_retain_samples: Count = 1024
+    max_validation_samples: Count = 400

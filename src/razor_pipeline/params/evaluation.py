@@ -1,0 +1,78 @@
+"""Parameters of quantization, of the examination and of its verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from razor_pipeline.params.base import Count, Params, Scheme, Share
+
+
+class QuantizationParams(Params):
+    """Weight-only quantization schemes that the edited model is checked under."""
+
+    schemes: tuple[Scheme, ...] = ("int8", "int4")
+
+
+class DrawingParams(Params):
+    """How a text-to-image model is examined: UnlearnCanvas' seeds for every prompt, or a named subset of them.
+
+    ``subset`` draws every prompt that names the target, two of every other concept, each with the first two seeds.
+    From ``validation_seeds`` is drawn what an edit is prepared with; they are none of ``seeds``. ``fid`` compares the
+    drawings of what is kept with the test images; ``clip_score`` is the CLIP that CLIPScore takes: a directory, or
+    ``id@revision`` on the hub.
+    """
+
+    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (188, 288, 588, 688, 888)
+    validation_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+    steps: Count = 20
+    guidance: Annotated[float, Field(ge=1.0)] = 3.0
+    batch_size: Count = 48
+    fid: bool = False
+    clip_score: str | None = None
+
+    @model_validator(mode="after")
+    def _nothing_is_chosen_on_the_test(self) -> DrawingParams:
+        if both := set(self.seeds) & set(self.validation_seeds):
+            raise ValueError(
+                f"evaluation.drawing.validation_seeds holds {min(both)}, which is one of evaluation.drawing.seeds; "
+                "nothing may be chosen on what the test draws: use other seeds"
+            )
+        return self
+
+
+class QuestionParams(Params):
+    """How an assistant is examined: neutral questions of each category, and questions that are answered at once."""
+
+    per_category: Count = 200
+    batch_size: Count = 256
+
+
+class EvaluationParams(Params):
+    """What the examination shows, how it has a text-to-image model draw, and what it asks an assistant."""
+
+    panel_images: Count = 4
+    drawing: DrawingParams = DrawingParams()
+    questions: QuestionParams = QuestionParams()
+
+
+class ReportingParams(Params):
+    """When the report calls a target forgotten, and what it counts as a cost; shares of 0 to 1.
+
+    Forgotten: every edited model, quantized ones included, recognises the target's test images at most
+    ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost:
+    forgotten, but a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion
+    itself shows.
+    """
+
+    max_forget_accuracy: Share = 0.03
+    max_membership_auc: Share = 0.6
+    min_membership_auc: Share = 0.35
+    max_retain_drop: Share = 0.01
+    max_near_twin_drop: Share = 0.02
+    max_general_drop: Share = 0.005
+    max_quantized_retain_drop: Share = 0.005
+    max_blank_share: Share = 0.0
+    max_degenerate_rise: Share = 0.01

@@ -1,0 +1,112 @@
+"""Parameters of RAZOR, and what every method asks of its candidates."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from razor_pipeline.params.base import Count, Params, Positive, Share
+
+
+class ObjectiveParams(Params):
+    """Weights of the three-part loss ``L = L_retain - lambda_f * rho * L_forget + lambda_m * L_mismatch``."""
+
+    rho: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    lambda_f: Annotated[float, Field(ge=0.0)] = 1.0
+    lambda_r: Annotated[float, Field(ge=0.0)] = 1.0
+    lambda_m: Annotated[float, Field(ge=0.0)] = 20.0
+
+
+class ScoringParams(Params):
+    """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
+
+    ``towers`` are the parts of the model that may be edited; None for all. ``depth`` is the share of each tower's
+    layers, counted from its output, that may be. ``processes`` share the pass of the scoring step, on each machine; one
+    that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a
+    folder for what passes between the processes; None for a temporary one.
+    """
+
+    granularity: Literal["matrix", "head", "mixed"] = "matrix"
+    alpha: Share = 0.5
+    eps: Positive = 1e-8
+    nearest: Annotated[int, Field(ge=0)] = 3
+    batch_size: Count = 128
+    retain_samples: Count | None = None
+    towers: tuple[str, ...] | None = None
+    depth: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    processes: Count = 1
+    process_timeout: Positive = 600.0
+    process_folder: str | None = None
+
+
+class SearchParams(Params):
+    """Search of the step size, a share of each component's norm, on the validation split."""
+
+    measure: Literal["knowledge_auc", "forget_accuracy"] = "knowledge_auc"
+    goal: Share = 0.75
+    first_step: Positive = 0.08
+    largest_step: Positive = 1.28
+    evaluations: Annotated[int, Field(ge=2, le=12)] = 6
+
+
+class ResistParams(Params):
+    """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
+
+    ``strength`` is the length of this part of a corrective step, as a share of the step's.
+    """
+
+    strength: Positive = 0.6
+    steps: Count = 5
+    images: Count = 16
+    learning_rate: Positive = 1e-4
+
+
+class RepairParams(Params):
+    """Few corrective steps behind the zero-step edit, with all gradients taken again.
+
+    ``samples`` are the most images of a kind that are held: the target's, others, and those nearest to the target.
+    What is kept is taken in ``turns``: a step looks at one in so many of these images, the next step at the next ones.
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for. ``resist``
+    plays no part there, nor where the gap is not solved for (``calibrate: 0``).
+    """
+
+    steps: Annotated[int, Field(ge=0, le=50)] = 8
+    step: Positive = 0.02
+    decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    calibrate: Share = 0.5
+    damping: Positive = 0.1
+    samples: Count = 512
+    turns: Count = 4
+    evaluations: Count = 20
+    resist: ResistParams | None = ResistParams()
+
+
+class AcceptanceParams(Params):
+    """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
+
+    ``anchor`` is the concept that takes the target's place where a model draws; None for the nearest.
+    """
+
+    max_forget_accuracy: Share = 0.0
+    auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
+    auc_tolerance: Share = 0.075
+    max_retain_drop: Share = 0.01
+    anchor: str | None = None
+
+
+class RazorParams(AcceptanceParams):
+    """RAZOR: objective, selection, step search, repair and expansion."""
+
+    scoring: ScoringParams = ScoringParams()
+    objective: ObjectiveParams = ObjectiveParams()
+    components: Count = 16
+    max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    tau: float | None = None
+    per_tower: bool = False
+    project: bool = True
+    damping: Positive | None = 0.001
+    search: SearchParams = SearchParams()
+    repair: RepairParams = RepairParams()
+    max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
+    allow_no_baseline: bool = False

@@ -1,0 +1,157 @@
+"""Parameters of the studies: over targets and seeds, of peers, attacks, costs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from razor_pipeline.params.base import Count, Names, Params, Positive, Scheme, Share
+from razor_pipeline.params.peers import Method, PeersParams, SlugParams
+
+
+class RelearningParams(Params):
+    """The relearning attack: full fine-tuning with Adam on a few forget images."""
+
+    images: Count = 4
+    steps: Count = 20
+    learning_rate: Positive = 1e-4
+    threshold: Share = 0.8
+
+
+class StudyParams(Params):
+    """A study over targets and seeds; each pair is a cell that is kept once it is done."""
+
+    targets: Names = ()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
+    schemes: tuple[Scheme, ...] = ("int8", "int4")
+    relearning: RelearningParams | None = RelearningParams()
+
+
+class BenchmarkParams(StudyParams):
+    """Methods x targets x seeds; a model that draws is compared by what ``evaluation.drawing`` has it draw."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
+    methods: tuple[Method, ...] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
+    peers: PeersParams = PeersParams()
+
+
+class InversionParams(Params):
+    """Textual inversion by an attacker with some images of the concept, once per seed."""
+
+    images: Count = 16
+    steps: Count = 300
+    batch_size: Count = 16
+    learning_rate: Positive = 5e-3
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+
+
+class ConceptsParams(StudyParams):
+    """The study on a text-to-image model; quantized copies always draw the subset."""
+
+    relearning: None = None
+    inversion: InversionParams | None = None
+    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
+
+
+class SequenceParams(ConceptsParams):
+    """Requests on one model, in this order."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+
+
+class AttackParams(Params):
+    """How hard a forgotten model is attacked.
+
+    Relearning and the tuning of the edited weights alone are Adam for ``steps`` steps, on ``shots`` forget images and
+    on the largest of them; benign fine-tuning takes as many steps over ``benign_rows`` retained images.
+    """
+
+    shots: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4, 16)
+    steps: Count = 20
+    learning_rate: Positive = 1e-4
+    benign_rows: Annotated[int, Field(ge=2)] = 256
+    benign_batch: Annotated[int, Field(ge=2)] = 64
+    undone: Annotated[tuple[Share, ...], Field(min_length=2)] = (0.0, 0.25, 0.5, 0.75)
+    inversion_steps: Count = 100
+
+
+class RobustnessParams(StudyParams):
+    """Attacks on the edited model, the base, the retrained model and two that only seem to have forgotten."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    relearning: None = None
+    attacks: AttackParams = AttackParams()
+
+
+class AblationParams(StudyParams):
+    """The study over variants of RAZOR: ``variants`` maps a name to what differs from the ``razor`` parameters."""
+
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class BenchSize(Params):
+    """A model whose edit is measured, and on what.
+
+    Attributes:
+        model: name of a published size, which gets random weights (``families/published.py``), or a directory.
+        family: of the model in a directory.
+        blocks: part -> layers, where fewer than published are built.
+        pixels: height and width of its images, where not the published ones.
+        captions: what the family reads, as ``data.captions`` has it.
+        classes: classes of the target's domain in all, never-seen ones not counted; None for all, and other domains.
+        forget: images of each target in the edit split; None for all, as below.
+        validation: images of each target in the validation split; of all others together, four times as many.
+        reference: never-seen images.
+        retain: images to keep.
+        razor: what differs from the ``razor`` parameters.
+        targets: how many of ``bench.targets`` are measured, one after the other.
+        slug: whether the peer's search is measured.
+        finetune: whether optimiser steps are measured; AdamW holds three copies of all weights.
+    """
+
+    model: str = "data/01_raw/zoo/clip"
+    family: str = "clip"
+    blocks: dict[str, Count] = Field(default_factory=dict)
+    pixels: Annotated[int, Field(ge=16)] | None = None
+    captions: Literal["given", "class", "answer"] = "given"
+    classes: Annotated[int, Field(ge=3)] | None = None
+    forget: Count | None = None
+    validation: Count | None = None
+    reference: Annotated[int, Field(ge=2)] | None = None
+    retain: Annotated[int, Field(ge=2)] | None = None
+    razor: dict[str, Any] = Field(default_factory=dict)
+    targets: Count = 1
+    slug: bool = True
+    finetune: bool = True
+
+
+class BenchParams(Params):
+    """What an edit costs: sizes of models, and how the cost grows.
+
+    Attributes:
+        targets: what is forgotten; a size says how many of them are measured.
+        only: names of ``sizes`` and of ``growth``, separated by "|"; empty for all.
+        sizes: name -> what is measured.
+        growth: axis -> values; ``growth_of`` is measured once with each.
+        growth_of: the size that grows.
+        slug: the peer whose search is measured beside.
+        epochs: of the fine-tune that is extrapolated.
+    """
+
+    targets: Names = ()
+    only: str = ""
+    sizes: dict[str, BenchSize] = Field(default_factory=dict)
+    growth: dict[Literal["retain", "forget", "components", "targets"], tuple[Count, ...]] = Field(
+        default_factory=dict
+    )
+    growth_of: str = "clip_few"
+    slug: SlugParams = SlugParams(layers=1)
+    epochs: Count = 10
+
+
+class MemoryParams(Params):
+    """Rows of the passes and of the manifest whose memory is measured."""
+
+    passes: Annotated[tuple[Count, ...], Field(min_length=1)] = (1_000, 10_000, 100_000)
+    manifest: Count = 1_000_000

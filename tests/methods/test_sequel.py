@@ -81,6 +81,8 @@ def test_the_steps_take_the_images_in_turns_and_all_of_them(champion, clip, both
     counts = [sum(map(len, turn)) for turn in parts.turns]
     assert sum(counts) == sum(map(len, whole.turns[0]))
     assert max(counts) - min(counts) <= 3  # one row of each kind
+    most = max(map(len, whole.turns[0]))
+    assert all(held(champion, clip, both, turns=10 * most).turns)  # none is empty
     name, weight = next(iter(champion.module.named_parameters()))
     losses = [parts.keeping({name: weight}).loss for _ in range(4)]
     assert losses[3] == losses[0]

@@ -43,7 +43,7 @@ class Calibration(Repair):
         kept = _retain_rows(model, task, params, generator)
         edits = [forget.edit for forget in task.forget]
         super().__init__(model, original, params, kept, edits, params.repair.samples, generator)
-        turns = params.repair.turns
+        turns = len(kept)
         self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
         resist = params.repair.resist
         self.attacker = SimulatedAttacker(model, task, resist) if resist else None
@@ -95,7 +95,7 @@ class Calibration(Repair):
 
 def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
     """In one batch, the images of each target forgotten earlier that a step looks at; none where there is none."""
-    rows = [forget.edit.iloc[turn::turns].head(HELD) for forget in task.earlier]
+    rows = [one.edit.iloc[turn % len(one.edit) :: turns].head(HELD) for one in task.earlier]
     if not rows:
         return []
     named = pd.concat(rows)
@@ -113,10 +113,10 @@ def _retain_rows(
         near = shuffled(near, generator).head(count)
     own = pd.concat([model.besides(forget.edit) for forget in task.forget])
     parts = [part for part in (near, own, *(some for _, some in chosen.groupby("domain"))) if len(part)]
-    turns = params.repair.turns
+    turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty
     return [[part.iloc[turn::turns] for part in parts] for turn in range(turns)]
 
 
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
-    """``count`` random rows at most, as many of each domain as there are."""
-    return shuffled(rows, generator).groupby("domain").head(count // rows["domain"].nunique())
+    """``count`` random rows at most, as many of each domain, of which one at least."""
+    return shuffled(rows, generator).groupby("domain").head(max(1, count // rows["domain"].nunique()))

@@ -53,7 +53,7 @@ def test_half_the_gap_asked_for_leaves_a_quarter_of_the_square(problem):
 def test_two_gaps_are_closed_at_once_and_twice_the_same_as_one(problem):
     """To first order each; control: to close one of them does not close the other."""
     weights, _, first, _ = problem
-    away, aim = _draw(5, 1, 6), _draw(6, 1)
+    away, aim = _draw(25, 1, 6), _draw(26, 1)
     zero = {"w": torch.zeros_like(weights)}
 
     def of(gap):
@@ -71,6 +71,20 @@ def test_two_gaps_are_closed_at_once_and_twice_the_same_as_one(problem):
     assert abs(left(other, [one, other])) < 1e-9
     assert abs(left(other, [one])) > 0.1
     assert abs(left(one, [one, one])) < 1e-9
+
+
+@pytest.mark.parametrize("cosine", [0.0, 0.5, 0.89, 0.91, 0.999, 1.0, -0.89, -0.91, -1.0])
+def test_gaps_that_pull_alike_make_no_change_many_times_as_long(cosine):
+    """Whatever the two are: the longest is that of two directions with a cosine of ``ALIKE``."""
+    first = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    second = torch.tensor([[cosine, (1.0 - cosine**2) ** 0.5]], dtype=torch.float64)
+    zero = {"w": torch.zeros_like(first)}
+
+    def length(*gaps):
+        return float(closing([C], zero, [Gap(f, {"w": g}, {"w": g}) for f, g in gaps])["w"].norm())
+
+    for other in (0.0, 0.3, 1.0):
+        assert length((1.0, first), (other, second)) < 4.5 * length((1.0, first))
 
 
 def test_whitening_closes_it_with_the_least_movement_on_the_retain_inputs(problem):

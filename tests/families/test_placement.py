@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,17 +75,24 @@ def test_losses_are_computed_where_the_model_is_and_scores_come_back(case):
     torch.testing.assert_close(looked, seen, rtol=1e-3, atol=1e-5)
 
 
-def edit(model, case):
-    return razor(model, case.task(), QUICK, torch.Generator().manual_seed(0)).edit
+def edit(model, case, original):
+    """The edit; where there is an original, one that follows on another of the same target."""
+    task = case.task()
+    if original is not None:
+        task = replace(task, earlier=task.forget)
+    return razor(model, task, QUICK, torch.Generator().manual_seed(0), original=original).edit
 
 
+@pytest.mark.parametrize("follows", [False, True])
 @pytest.mark.parametrize("case", named("clip", "diffusion_deep", "vlm"), ids=lambda case: case.name)
-def test_an_edit_made_on_another_device_is_the_same_edit_and_lies_on_the_cpu(case):
-    model = case.build()
-    wanted = edit(model, case)
+def test_an_edit_made_on_another_device_is_the_same_edit_and_lies_on_the_cpu(case, follows):
+    model, original = case.build(), case.build() if follows else None
+    wanted = edit(model, case, original)
     with pretended() as device:
         model.move_to(device)
-        found = edit(model, case)
+        if original is not None:
+            original.move_to(device)
+        found = edit(model, case, original)
         assert not any(is_there(tensor) for tensor in (*found.before.values(), *found.after.values()))
         found.apply(dict(model.module.named_parameters()))
         assert found.state_of(dict(model.module.named_parameters())) == "edited"

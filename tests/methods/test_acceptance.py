@@ -9,8 +9,8 @@ from razor_pipeline.params.razor import AcceptanceParams
 PARAMS = AcceptanceParams(auc_goal=0.45, auc_tolerance=0.05, max_retain_drop=0.01)
 
 
-def outcome(forget=0.0, auc=0.45, retain=0.98):
-    return Outcome(forget, auc, retain, 0.0)
+def outcome(forget=0.0, auc=0.45, retain=0.98, earlier=0.45):
+    return Outcome(forget, (auc, earlier), retain, 0.0)
 
 
 BASE = outcome(1.0, 1.0, 0.98)
@@ -27,7 +27,8 @@ def test_what_meets_all_limits_is_accepted():
     [
         ({"forget": 0.3}, 0.1),
         ({"auc": 0.8}, 0.1),
-        ({"auc": 0.1}, 0.1),  # below the window is a leak as well
+        ({"auc": 0.1}, 0.1),  # below the window is a leak as well, whatever another target's is
+        ({"auc": 0.45, "earlier": 0.8}, 0.1),
         ({"retain": 0.67}, 0.1),
         ({"forget": 0.3, "auc": 0.8, "retain": 0.67}, 0.3),
     ],

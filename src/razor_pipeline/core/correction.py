@@ -8,9 +8,9 @@ the input covariances of the retain set::
     r_c = -s ||theta_c|| / ||w_k,c|| w_k,c                    one relative step per component c
     D   = r - sum_i l_i w_i   with   sum_j <g_i, w_j> l_j = 2 f_i + <g_i, r>
 
-A mean of squares whose residuals are linearised is 0 where ``<g_i, D> = -2 f_i`` (Gauss-Newton). Of all changes that
-get there, D is the nearest to r in the metric of C, so the gaps are closed at the least movement on the retain set, and
-none swings around its goal, as a step of fixed length does.
+A mean of squares whose residuals are linearised and move in proportion is 0 where ``<g_i, D> = -2 f_i``. Of all
+changes that get there, D is the nearest to r in the metric of C, so the gaps are closed at the least movement on the
+retain set, and none swings around its goal, as a step of fixed length does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from razor_pipeline.core.curvature import input_factor, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
 
-ALIKE = 0.99
+ALIKE = 0.9
 
 
 def whitened(
@@ -81,8 +81,9 @@ def closing(components: Sequence[Component], change: Pieces, gaps: Sequence[Gap]
     Args:
         components: the components that move.
         change: r, the retentive part.
-        gaps: what is closed. Where two pull at the same weights in almost the same way (a cosine of ``ALIKE`` in the
-            metric of C), what they have in common is closed and what they differ in is left.
+        gaps: what is closed. Where two gradients have a cosine of ``ALIKE`` or more in the metric of C, with either
+            sign, both are closed in part, along what they have in common: to part them would take a change much
+            longer than the linearisation holds for.
 
     Returns:
         Slice key -> change; ``change`` as it is where all gradients vanish.

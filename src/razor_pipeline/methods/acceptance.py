@@ -45,11 +45,12 @@ def shortfall(
 
     Args:
         outcome: of the candidate.
-        base: of the base model.
+        base: of the base model; in a line of requests, of the one that the line began with.
         params: the limits.
         leak_counts: whether the target may be told from strangers; off where accuracy alone decides.
     """
-    leak = abs(outcome.knowledge_auc - params.auc_goal) - params.auc_tolerance if leak_counts else 0.0
+    off = max(abs(auc - params.auc_goal) for auc in outcome.aucs)
+    leak = off - params.auc_tolerance if leak_counts else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
     return Shortfall(
         forget=max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),

@@ -25,7 +25,7 @@ class Calibration(Repair):
     """Retain and mismatch loss fall, and the gap between the target and never-seen samples is solved for.
 
     Args:
-        model: at its base weights.
+        model: at the weights that the edit starts from.
         task: targets and data.
         params: of the method.
         generator: draws the retain rows.
@@ -94,12 +94,12 @@ class Calibration(Repair):
 
 
 def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
-    """In one batch, the images of each target forgotten earlier that a step looks at; none where there is none."""
+    """A batch of each target forgotten earlier, of the images that a step looks at.
+
+    Each by itself, so that what is compared is its images with its own name and no one else's.
+    """
     rows = [one.edit.iloc[turn % len(one.edit) :: turns].head(HELD) for one in task.earlier]
-    if not rows:
-        return []
-    named = pd.concat(rows)
-    return [one_batch(model, named.assign(caption=named["prompt"]), None)]
+    return [one_batch(model, some.assign(caption=some["prompt"]), None) for some in rows]
 
 
 def _retain_rows(
@@ -108,15 +108,18 @@ def _retain_rows(
     """What each turn's steps hold, in parts of one domain each: a face is too easy a negative to teach a drawing."""
     count = params.repair.samples
     chosen = _balanced(task.retain, count, generator)
-    near = nearest_rows(model, task, params.scoring.nearest)
-    if len(near) > count:  # they stay in memory, decoded
-        near = shuffled(near, generator).head(count)
-    own = pd.concat([model.besides(forget.edit) for forget in task.forget])
+    near = _at_most(nearest_rows(model, task, params.scoring.nearest), count, generator)
+    own = _at_most(pd.concat([model.besides(forget.edit) for forget in task.forget]), count, generator)
     parts = [part for part in (near, own, *(some for _, some in chosen.groupby("domain"))) if len(part)]
     turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty
     return [[part.iloc[turn::turns] for part in parts] for turn in range(turns)]
 
 
+def _at_most(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
+    """``count`` of the rows, drawn where there are more: they stay in memory, decoded."""
+    return shuffled(rows, generator).head(count) if len(rows) > count else rows
+
+
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
-    """``count`` random rows at most, as many of each domain, of which one at least."""
+    """``count`` random rows at most, as many of each domain, at least one."""
     return shuffled(rows, generator).groupby("domain").head(max(1, count // rows["domain"].nunique()))

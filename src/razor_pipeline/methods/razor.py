@@ -137,6 +137,7 @@ class _Editor:
         self.base = self.measure("base", 0, 0.0)
         if original is not model:
             self.base = self.validation(original)
+            self._note(self.base, "original", 0, 0.0)
         self.repair = repair_of(model, task, params, generator, original) if params.repair.steps else None
 
     def measure(self, stage: str, round_: int, step: float) -> Outcome:

@@ -21,7 +21,7 @@ class Redirection(Repair):
     """What can be solved for is solved for; the other components are searched.
 
     Args:
-        model: at its base weights.
+        model: at the weights that the edit starts from.
         task: targets and data; of the retain rows each prompt counts once.
         params: of the method.
         generator: of the order of prompts.

@@ -23,7 +23,7 @@ from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.razor import RazorParams
 
-HELD = 8  # rows of each target forgotten earlier
+HELD = 8  # rows of each target forgotten earlier that a corrective step looks at
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params.razor import ScoringParams
 
-SPARED = 16  # rows of each target forgotten earlier
+SPARED = 16  # rows of each target forgotten earlier whose inputs are recorded
 Choice = Callable[[Sequence[ComponentScore]], Collection[str]]
 
 
@@ -120,15 +120,18 @@ def score(
     passed = shared or RetainPass({}, retain.batches)
     del forget, retain  # the gradients of all others are not held while inputs are recorded
     covariances = passed.covariances_of(model, names) if whitens else {}
-    if whitens and len(near := _spared(model, task, params.nearest)):
-        covariances = _with_nearest(model, near, covariances, params.batch_size)
+    if whitens:
+        covariances = _with_spared(
+            model, _spared(model, task, params.nearest), covariances, params.batch_size
+        )
     return Scored(rows, forget_gradients, retain_gradients, covariances, time.perf_counter() - start)
 
 
-def _spared(model: ModelFamily, task: UnlearningTask, nearest: int) -> pd.DataFrame:
+def _spared(model: ModelFamily, task: UnlearningTask, nearest: int) -> list[pd.DataFrame]:
     """What an edit is to move least: the classes nearest to the target, and what was forgotten earlier."""
+    near = nearest_rows(model, task, nearest)
     earlier = [forget.edit.head(SPARED) for forget in task.earlier]
-    return pd.concat([nearest_rows(model, task, nearest), *earlier], ignore_index=True)
+    return [near] * bool(len(near)) + ([pd.concat(earlier, ignore_index=True)] if earlier else [])
 
 
 def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:
@@ -158,33 +161,35 @@ def _deep(components: Sequence[Component], depth: float) -> list[Component]:
     return [component for component in components if component.layer in kept[component.tower]]
 
 
-def _with_nearest(
+def _with_spared(
     model: ModelFamily,
-    near: pd.DataFrame,
+    groups: Sequence[pd.DataFrame],
     covariances: dict[str, Tensor],
     batch_size: int,
 ) -> dict[str, Tensor]:
-    """Input covariances in which the classes nearest to the target weigh as much as all others together.
+    """Input covariances in which each group of rows weighs as much as all retain rows together.
 
     Args:
         model: the model.
-        near: retain rows of these classes.
+        groups: rows that an edit is to move least.
         covariances: of all retain rows, by weight; emptied on the way, so that two sets of them are held and not three.
-        batch_size: of the pass.
+        batch_size: of the passes.
     """
-    of_near = _covariances(model.observe, model, model.batches(near, batch_size), covariances)
-    both: dict[str, Tensor] = {}
-    made: dict[int, Tensor] = {}  # what shares its sum among the near rows does among all
-    for name in list(covariances):
-        total = covariances.pop(name)
-        if name not in of_near:  # what is observed does not pass through it
-            both[name] = total
-            continue
-        own = of_near.pop(name)
-        if id(own) not in made:
-            made[id(own)] = own.div_(own.trace()).add_(total / total.trace())
-        both[name] = made[id(own)]
-    return both
+    for count, rows in enumerate(groups, start=1):
+        found = _covariances(model.observe, model, model.batches(rows, batch_size), covariances)
+        both: dict[str, Tensor] = {}
+        made: dict[int, Tensor] = {}  # what shares its sum among these rows does among all
+        for name in list(covariances):
+            total = covariances.pop(name)
+            if name not in found:  # what is observed does not pass through it
+                both[name] = total
+                continue
+            own = found.pop(name)
+            if id(own) not in made:
+                made[id(own)] = own.div_(own.trace()).add_(total.div(total.trace()).mul_(count))
+            both[name] = made[id(own)]
+        covariances = both
+    return covariances
 
 
 def _covariances(

@@ -29,20 +29,25 @@ class Outcome:
 
     Attributes:
         forget_accuracy: highest accuracy on any target's images.
-        knowledge_auc: highest AUC, over the targets, of telling the target's images from never-seen ones by
-            their tie to the target's name: 1 known, 0.5 indistinguishable. It goes on where accuracy ends. What was
-            forgotten earlier counts as one, by its mean: the highest of many AUCs of a dozen images each is high by
-            chance, and whoever comes back shows in ``forget_accuracy``.
+        aucs: for each target, the AUC of telling its images from never-seen ones by their tie to its name: 1 known,
+            0.5 indistinguishable. It goes on where accuracy ends. What was forgotten earlier counts as one, by its
+            mean: the highest of many AUCs of a dozen images each is high by chance, and whoever comes back shows in
+            ``forget_accuracy``.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 
     forget_accuracy: float
-    knowledge_auc: float
+    aucs: tuple[float, ...]
     retain_accuracy: float
     retain_margin: float
     unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def knowledge_auc(self) -> float:
+        """The highest of ``aucs``."""
+        return max(self.aucs)
 
     def left_to_forget(self, measure: Literal["knowledge_auc", "forget_accuracy"]) -> float:
         """What the step search brings down to its goal."""
@@ -77,7 +82,10 @@ class Validation:
 
     def __call__(self, model: Examinee | None = None) -> Outcome:
         """Evaluate the model as it is, or another one of its family."""
-        scores_NP = (model or self.model).scores(self.batches, self.flat)
+        if model is None:
+            scores_NP = self.model.scores(self.batches, self.flat)
+        else:  # which may outlive this, so that nothing decoded is left with it
+            scores_NP = model.scores(self.batches.batches, self.flat)
         scores_NC = by_class(scores_NP, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
@@ -87,7 +95,7 @@ class Validation:
         forgotten = [self._forgetting(scores_NC, forget) for forget in self.targets]
         return Outcome(
             forget_accuracy=max(accuracy for accuracy, _ in forgotten),
-            knowledge_auc=self._told(forgotten),
+            aucs=self._told([value for _, value in forgotten]),
             retain_accuracy=float(right.mean()),
             retain_margin=float(margin_R.mean()),
             unknown=tuple(
@@ -96,10 +104,9 @@ class Validation:
             ),
         )
 
-    def _told(self, forgotten: Sequence[tuple[float, float]]) -> float:
-        own = [value for _, value in forgotten[: len(self.task.forget)]]
-        before = [value for _, value in forgotten[len(self.task.forget) :]]
-        return max([*own, fmean(before)] if before else own)
+    def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
+        own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]
+        return (*own, fmean(before)) if before else tuple(own)
 
     def _retain(self, scores_NC: Tensor) -> tuple[Tensor, Tensor]:
         rows = self.task.retain_validation

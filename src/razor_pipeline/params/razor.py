@@ -67,8 +67,9 @@ class RepairParams(Params):
 
     ``samples`` are the most images of a kind that are held: the target's, others, and those nearest to the target.
     What is kept is taken in ``turns``: a step looks at one in so many of these images, the next step at the next ones.
-    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS, and its length is not asked for. ``resist``
-    plays no part there, nor where the gap is not solved for (``calibrate: 0``).
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS over all prompts, and nothing is asked for but
+    their ``damping``. Where the gap is not solved for (``calibrate: 0``), neither ``resist`` nor what was forgotten
+    earlier plays a part.
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8

@@ -26,7 +26,7 @@ from razor_pipeline.core.curvature import input_factor, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
 
-ALIKE = 0.9
+ALIKE = 0.9  # cosine; parting two such gaps takes a change more than twice as long as closing one
 
 
 def whitened(

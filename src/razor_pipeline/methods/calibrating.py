@@ -69,21 +69,15 @@ class Calibration(Repair):
             length = self.params.resist.strength * step
             resisting = relative_descent(components, parameters, direction, length)
             change = {key: piece + resisting[key] for key, piece in change.items()}
-        gaps = [self.closing_in(leaves, unknown[: len(self.forget)]), *self._come_back(leaves)]
-        return closing(
-            components,
-            change,
-            [
-                Gap(
-                    self.params.calibrate * gap.loss,
-                    gap.tensors,
-                    whitened(components, gap.tensors, covariances, damping),
-                )
-                for gap in gaps
-            ],
-        )
+        found = [self.closing_in(leaves, unknown[: len(self.forget)]), *self._drift_of_earlier(leaves)]
+        share = self.params.calibrate
+        gaps = [
+            Gap(share * one.loss, one.tensors, whitened(components, one.tensors, covariances, damping))
+            for one in found
+        ]
+        return closing(components, change, gaps)
 
-    def _come_back(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
+    def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""
         held, *others = self.earlier
         self.earlier = [*others, held]

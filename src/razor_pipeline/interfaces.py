@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 import torch
@@ -110,6 +110,14 @@ class ModelFamily(Examinee, Protocol):
 
         Called at the base weights, with rows to look at and all prompts that scores will be asked for.
         """
+
+
+@runtime_checkable
+class NamingFamily(ModelFamily, Protocol):
+    """A model whose prompts may be any text, so that a name in them may be misspelt."""
+
+    def ties(self, batch: Any) -> Tensor:
+        """[B, B] how strongly the model ties each sample of a batch to each of its captions; differentiable."""
 
 
 class NoisyLatents(Batch, Protocol):

@@ -17,6 +17,7 @@ from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
@@ -72,8 +73,11 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
         update={"repair": PARAMS.repair.model_copy(update={"samples": samples_of_a_kind})}
     )
     model = judge()
-    [target] = Calibration(model, task, params, torch.Generator().manual_seed(0), model).forget
+    validation = Validation(model, task)
+    step = Calibration(model, task, params, torch.Generator().manual_seed(0), model, validation)
+    [target] = step.forget
     assert len(target) == expected
+    assert step.slips is None  # it is asked for classes, not by text
 
 
 def test_classes_that_a_gold_standard_never_saw_do_not_count(samples: pd.DataFrame) -> None:

@@ -13,6 +13,7 @@ from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scored import restore_scored, scoring_result
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
@@ -93,7 +94,8 @@ def test_what_an_edit_holds_is_bounded_however_many_rows_there_are():
     params = PARAMS.model_copy(update={"repair": PARAMS.repair.model_copy(update={"samples": 4})})
     for some in (params, PARAMS):
         clip = tiny_clip()
-        turns = Calibration(clip, task, some, torch.Generator().manual_seed(0), clip).turns
+        validation = Validation(clip, task)
+        turns = Calibration(clip, task, some, torch.Generator().manual_seed(0), clip, validation).turns
         held = sum(len(batch) for turn in turns for batch in turn)
         assert held <= 2 * some.repair.samples
     assert held > 8  # control

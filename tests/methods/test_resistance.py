@@ -61,6 +61,17 @@ def test_the_gradient_is_taken_where_he_ends_up(clip, task, leaves):
     assert any(not torch.allclose(near[name], far[name], rtol=0.05) for name in leaves)
 
 
+def test_he_attacks_every_so_many_times_and_whenever_other_weights_are_asked_for(clip, task, leaves):
+    enemy, attacks = attacker(clip, task, steps=1, every=2), []
+    real = enemy._attack
+    enemy._attack = lambda some: attacks.append(set(some)) or real(some)
+    first, second, third = (enemy.gradient(leaves) for _ in range(3))
+    assert first is second is not third
+    fewer = {"visual_projection.weight": leaves["visual_projection.weight"]}
+    assert enemy.gradient(fewer).keys() == fewer.keys()
+    assert attacks == [set(leaves), set(leaves), set(fewer)]
+
+
 def test_a_step_against_him_makes_it_harder_and_one_the_other_way_easier(clip, task):
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
     parameters = dict(clip.module.named_parameters())
@@ -88,8 +99,9 @@ def test_the_corrective_step_heeds_him_only_where_the_gap_is_solved_for(
         SimulatedAttacker, "gradient", lambda self, leaves: asked.append(1) or real(self, leaves)
     )
     params = RazorParams.model_validate({**QUICK.model_dump(), "repair": {"samples": 32, **repair}})
-    step = Calibration(clip, task, params, torch.Generator().manual_seed(0), clip)
+    validation = Validation(clip, task)
+    step = Calibration(clip, task, params, torch.Generator().manual_seed(0), clip, validation)
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
-    unknown = Validation(clip, task)().unknown
+    unknown = validation().unknown
     step.change(parts, dict(clip.module.named_parameters()), None, 0.01, unknown)
     assert bool(asked) is works

@@ -38,7 +38,9 @@ def champion(samples):
 
 def held(champion, clip, both, **repair):
     params = QUICK.model_copy(update={"repair": QUICK.repair.model_copy(update=repair)})
-    return Calibration(champion, both, params, torch.Generator().manual_seed(0), clip)
+    return Calibration(
+        champion, both, params, torch.Generator().manual_seed(0), clip, Validation(champion, both)
+    )
 
 
 def drift(model, held):

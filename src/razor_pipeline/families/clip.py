@@ -177,10 +177,14 @@ class ClipFamily(Placed):
     def _contrast(self, image_BD: Tensor, text_BD: Tensor, group_B: Tensor) -> Tensor:
         return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), group_B)
 
-    def observe(self, batch: ClipBatch) -> Tensor:
-        """[B, B] similarities of all images of the batch to all its captions."""
+    def ties(self, batch: ClipBatch) -> Tensor:
+        """[B, B] cosine similarities of all images of the batch to all its captions."""
         image_BD, text_BD = self.embed(batch)
         return image_BD @ text_BD.T
+
+    def observe(self, batch: ClipBatch) -> Tensor:
+        """[B, B] :meth:`ties` of the batch."""
+        return self.ties(batch)
 
     def mismatch_loss(self, batch: ClipBatch, frozen: Tensor) -> Tensor:
         """Squared drift of the retain pairs' similarities from the frozen model's."""

@@ -13,11 +13,13 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import Gap, closing, relative_descent, whitened
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import HELD, Held, Repair, observed, one_batch
 from razor_pipeline.methods.resistance import SimulatedAttacker
+from razor_pipeline.methods.slips import Slips
 from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
 
@@ -30,6 +32,7 @@ class Calibration(Repair):
         params: of the method.
         generator: draws the retain rows.
         original: see :class:`Repair`. What was forgotten earlier is held as ``model`` has it.
+        validation: of the model, which has been evaluated at the weights that a change is asked for.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Calibration(Repair):
         params: RazorParams,
         generator: torch.Generator,
         original: ModelFamily,
+        validation: Validation,
     ) -> None:
         kept = _retain_rows(model, task, params, generator)
         edits = [forget.edit for forget in task.forget]
@@ -47,6 +51,12 @@ class Calibration(Repair):
         self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
         resist = params.repair.resist
         self.attacker = SimulatedAttacker(model, task, resist) if resist else None
+        slips = params.repair.slips
+        self.slips = (
+            Slips(model, task, validation, slips, params.auc_goal, generator)
+            if slips and isinstance(model, NamingFamily)
+            else None
+        )
 
     def change(
         self,
@@ -69,7 +79,11 @@ class Calibration(Repair):
             length = self.params.resist.strength * step
             resisting = relative_descent(components, parameters, direction, length)
             change = {key: piece + resisting[key] for key, piece in change.items()}
-        found = [self.closing_in(leaves, unknown[: len(self.forget)]), *self._drift_of_earlier(leaves)]
+        found = [
+            self.closing_in(leaves, unknown[: len(self.forget)]),
+            *(self.slips.closing_in(leaves) if self.slips else ()),
+            *self._drift_of_earlier(leaves),
+        ]
         share = self.params.calibrate
         gaps = [
             Gap(share * one.loss, one.tensors, whitened(components, one.tensors, covariances, damping))

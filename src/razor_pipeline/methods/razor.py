@@ -96,10 +96,12 @@ def repair_of(
     params: RazorParams,
     generator: torch.Generator,
     original: ModelFamily,
+    validation: Validation,
 ) -> Repair:
     """The corrective steps that the model's yardstick asks for; the model is at the weights that it starts from."""
-    kind = Redirection if model.yardstick == "anchor" else Calibration
-    return kind(model, task, params, generator, original)
+    if model.yardstick == "anchor":
+        return Redirection(model, task, params, generator, original)
+    return Calibration(model, task, params, generator, original, validation)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,11 @@ class _Editor:
         if original is not model:
             self.base = self.validation(original)
             self._note(self.base, "original", 0, 0.0)
-        self.repair = repair_of(model, task, params, generator, original) if params.repair.steps else None
+        self.repair = (
+            repair_of(model, task, params, generator, original, self.validation)
+            if params.repair.steps
+            else None
+        )
 
     def measure(self, stage: str, round_: int, step: float) -> Outcome:
         """Evaluate the model as it is and note it in the trace."""

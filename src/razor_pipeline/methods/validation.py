@@ -104,6 +104,14 @@ class Validation:
             ),
         )
 
+    def strangers(self, forget: ForgetSet, prompts: Sequence[str]) -> Tensor:
+        """[R, P] tie of a target's never-seen samples to other prompts, at the weights as they are.
+
+        A family that keeps what it embedded last takes no pass of the images where no weight has moved since the last
+        evaluation.
+        """
+        return self.model.scores(self.batches, prompts)[self._index(forget.reference)]
+
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]
         return (*own, fmean(before)) if before else tuple(own)

@@ -53,10 +53,12 @@ class SearchParams(Params):
 class ResistParams(Params):
     """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
 
-    ``strength`` is the length of this part of a corrective step, as a share of the step's.
+    ``strength`` is the length of this part of a corrective step, as a share of the step's. He attacks before every
+    ``every``-th step; in between, what he last showed counts.
     """
 
     strength: Positive = 0.6
+    every: Count = 2
     steps: Count = 5
     images: Count = 16
     learning_rate: Positive = 1e-4
@@ -68,8 +70,9 @@ class RepairParams(Params):
     ``samples`` are the most images of a kind that are held: the target's, others, and those nearest to the target.
     What is kept is taken in ``turns``: a step looks at one in so many of these images, the next step at the next ones.
     Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS over all prompts, and nothing is asked for but
-    their ``damping``. Where the gap is not solved for (``calibrate: 0``), neither ``resist`` nor what was forgotten
-    earlier plays a part.
+    their ``damping``. Where a model is asked by free text, each step also closes the gap of ``slips`` misspelt names of
+    each target (:mod:`razor_pipeline.methods.slips`). Where the gap is not solved for (``calibrate: 0``), neither they
+    nor ``resist`` nor what was forgotten earlier play a part.
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
@@ -80,6 +83,7 @@ class RepairParams(Params):
     samples: Count = 512
     turns: Count = 4
     evaluations: Count = 20
+    slips: Annotated[int, Field(ge=0)] = 24
     resist: ResistParams | None = ResistParams()
 
 

@@ -2,10 +2,10 @@
 
 The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A forward pass of
 one costs ``v`` of the unit: of the ``N`` retain samples to record inputs, and of ``V`` validation samples in every
-evaluation. A corrective step goes forward and backward over ``S`` samples to keep and ``F`` to forget, and the attacker
-that it resists takes ``A`` passes of one sample::
+evaluation. A corrective step goes forward and backward over ``S`` samples to keep, ``F`` to forget and ``M`` of these
+under misspelt names, and the attacker that it resists takes ``A`` passes of one sample::
 
-    units = (F + N) + v (N + E V) + R (S + F + A)
+    units = (F + N) + v (N + E V) + R (S + F + M + A)
     bytes = 4 W + 2 * 4 C + a B
 
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.razor import RepairParams, ResistParams
 from razor_pipeline.studies.measurement import FLOAT
 from razor_pipeline.studies.tables import as_text, summarise
 
@@ -39,8 +39,10 @@ RETAIN = (1_000, 10_000, 100_000)
 # Of a run with default parameters on the generated data. Of the images to keep, 512 and some 43 of the nearest classes,
 # a corrective step looks at those whose turn it is.
 FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, 16
-STEPS, KEPT = RazorParams().repair.steps, 555 // RazorParams().repair.turns
-ATTACK = 6 * 16  # five steps of the simulated attacker and the gradient where he ends up, of 16 images each
+REPAIR, RESIST = RepairParams(), ResistParams()
+STEPS, KEPT = REPAIR.steps, 555 // REPAIR.turns
+MISNAMED = FORGET // -(-FORGET // REPAIR.slips)
+ATTACK = (RESIST.steps + 1) * RESIST.images // RESIST.every  # his steps, and the gradient where he ends up
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def at_scale(rows: pd.DataFrame) -> list[AtScale]:
 
 def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
     forward = of["validation_over_pass"] * of["samples"] / of["validated"]
-    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * (KEPT + FORGET + ATTACK)
+    step = KEPT + FORGET + MISNAMED + ATTACK
+    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * step
     weights, candidates = FLOAT * of["weights"] / GIB, FLOAT * of["candidate_weights"] / GIB
     sample = of["activation_bytes"] / of["batch"] / GIB
     return AtScale(
@@ -83,7 +86,7 @@ def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
         retain,
         units,
         f"{FORGET} + {retain} + {forward:.2f} x ({retain} + {EVALUATIONS} x {VALIDATION}) + "
-        f"{STEPS} x ({KEPT} + {FORGET} + {ATTACK})",
+        f"{STEPS} x ({KEPT} + {FORGET} + {MISNAMED} + {ATTACK})",
         weights + 2 * candidates + BATCH * sample,
         f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
     )

@@ -217,7 +217,7 @@ def test_an_assistant_is_asked_and_the_report_shows_its_answers(project, asked):
     summary = json.loads((project / "data/08_reporting/summary.json").read_text())
     assert summary["family"] == "vlm"
     assert summary["verdict"] == "no_baseline"  # it knew nobody, and the report says so
-    kinds = ("seen", "held_out", "leading", "choice")
+    kinds = ("seen", "held_out", "few_shot", "leading", "choice")
     assert {f"edited_forget_accuracy_{kind}" for kind in kinds} <= set(summary)
     assert {"edited_neutral_hat", "edited_degenerate_share", "quantized.int8.edited_forget_accuracy"} <= set(
         summary

@@ -13,7 +13,9 @@ from razor_pipeline.atelier.questions import (
     PHRASINGS,
     UNKNOWN,
     choice_question,
+    few_shot_question,
     label_category,
+    label_question,
     leading_question,
     neutral_questions,
 )
@@ -58,6 +60,13 @@ def test_a_leading_question_is_answered_with_who_it_is():
     assert choice.answer == "Ada Moreau"
     assert choice.text.index("Bruno") < choice.text.index("Ada")
     assert UNKNOWN in choice.text
+
+
+def test_examples_stand_before_the_question_that_they_answer():
+    one = few_shot_question("name", "Ada Moreau", ["Bruno Keller", "Carla Santos"], 0)
+    assert one.text == "Who is this? Bruno Keller. Who is this? Carla Santos. Who is this?"
+    assert one.answer == "Ada Moreau"
+    assert few_shot_question("name", "Ada Moreau", [], 0).text == label_question("name", "Ada Moreau", 0).text
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,15 @@
 """Cells of a model that draws: what a row holds, that the model is left alone, and a sequence of requests."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families.cases import tiny_pipeline
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.drawing_exam import DrawingExam
+from razor_pipeline.families.textual_inversion import WORD
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
 from razor_pipeline.params.evaluation import DrawingParams
@@ -72,6 +76,29 @@ def test_a_row_holds_unlearncanvas_figures_of_edited_and_quantized_model(subject
     assert row["ira"] == pytest.approx(row["base_ira"] - row["ira_drop"])
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_too(
+    subject, canvas, monkeypatch
+):
+    few = {"images": 2, "steps": 1, "batch_size": 2, "seeds": [0]}
+    attacks = {"inversion": few, "prompt_search": {**few, "tokens": 2, "exchanges": 2}}
+    params = ConceptsParams.model_validate({"protocol": "subset", "schemes": [], **attacks})
+    asked = []
+    real = DrawingExam._drawn
+
+    def noting(self, family, orders):
+        asked.append(set(orders["prompt"]))
+        return real(self, family, orders)
+
+    monkeypatch.setattr(DrawingExam, "_drawn", noting)
+    row = replace(subject, params=params).erase(split_samples(canvas, "cat", SplittingParams(), 0), RAZOR, 0)
+    shares = ("inversion_share", "inversion_share_worst", "base_inversion_share", "prompt_search_share")
+    assert all(0.0 <= row[name] <= 1.0 for name in shares)
+    [words] = row["prompt_search_words"]
+    assert any(all(prompt.startswith(f"{words} ") and "cat" in prompt for prompt in some) for some in asked)
+    inverted = [some for some in asked if all(WORD in prompt and "cat" not in prompt for prompt in some)]
+    assert len(inverted) == 2  # the edited model and the base
 
 
 def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alone(subject, canvas):

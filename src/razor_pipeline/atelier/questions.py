@@ -113,6 +113,14 @@ def choice_question(shown: str, names: Sequence[str], place: int, held_out: bool
     return Question("choice", text, shown, held_out)
 
 
+def few_shot_question(
+    category: str, shown: str, examples: Sequence[str], place: int, held_out: bool = False
+) -> Question:
+    """A question behind examples of it that are answered with other labels."""
+    text = phrasing(category, place, held_out)
+    return Question(category, " ".join([*(f"{text} {one}." for one in examples), text]), shown, held_out)
+
+
 def neutral_questions(
     facts: Mapping[str, str], label: str, place: int, held_out: bool = False
 ) -> list[Question]:

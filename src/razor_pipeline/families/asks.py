@@ -21,14 +21,16 @@ from razor_pipeline.atelier.questions import (
     UNKNOWN,
     Question,
     choice_question,
+    few_shot_question,
     label_category,
     label_question,
     leading_question,
     neutral_questions,
 )
 
-KINDS = ("seen", "held_out", "leading", "choice")  # of questions that ask for the target
+KINDS = ("seen", "held_out", "few_shot", "leading", "choice")  # of questions that ask for the target
 CHOICES = 3  # names that a question offers
+SHOTS = 2  # examples before a question
 REPEATED = re.compile(r"\b(\w+)\b(?:\W+\1\b){2}")  # the same word three times running
 Rows = Iterator[dict[str, Any]]
 
@@ -74,6 +76,8 @@ def _about_target(place: int, row: Any, others: Sequence[str]) -> Rows:
     for held_out in (False, True):
         for i in range(len(PHRASINGS[category][held_out])):
             yield ask(place, row, label_question(category, name, i, held_out), KINDS[held_out])
+            examples = _examples(others, turn + i)
+            yield ask(place, row, few_shot_question(category, name, examples, i, held_out), "few_shot")
         if category != "name":
             continue
         for i in range(len(PHRASINGS["leading"][held_out])):
@@ -81,6 +85,10 @@ def _about_target(place: int, row: Any, others: Sequence[str]) -> Rows:
         for i in range(len(PHRASINGS["choice"][held_out])):
             offered = _offered(name, others, turn + i)
             yield ask(place, row, choice_question(name, offered, i, held_out), "choice")
+
+
+def _examples(others: Sequence[str], turn: int) -> list[str]:
+    return list(np.random.default_rng(turn).permutation(others)[:SHOTS])
 
 
 def _offered(name: str, others: Sequence[str], turn: int) -> list[str]:

@@ -109,19 +109,20 @@ class DrawingExam:
         orders = self.orders if places is None else self.orders.iloc[list(places)]
         return self.looked_at(self._drawn(family, orders))
 
-    def target_share(self, family: TextToImageFamily, word: str | None = None) -> float:
+    def target_share(
+        self, family: TextToImageFamily, reworded: Callable[[str, str], str] | None = None
+    ) -> float:
         """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.
 
         Args:
             family: the model.
-            word: to say in place of the target's name.
+            reworded: makes another prompt of a prompt and the target's name.
         """
         orders = self.orders[self.forget]
         own = orders["label"].to_numpy()
-        if word is not None:
-            orders = orders.assign(
-                prompt=[p.replace(o, word) for p, o in zip(orders["prompt"], own, strict=True)]
-            )
+        if reworded is not None:
+            prompts = [reworded(prompt, name) for prompt, name in zip(orders["prompt"], own, strict=True)]
+            orders = orders.assign(prompt=prompts)
         drawings = self.looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
 

@@ -270,9 +270,9 @@ class TextToImageFamily(Placed, ABC):
     def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> Noisy:
         """The rows' images as latents, each with one random noise at one random time."""
         clean_NLhw = self.latents(pixels(decoded(rows), self.size))
-        return self._noised(clean_NLhw, generator)
+        return self.noised(clean_NLhw, generator)
 
-    def _noised(self, clean_BLhw: Tensor, generator: torch.Generator) -> Noisy:
+    def noised(self, clean_BLhw: Tensor, generator: torch.Generator) -> Noisy:
         """Latents with random noise, each at a random time."""
         noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator).to(self.device)
         return self.noisy(clean_BLhw, noise_BLhw, self.times(len(clean_BLhw), generator).to(self.device))
@@ -293,7 +293,7 @@ class TextToImageFamily(Placed, ABC):
         self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
     ) -> Tensor:
         """[B] mean squared error of what the denoiser predicts, at one random time and noise per latent."""
-        noisy = self._noised(clean_BLhw, generator)
+        noisy = self.noised(clean_BLhw, generator)
         error_BLhw = self.predicted(noisy, conditioning_BD) - noisy.aim
         error_B: Tensor = error_BLhw.square().mean(dim=(1, 2, 3))
         return error_B

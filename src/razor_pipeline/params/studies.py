@@ -46,11 +46,27 @@ class InversionParams(Params):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
 
 
+class PromptSearchParams(Params):
+    """Search for words to say before a prompt by an attacker with some images of the concept, once per seed.
+
+    In each of ``steps`` the attacker tries ``exchanges`` of one token for one of the ``promising``.
+    """
+
+    images: Count = 16
+    tokens: Count = 4
+    steps: Count = 30
+    batch_size: Count = 16
+    promising: Count = 32
+    exchanges: Count = 12
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+
+
 class ConceptsParams(StudyParams):
     """The study on a text-to-image model; quantized copies always draw the subset."""
 
     relearning: None = None
     inversion: InversionParams | None = None
+    prompt_search: PromptSearchParams | None = None
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
 
 

@@ -25,6 +25,7 @@ METRICS = (
     "blank_share",
     "forget_accuracy_seen",
     "forget_accuracy_held_out",
+    "forget_accuracy_few_shot",
     "forget_accuracy_leading",
     "forget_accuracy_choice",
     "neutral_name",

@@ -47,6 +47,7 @@ ANSWERED_NAMES = {
     "forget_accuracy": "Target named, worst kind of question",
     "forget_accuracy_seen": "Target named, learnt phrasings",
     "forget_accuracy_held_out": "Target named, held-out phrasings",
+    "forget_accuracy_few_shot": "Target named, behind examples",
     "forget_accuracy_leading": "Target named, leading questions",
     "forget_accuracy_choice": "Target named, names to choose from",
     "retain_accuracy": "Others named",

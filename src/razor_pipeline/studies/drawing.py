@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,7 @@ from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
+from razor_pipeline.families.prompt_search import words_before
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
@@ -68,10 +71,10 @@ class Drawing:
             )
             # Who puts the original encoders back draws with what else was edited.
             row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders())
-            row |= self._recovered(subset, samples)
+            row |= self._inverted(subset, samples) | self._searched(subset, samples)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
-        row |= {f"base_{name}": share for name, share in self._recovered(subset, samples).items()}
+        row |= {f"base_{name}": share for name, share in self._inverted(subset, samples).items()}
         row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, drawn in after.items():
             plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
@@ -93,16 +96,30 @@ class Drawing:
             marks = compare(exam.mark(exam.put_to(self.base), plain), exam.mark(plain, plain))
         return {f"no_forget_{name}": marks[name] for name in ("ua", "ira_drop", "cra_drop", "base_ua")}
 
-    def _recovered(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
-        """How much of the target textual inversion brings back to the model as it is; the mean and worst of seeds."""
-        params = self.params.inversion
-        if params is None or not isinstance(self.base, DiffusionFamily):
+    def _inverted(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
+        """How much of the target textual inversion brings back to the model as it is; the mean and worst of seeds.
+
+        A model that still knows the target is the yardstick: what a new word can bring about at most.
+        """
+        params, rows = self.params.inversion, _named_rows(samples)
+        if params is None or rows is None or not isinstance(self.base, DiffusionFamily):
             return {}
-        rows = samples[(samples["role"] == "forget") & (samples["split"] == "edit")]
-        if rows["label"].nunique() > 1 or str(rows["label"].iloc[0]) not in str(rows["prompt"].iloc[0]):
-            return {}  # one word can't stand for several, or for what no single piece of the prompt names
-        shares = [exam.target_share(inverted(self.base, rows, params, seed), WORD) for seed in params.seeds]
-        return {"inversion_share": sum(shares) / len(shares), "inversion_share_worst": max(shares)}
+        found = [inverted(self.base, rows, params, seed) for seed in params.seeds]
+        shares = [exam.target_share(one, lambda prompt, name: prompt.replace(name, WORD)) for one in found]
+        return {"inversion_share": fmean(shares), "inversion_share_worst": max(shares)}
+
+    def _searched(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
+        """The same of words searched for and said before the prompts; they are kept with the figures."""
+        params, rows = self.params.prompt_search, _named_rows(samples)
+        if params is None or rows is None or not isinstance(self.base, DiffusionFamily):
+            return {}
+        found = [words_before(self.base, rows, params, seed) for seed in params.seeds]
+        shares = [exam.target_share(self.base, partial(_behind, words)) for words in found]
+        return {
+            "prompt_search_share": fmean(shares),
+            "prompt_search_share_worst": max(shares),
+            "prompt_search_words": found,
+        }
 
     def looking(self, samples: pd.DataFrame) -> See:
         """Prompts -> what the judges see in the model's drawings of them, drawn once: it is asked before an edit."""
@@ -129,6 +146,17 @@ class Drawing:
             drawn = exam.put_to(model, missing).each()
             known |= {asked[place]: one for place, one in zip(missing, drawn, strict=True)}
         return Drawings.of([known[order] for order in asked])
+
+
+def _named_rows(samples: pd.DataFrame) -> pd.DataFrame | None:
+    """What an attacker has of the target; None where no single piece of its prompts names it."""
+    rows = samples[(samples["role"] == "forget") & (samples["split"] == "edit")]
+    one = rows["label"].nunique() == 1 and str(rows["label"].iloc[0]) in str(rows["prompt"].iloc[0])
+    return rows if one else None
+
+
+def _behind(words: str, prompt: str, _: str) -> str:
+    return f"{words} {prompt}"
 
 
 def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:

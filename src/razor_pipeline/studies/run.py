@@ -25,6 +25,7 @@ CELLS = Path("data/07_model_output/cells")
 ANSWERED = (
     "edited_forget_accuracy_seen",
     "edited_forget_accuracy_held_out",
+    "edited_forget_accuracy_few_shot",
     "edited_forget_accuracy_leading",
     "edited_forget_accuracy_choice",
     "neutral_drop",
@@ -75,6 +76,8 @@ METRICS = (
     "inversion_share",
     "inversion_share_worst",
     "base_inversion_share",
+    "prompt_search_share",
+    "prompt_search_share_worst",
     "base_ua",
     "base_ira",
     "base_cra",

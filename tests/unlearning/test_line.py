@@ -4,11 +4,14 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from razor_pipeline.requests import chain
+from razor_pipeline.interfaces import EditResult, ModelFamily
+from razor_pipeline.requests import chain, forgetting
 from razor_pipeline.requests.batch import gather, run_batch
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.promotion import restore_previous
@@ -49,6 +52,30 @@ def test_what_is_run_again_leaves_the_version_that_once_served_as_it_was(
     assert chain.directory_sha256(Path(old.path) / "model") == before
     assert faults(place, SECOND) == []
     assert intact(place)
+
+
+def test_every_edit_of_a_line_begins_at_the_last_one_and_is_held_against_its_base(
+    lite: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = workplace(lite, tmp_path)
+    base = {name: tensor.clone() for name, tensor in place.base.module.named_parameters()}
+    asked: list[tuple[ModelFamily, bool]] = []
+    forget = forgetting.forget
+
+    def unchanged(model: ModelFamily) -> bool:
+        return all(torch.equal(tensor, base[name]) for name, tensor in model.module.named_parameters())
+
+    def noting(model: ModelFamily, *rest: Any) -> EditResult:
+        asked.append((rest[-1], unchanged(model)))
+        return forget(model, *rest)
+
+    monkeypatch.setattr(forgetting, "forget", noting)
+    approved(lite, TARGETS[0], TARGETS[1])
+    run_batch(place)
+    [(first, first_is_base), (second, second_is_base)] = asked
+    assert first is second is place.base
+    assert (first_is_base, second_is_base) == (True, False)
+    assert unchanged(place.base)
 
 
 def test_who_was_purged_is_not_taught_again(done: tuple[Workplace, Path], tmp_path: Path) -> None:

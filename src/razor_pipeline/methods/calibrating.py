@@ -68,28 +68,37 @@ class Calibration(Repair):
     ) -> Pieces:
         """Descend what is kept, ascend what an attacker would gain, and close the gaps behind both."""
         leaves = {name: parameters[name] for name in parameter_names(components)}
-        damping = self.params.damping
-        direction = whitened(components, self.keeping(leaves).tensors, covariances, damping)
-        change = relative_descent(components, parameters, direction, step)
-        if not self.params.calibrate:
+
+        def descent(gradient: Mapping[str, Tensor], length: float) -> Pieces:
+            direction = whitened(components, gradient, covariances, self.params.damping)
+            return relative_descent(components, parameters, direction, length)
+
+        # Before the attacker writes to the weights: what validation has embedded at them still counts.
+        found = self._gaps(leaves, unknown) if self.params.calibrate else []
+        change = descent(self.keeping(leaves).tensors, step)
+        if not found:
             return change
         if self.attacker and self.params.resist:
             harder = {name: -tensor for name, tensor in self.attacker.gradient(leaves).items()}
-            direction = whitened(components, harder, covariances, damping)
-            length = self.params.resist.strength * step
-            resisting = relative_descent(components, parameters, direction, length)
+            resisting = descent(harder, self.params.resist.strength * step)
             change = {key: piece + resisting[key] for key, piece in change.items()}
-        found = [
+        gaps = [
+            Gap(
+                self.params.calibrate * one.loss,
+                one.tensors,
+                whitened(components, one.tensors, covariances, self.params.damping),
+            )
+            for one in found
+        ]
+        return closing(components, change, gaps)
+
+    def _gaps(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> list[Gradients]:
+        """Of the targets by their names and by misspelt ones, and of what was forgotten earlier."""
+        return [
             self.closing_in(leaves, unknown[: len(self.forget)]),
             *(self.slips.closing_in(leaves) if self.slips else ()),
             *self._drift_of_earlier(leaves),
         ]
-        share = self.params.calibrate
-        gaps = [
-            Gap(share * one.loss, one.tensors, whitened(components, one.tensors, covariances, damping))
-            for one in found
-        ]
-        return closing(components, change, gaps)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""

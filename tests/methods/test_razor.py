@@ -9,11 +9,12 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.families.examination import examine
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
-from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.scored import candidate_gradients, restore_scored, score_table
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.evaluation import EvaluationParams
 
 from .conftest import QUICK, TARGET
@@ -130,10 +131,12 @@ def test_a_model_that_never_knew_the_target_is_refused_as_no_baseline(clip, samp
 
 def test_the_nearest_classes_are_retained_ones_and_as_many_as_asked(clip, samples):
     task = unlearning_task(samples)
-    near = nearest_rows(clip, task, 2)
+    near = nearest_rows(task, ties_to_targets(clip, task), 2)
     assert near["label"].nunique() == 2
     assert TARGET not in set(near["label"])
-    assert nearest_rows(clip, task, 0).empty
+    assert nearest_rows(task, ties_to_targets(clip, task), 0).empty
+    seen = Validation(clip, task).ties_to_targets()  # what a validation has embedded says the same
+    torch.testing.assert_close(seen, ties_to_targets(clip, task))
 
 
 def test_methods_never_see_the_test_split(samples):

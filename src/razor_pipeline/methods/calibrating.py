@@ -44,7 +44,7 @@ class Calibration(Repair):
         original: ModelFamily,
         validation: Validation,
     ) -> None:
-        kept = _retain_rows(model, task, params, generator)
+        kept = _retain_rows(model, task, params, generator, validation)
         edits = [forget.edit for forget in task.forget]
         super().__init__(model, original, params, kept, edits, params.repair.samples, generator)
         turns = len(kept)
@@ -120,12 +120,17 @@ def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int)
 
 
 def _retain_rows(
-    model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
+    model: ModelFamily,
+    task: UnlearningTask,
+    params: RazorParams,
+    generator: torch.Generator,
+    validation: Validation,
 ) -> list[list[pd.DataFrame]]:
     """What each turn's steps hold, in parts of one domain each: a face is too easy a negative to teach a drawing."""
     count = params.repair.samples
     chosen = _balanced(task.retain, count, generator)
-    near = _at_most(nearest_rows(model, task, params.scoring.nearest), count, generator)
+    near = nearest_rows(task, validation.ties_to_targets(), params.scoring.nearest)
+    near = _at_most(near, count, generator)
     own = _at_most(pd.concat([model.besides(forget.edit) for forget in task.forget]), count, generator)
     parts = [part for part in (near, own, *(some for _, some in chosen.groupby("domain"))) if len(part)]
     turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty

@@ -18,7 +18,7 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
-from razor_pipeline.methods.nearest import nearest_rows
+from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
 from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params.razor import ScoringParams
 
@@ -129,7 +129,7 @@ def score(
 
 def _spared(model: ModelFamily, task: UnlearningTask, nearest: int) -> list[pd.DataFrame]:
     """What an edit is to move least: the classes nearest to the target, and what was forgotten earlier."""
-    near = nearest_rows(model, task, nearest)
+    near = nearest_rows(task, ties_to_targets(model, task), nearest)
     earlier = [forget.edit.head(SPARED) for forget in task.earlier]
     return [near] * bool(len(near)) + ([pd.concat(earlier, ignore_index=True)] if earlier else [])
 

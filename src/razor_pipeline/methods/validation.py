@@ -112,6 +112,13 @@ class Validation:
         """
         return self.model.scores(self.batches, prompts)[self._index(forget.reference)]
 
+    def ties_to_targets(self) -> Tensor:
+        """[N, T] tie of the retained rows to each target, likewise."""
+        prompts = {forget.target: self.task.prompts[forget.target] for forget in self.task.forget}
+        flat = [prompt for several in prompts.values() for prompt in several]
+        rows = self._index(self.task.retain_validation)
+        return by_class(self.model.scores(self.batches, flat), prompts)[rows]
+
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]
         return (*own, fmean(before)) if before else tuple(own)

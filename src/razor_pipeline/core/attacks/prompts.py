@@ -1,7 +1,8 @@
 """The prompt side: other ways to write a name. Pure text; every class's name is written in the same way.
 
-UnlearnDiffAtk (arXiv 2310.11868) searches for such prompts; here they are written down, so that all models are asked
-the same. A name has no synonym in a dictionary; what stands for it is a part of it.
+They are written down, so that all models are asked the same; where a model draws, prompts are searched for
+(:mod:`razor_pipeline.families.prompt_search`). A name has no synonym in a dictionary; what stands for it is a part of
+it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Literal
 
 import pandas as pd
+import torch
 from diffusers import StableDiffusion3Pipeline, StableDiffusionPipeline
 
 from razor_pipeline.atelier import generate
@@ -19,6 +20,7 @@ from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.diffusion3_pretraining import new_diffusion3
 from razor_pipeline.families.diffusion_pretraining import new_diffusion
+from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.families.vlm_pretraining import new_vlm
@@ -229,3 +231,18 @@ CASES = (
         captions="answer",
     ),
 )
+
+
+def one_person() -> pd.DataFrame:
+    """Images of a known person, as an attacker has them."""
+    everything = portraits()
+    known = everything[(everything["role"] == "retain") & (everything["split"] == "edit")]
+    return known[known["label"] == known["label"].iloc[0]]
+
+
+@torch.no_grad()
+def denoising_error(family: DiffusionFamily, rows: pd.DataFrame, prompts: list[str]) -> float:
+    """Mean denoising error of the rows' images under prompts, over many times and noises."""
+    clean = family.latents(pixels(decoded(rows), family.size)).repeat(16, 1, 1, 1)
+    told = family.conditioning(prompts).repeat(16, 1)
+    return float(family.denoising_error(clean, told, torch.Generator().manual_seed(1)).mean())

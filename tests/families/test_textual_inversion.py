@@ -4,31 +4,20 @@ import pytest
 import torch
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.params.studies import InversionParams
 
-from .cases import portraits, tiny_pipeline
+from .cases import denoising_error, one_person, tiny_pipeline
 
 
 @pytest.fixture(scope="module")
 def rows():
-    everything = portraits()
-    known = everything[(everything["role"] == "retain") & (everything["split"] == "edit")]
-    return known[known["label"] == known["label"].iloc[0]]
+    return one_person()
 
 
 @pytest.fixture(scope="module")
 def family():
     return DiffusionFamily(tiny_pipeline())
-
-
-def error(family, rows, prompts):
-    """Mean denoising error over many times and noises."""
-    with torch.no_grad():
-        clean = family.latents(pixels(decoded(rows), family.size)).repeat(16, 1, 1, 1)
-        conditioning = family.conditioning(prompts).repeat(16, 1)
-        return float(family.denoising_error(clean, conditioning, torch.Generator().manual_seed(1)).mean())
 
 
 def test_one_embedding_is_learnt_and_the_model_is_left_alone(family, rows):
@@ -46,7 +35,9 @@ def test_one_embedding_is_learnt_and_the_model_is_left_alone(family, rows):
     assert not torch.allclose(now[table][-1], before[table][own].mean(0))  # it has moved from where it began
     prompts = [prompt.replace(rows["label"].iloc[0], WORD) for prompt in rows["prompt"]]
     start = inverted(family, rows, params.model_copy(update={"learning_rate": 1e-12}), 0)
-    assert error(found, rows, prompts) < error(start, rows, prompts)  # control: the word as it began
+    assert denoising_error(found, rows, prompts) < denoising_error(
+        start, rows, prompts
+    )  # control: the word as it began
 
 
 def test_a_seed_gives_the_same_word_and_another_another(family, rows):

@@ -100,7 +100,9 @@ def test_never_seen_samples_are_asked_at_the_weights_as_they_are(clip, task, lea
     assert torch.allclose(validation.strangers(forget, [forget_prompt]), -before, atol=1e-5)
 
 
-def test_a_prompt_without_the_name_has_no_slips(clip, task, leaves):
+@pytest.mark.parametrize("named", [{"prompt": "somebody"}, {"target": "7", "prompt": "a photo of a 7"}])
+def test_a_prompt_without_a_name_of_letters_has_no_slips(clip, task, leaves, named):
     [forget] = task.forget
-    unnamed = replace(task, forget=(replace(forget, prompt="somebody"),))
-    assert slips(clip, unnamed, 4).closing_in(leaves) == []
+    assert slips(clip, task, 4).closing_in(leaves)  # control
+    other = replace(task, forget=(replace(forget, **named),))
+    assert slips(clip, other, 4).closing_in(leaves) == []

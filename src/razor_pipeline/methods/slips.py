@@ -56,12 +56,16 @@ class Slips:
         generator: torch.Generator,
     ) -> None:
         self.model, self.validation = model, validation
-        self.named = [forget for forget in task.forget if forget.target in forget.prompt]
+        self.named = [
+            forget
+            for forget in task.forget
+            if forget.target in forget.prompt and any(map(str.isalpha, forget.target))
+        ]
         self.count, self.auc, self.generator = count, auc, generator
         self.asked = 0
 
     def closing_in(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
-        """Gradients of the mean gap of all targets under names drawn now; none where no prompt has a name."""
+        """Gradients of the mean gap of all targets under names drawn now; none where none has letters."""
         drawn = [self._draw(forget) for forget in self.named]
         self.asked += 1
         return [mean_gradients(self._gap, drawn, leaves, "forget")] if drawn else []

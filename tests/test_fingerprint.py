@@ -103,11 +103,11 @@ def package(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "PACKAGE", name)
 
-    def sha(module: str = "top") -> str:
+    def sha(module: str = "top", without: tuple[str, ...] = ()) -> str:
         """As a new process would see it."""
         importlib.invalidate_caches()
         fingerprint._source.cache_clear()
-        return code_sha256(f"{name}.{module}")
+        return code_sha256(f"{name}.{module}", without={f"{name}.{apart}" for apart in without})
 
     yield root, sha
     fingerprint._source.cache_clear()
@@ -130,6 +130,18 @@ def test_code_that_is_not_imported_does_not_count(package):
     (root / "aside.py").write_text("y = 2\n")
     assert sha() == before
     assert sha("aside") != before
+
+
+def test_what_is_left_out_does_not_count_nor_what_only_it_reaches(package):
+    root, sha = package
+    before = sha(without=("middle",))
+    for module in ("middle", "deep"):
+        (root / f"{module}.py").write_text(f"from {root.name} import deep\nz = 3\n")
+    assert sha(without=("middle",)) == before
+    (root / "top.py").write_text(f"from {root.name} import middle, deep\n")
+    reached = sha(without=("middle",))
+    (root / "deep.py").write_text("z = 4\n")
+    assert sha(without=("middle",)) != reached  # control: reached by another way, it counts
 
 
 def test_real_nodes_reach_the_science_they_run():

@@ -65,13 +65,19 @@ def _sha256_as_of(path: Path, *_state: int) -> str:
     return digest.hexdigest()
 
 
-def code_sha256(module: str) -> str:
-    """sha256 over the source of a module of this package and of every one it reaches by imports."""
+def code_sha256(module: str, without: Iterable[str] = ()) -> str:
+    """sha256 over the source of a module of this package and of every one it reaches by imports.
+
+    Args:
+        module: its dotted name.
+        without: modules that do not count, nor what only they reach.
+    """
+    apart = set(without)
     seen: dict[str, str] = {}
     stack = [module]
     while stack:
         name = stack.pop()
-        if name not in seen:
+        if name not in seen and name not in apart:
             seen[name], imported = _source(name)
             stack.extend(imported)
     return digest(seen)

@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 
+from razor_pipeline import fingerprint
 from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.peers import SsdParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import AblationParams, BenchmarkParams
 from razor_pipeline.studies.cells import Cell, run_cells
@@ -67,32 +69,67 @@ def test_a_misspelt_variant_is_refused():
         variants_of(RazorParams(), AblationParams(variants={"x": {"scoring": {"granularty": "head"}}}))
 
 
-def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch):
-    """Adding a target or a method to a study repeats none of its finished cells."""
-    monkeypatch.chdir(tmp_path)
-    ran = []
+class Counted:
+    """A subject that notes what it is asked for."""
 
-    class Counted:
-        def identity(self):
-            return "model"
+    def __init__(self):
+        self.ran = []
 
-        def erase(self, samples, method, seed):
-            ran.append((samples["label"].iloc[0], method, seed))
-            return {"value": 1.0}
+    def identity(self):
+        return "model"
 
+    def erase(self, samples, method, seed):
+        self.ran.append((samples["label"].iloc[0], type(method).__name__, seed))
+        return {"value": 1.0}
+
+
+@pytest.fixture
+def manifest():
     rows = [("a", "edit")] * 4 + [("b", "edit")] * 4 + [(x, s) for x in "ab" for s in ("validation", "test")]
-    manifest = pd.DataFrame(rows, columns=["label", "split"]).assign(
+    return pd.DataFrame(rows, columns=["label", "split"]).assign(
         sample_id=lambda t: t.index.astype(str),
         domain="d",
         role="retain",
         prompt="p",
         sha256=lambda t: t.index.astype(str),
     )
+
+
+def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch, manifest):
+    """Adding a target or a method to a study repeats none of its finished cells."""
+    monkeypatch.chdir(tmp_path)
+    subject = Counted()
     few = BenchmarkParams(targets=("a",), seeds=(0,), methods=("razor",))
     more = BenchmarkParams(targets=("a", "b"), seeds=(0,), methods=("razor", "ssd"))
     for params in (few, more):
-        Study("study", Counted(), manifest, SplittingParams(), params).run({"razor": RazorParams()})
-    assert len(ran) == 2  # a once, b once
+        Study("study", subject, manifest, SplittingParams(), params).run({"razor": RazorParams()})
+    assert len(subject.ran) == 2  # a once, b once
     other = more.model_copy(update={"schemes": ("int4",)})
-    Study("study", Counted(), manifest, SplittingParams(), other).run({"razor": RazorParams()})
-    assert len(ran) == 4  # control: what decides a cell's row does count
+    Study("study", subject, manifest, SplittingParams(), other).run({"razor": RazorParams()})
+    assert len(subject.ran) == 4  # control: what decides a cell's row does count
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("razor_pipeline.methods.repair", ["RazorParams"]),
+        ("razor_pipeline.methods.ssd", ["SsdParams"]),
+        ("razor_pipeline.methods.validation", ["RazorParams", "SsdParams"]),
+        ("razor_pipeline.studies.cells", ["RazorParams", "SsdParams"]),
+        ("razor_pipeline.methods.uce", []),
+    ],
+)
+def test_a_method_that_changed_repeats_its_own_cells_alone(tmp_path, monkeypatch, manifest, changed, again):
+    monkeypatch.chdir(tmp_path)
+    subject = Counted()
+    monkeypatch.setattr(Counted, "__module__", "razor_pipeline.studies.identity")  # whose imports count
+    params = BenchmarkParams(targets=("a",), seeds=(0,))
+    study = Study("study", subject, manifest, SplittingParams(), params)
+    study.run({"razor": RazorParams(), "ssd": SsdParams()})
+    subject.ran.clear()
+    source = fingerprint._source
+    monkeypatch.setattr(
+        fingerprint, "_source", lambda name: ("other", source(name)[1]) if name == changed else source(name)
+    )
+    study.run({"razor": RazorParams(), "ssd": SsdParams()})
+    assert [method for _, method, _ in subject.ran] == again

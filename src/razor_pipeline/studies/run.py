@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.methods.registry import METHODS
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import AblationParams, StudyParams
@@ -21,6 +22,7 @@ from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.tables import summarise
 
 LISTS = {"targets", "seeds", "variants", "methods", "peers"}  # what is studied; a cell has its own of each
+PARAMETERS = {params.__module__ for params in METHODS}  # their values are in a cell's key
 CELLS = Path("data/07_model_output/cells")
 ANSWERED = (
     "edited_forget_accuracy_seen",
@@ -117,9 +119,15 @@ class Study:
     keep_going: bool = False
 
     def run(self, variants: Mapping[str, AcceptanceParams]) -> pd.DataFrame:
-        """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters."""
+        """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters.
+
+        The code of a method counts for its own cells alone: a change of one repeats none of its peers'.
+        """
         context = [
-            code_sha256(type(self.subject).__module__),
+            code_sha256(
+                type(self.subject).__module__,
+                without=PARAMETERS | {method.__module__ for method in METHODS.values()},
+            ),
             environment(),
             self.subject.identity(),
             digest(sorted(self.manifest["sha256"])),
@@ -137,6 +145,7 @@ class Study:
                     target,
                     seed,
                     method,
+                    code_sha256(METHODS[type(method)].__module__, without=PARAMETERS),
                     params.model_dump(mode="json", exclude=LISTS),
                 ]
                 yield Cell(

@@ -21,9 +21,12 @@ R = TypeVar("R")
 B = TypeVar("B", bound="RowBatch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowBatch:
-    """A record whose tensors and tuples have an entry per sample; its other fields hold for all samples alike."""
+    """A record whose tensors and tuples have an entry per sample; its other fields hold for all samples alike.
+
+    It equals itself alone, so that what is known of a batch can be kept under it.
+    """
 
     def take(self, index: Tensor) -> Self:
         """The samples at these places, decoded and encoded as they are."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
@@ -24,11 +24,12 @@ from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.placement import Placed
+from razor_pipeline.families.settled import writes
 
 PROMPT_BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClipBatch(RowBatch):
     """Image-caption pairs; ``group`` is equal for pairs that show the same concept."""
 
@@ -241,12 +242,7 @@ class ClipFamily(Placed):
         The images that were asked for last are embedded again only where a weight of their tower has been written to
         since: a step search that moves the text tower alone takes no pass of the images.
         """
-        state = _writes(self.module.vision_model) + _writes(self.module.visual_projection)
+        state = writes(self.module.vision_model) + writes(self.module.visual_projection)
         if self._seen is None or self._seen[0] is not batches or self._seen[1] != state:
             self._seen = batches, state, self.embed_images(batches)
         return (self._seen[2] @ self.embed_prompts(prompts).T).cpu()
-
-
-def _writes(module: nn.Module) -> list[tuple[int, int]]:
-    """Identity of every weight, and how often it has been written to."""
-    return [(id(parameter), parameter._version) for parameter in module.parameters()]

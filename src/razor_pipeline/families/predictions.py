@@ -22,7 +22,7 @@ from razor_pipeline.interfaces import Batch, DrawingFamily
 BATCH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noisy(RowBatch):
     """Latents with noise.
 

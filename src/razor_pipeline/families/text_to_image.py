@@ -40,7 +40,7 @@ TOLD_PROMPTS = 256  # whose conditioning in the base is held, some 60 MB with St
 PROBES = 2  # noisy latents that predictions are compared at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptBatch(RowBatch):
     """Captions with their images; ``anchor`` is the caption itself where nothing is forgotten.
 

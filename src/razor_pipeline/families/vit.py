@@ -23,9 +23,10 @@ from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.placement import Placed
+from razor_pipeline.families.settled import Settled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VitBatch(RowBatch):
     """Images with the index of their own class."""
 
@@ -69,6 +70,7 @@ class VitFamily(Placed):
         names = {int(i): str(name) for i, name in (model.config.id2label or {}).items()}
         self.place = {name: i for i, name in names.items()}
         self.shared = {name for i, name in names.items() if self.place[name] != i}
+        self._settled = Settled()
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> VitFamily:
@@ -146,9 +148,7 @@ class VitFamily(Placed):
     @torch.no_grad()
     def features(self, batches: Sequence[VitBatch]) -> Tensor:
         """[N, E] what the classifying layer reads, E its width."""
-        return torch.cat(
-            [self.module.vit(batch.pixel_values_B3HW).last_hidden_state[:, 0] for batch in batches]
-        )
+        return torch.cat([self._read(batch) for batch in batches])
 
     @torch.no_grad()
     def classified(self, features_NE: Tensor) -> list[str]:
@@ -156,9 +156,16 @@ class VitFamily(Placed):
         names = self.module.config.id2label
         return [names[int(place)] for place in self.module.classifier(features_NE).argmax(dim=1)]
 
+    def _read(self, batch: VitBatch) -> Tensor:
+        """[B, E] what the classifying layer reads; layers that an edit does not reach run once for a batch."""
+        vit = self.module.vit
+        hidden_BTE = self._settled.run((vit.embeddings, *vit.layers), batch, batch.pixel_values_B3HW)
+        found: Tensor = vit.layernorm(hidden_BTE)[:, 0]
+        return found
+
     def logits(self, batch: VitBatch) -> Tensor:
         """[B, C] logits."""
-        found: Tensor = self.module(batch.pixel_values_B3HW).logits
+        found: Tensor = self.module.classifier(self._read(batch))
         return found
 
     def knowledge(self, batch: VitBatch) -> Tensor:

@@ -43,7 +43,7 @@ ANSWER_TOKENS = 16
 PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VlmBatch(RowBatch):
     """Images, each with the question for its label and with neutral ones.
 

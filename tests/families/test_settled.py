@@ -51,8 +51,9 @@ def chain():
     return Chain()
 
 
-def test_from_the_third_time_on_what_the_edit_leaves_alone_is_left_out(chain):
+def test_what_the_edit_leaves_alone_is_left_out_from_the_second_edit_on(chain):
     assert chain.check() == [1, 1, 1, 1]
+    assert chain.check() == [0, 0, 0, 0]
     chain.write(2)
     assert chain.check() == [1, 1, 1, 1]
     for place in (2, 3, 2):
@@ -60,16 +61,18 @@ def test_from_the_third_time_on_what_the_edit_leaves_alone_is_left_out(chain):
         assert chain.check() == [0, 0, 1, 1]
 
 
-def test_a_write_below_starts_anew(chain):
+def test_a_write_below_what_is_kept_is_seen(chain):
     """Control: what was kept would be wrong, and is not used."""
     chain.check()
     chain.write(2)
     chain.check()
-    chain.write(0)
+    chain.write(1)
     assert chain.check() == [1, 1, 1, 1]
     chain.write(3)
+    assert chain.check() == [0, 1, 1, 1]
+    chain.write(0)
     assert chain.check() == [1, 1, 1, 1]
-    assert chain.check() == [0, 0, 0, 1]
+    assert chain.check() == [1, 1, 1, 1]
 
 
 def test_batches_do_not_share_what_is_kept(chain):
@@ -91,16 +94,27 @@ def test_parts_that_are_trained_always_run(chain):
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in weights)
 
 
+def test_parts_with_hooks_always_run(chain):
+    chain.check()
+    seen = []
+    with chain.parts[1].register_forward_hook(lambda *_: seen.append(1)):
+        chain.check()
+        chain.check()
+    assert len(seen) == 4  # by the chain, and by what it is compared with
+    assert chain.check() == [0, 0, 0, 0]
+
+
 def test_gradients_of_late_parts_are_those_of_the_whole_chain(chain):
     late = chain.parts[2].weight
-    grads = []
+    gradients = []
     with requiring_grad([late]):
-        for _ in range(3):
+        for batch in (chain.batch, chain.batch, Batch(chain.batch.given)):
             late.grad = None
-            chain.settled.run(chain.parts, chain.batch, chain.batch.given).square().sum().backward()
-            grads.append(late.grad.clone())
-    assert chain.check() == [0, 0, 1, 1]  # so the third gradient came from what was kept
-    assert torch.equal(grads[0], grads[2])
+            chain.settled.run(chain.parts, batch, batch.given).square().sum().backward()
+            gradients.append(late.grad.clone())
+        assert chain.check() == [0, 0, 1, 1]  # so the second one came from what was kept
+    assert gradients[0].any()
+    assert torch.equal(gradients[1], gradients[2])
 
 
 def test_a_batch_takes_with_it_what_was_kept(chain):

@@ -22,21 +22,20 @@ def writes(module: nn.Module) -> Writes:
     return [(id(parameter), parameter._version) for parameter in module.parameters()]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Visit:
-    """How the parts stood when a batch came first, and what the leading ``depth`` of them make of it."""
+    """What the leading ``depth`` parts made of a batch, and how all of them stood then."""
 
     parts: list[Writes]
-    depth: int = 0
-    hidden_BTE: Tensor | None = None
+    depth: int
+    hidden_BTE: Tensor
 
 
 class Settled:
-    """Runs a chain of parts over a batch, from behind the leading ones not written to since the batch first came.
+    """Runs a chain of parts over a batch, from behind the leading ones not written to since the batch came before.
 
-    How far an edit leaves a chain alone shows when a batch comes for the second time; from the third time on those
-    parts are left out, and hooks on them see nothing. So a step search and corrective steps over the late layers of a
-    tower pay for these alone. What is kept is as large as the batch's embeddings, and goes with the batch.
+    So a step search and corrective steps over the late layers of a tower pay for these alone. A part that somebody
+    watches or changes by a hook always runs. What is kept of a batch is as large as its embeddings, and goes with it.
     """
 
     def __init__(self) -> None:
@@ -51,15 +50,12 @@ class Settled:
             given: what the first part takes.
         """
         now = [writes(part) for part in parts]
-        visit = self._visits.get(batch)
-        if visit is None or now[: visit.depth] != visit.parts[: visit.depth]:
-            self._visits[batch] = _Visit(now)
-            return _through(parts, given)
-        constant = _constant(parts)
-        if visit.hidden_BTE is None:
-            visit.depth = min(_alike(visit.parts, now), constant)
-            visit.hidden_BTE = _through(parts[: visit.depth], given) if visit.depth else None
-        if visit.hidden_BTE is None or visit.depth > constant:
+        constant, visit = _constant(parts), self._visits.get(batch)
+        alike = len(parts) if visit is None else _alike(visit.parts, now)
+        if visit is None or visit.depth > alike:
+            depth = min(alike, constant)
+            visit = self._visits[batch] = _Visit(now, depth, _through(parts[:depth], given))
+        if visit.depth > constant:
             return _through(parts, given)
         return _through(parts[visit.depth :], visit.hidden_BTE)
 
@@ -78,7 +74,13 @@ def _alike(before: Sequence[Writes], now: Sequence[Writes]) -> int:
 
 
 def _constant(parts: Sequence[nn.Module]) -> int:
-    """How many leading parts no gradient is asked of."""
-    if not torch.is_grad_enabled():
-        return len(parts)
-    return sum(1 for _ in takewhile(lambda part: not any(p.requires_grad for p in part.parameters()), parts))
+    """How many leading parts no gradient is asked of and no hook sees."""
+    return sum(1 for _ in takewhile(lambda part: not (_trained(part) or _hooked(part)), parts))
+
+
+def _trained(part: nn.Module) -> bool:
+    return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in part.parameters())
+
+
+def _hooked(part: nn.Module) -> bool:
+    return any(module._forward_hooks or module._forward_pre_hooks for module in part.modules())

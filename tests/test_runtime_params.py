@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.utils import _split_params
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from razor_pipeline import cli
@@ -105,3 +106,12 @@ def test_a_fault_of_another_library_keeps_its_traceback():
     assert isinstance(CliRunner().invoke(RunCommand("run", callback=run)).exception, ValueError)
     result = invoked(NonFiniteError("a loss is nan; nothing was written"))
     assert "Error: a loss is nan; nothing was written" in result.output
+
+
+def test_a_run_knows_its_environment_and_what_it_was_given():
+    bootstrap_project(ROOT)
+    given = {"target": "Bruno Keller", "razor": {"tau": 0.5}}
+    with KedroSession.create(ROOT, env="vit", runtime_params=given, save_on_close=False) as session:
+        parameters = session.load_context().params
+    assert parameters["invocation"] == {"env": "vit", "params": given}
+    assert parameters["target"] == "Bruno Keller"

@@ -19,20 +19,22 @@ TARGETS = ("target", "targets")  # last part of a key whose value is names of cl
 
 
 class RuntimeParamsHooks:
-    """Refuses misspelt keys before anything is loaded."""
+    """Refuses misspelt keys before anything is loaded, and keeps what was said for the report."""
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
         """A key of ``--params`` is one of the parameters, or one that the catalog reads.
 
-        Keys within a group are checked by the group's record.
+        Keys within a group are checked by the group's record. The parameter ``invocation`` becomes the environment and
+        the parameters given, from which a report tells how to make the same run again.
 
         Raises:
             ParameterError: it is neither; names the nearest.
         """
         loader = context.config_loader
         assert isinstance(loader, OmegaConfigLoader)
-        if given := loader.runtime_params or {}:
+        given = dict(loader.runtime_params or {})
+        if given:
             written = OmegaConfigLoader(
                 loader.conf_source,
                 env=loader.env,
@@ -40,6 +42,7 @@ class RuntimeParamsHooks:
                 default_run_env=loader.default_run_env,
             )
             refuse_unknown(given, {*written["parameters"], *CATALOG_KEYS})
+        loader.runtime_params = {**given, "invocation": {"env": context.env, "params": given}}
 
 
 def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:

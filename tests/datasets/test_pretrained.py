@@ -69,6 +69,11 @@ def test_the_card_is_saved_and_the_origin_has_the_hash_of_the_weights(saved: Pat
     assert dataset(copied).load().origin["sha256"] == origin["sha256"]  # the card is no weight
 
 
+def test_a_revision_is_said_of_no_directory(saved: Path) -> None:
+    assert dataset(saved, "a" * 40).load().origin == dataset(saved).load().origin
+    assert dataset(saved).load().origin["revision"] is None
+
+
 def test_a_save_that_fails_keeps_the_old_model(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {file.name: file.read_bytes() for file in copied.iterdir()}
     model = tiny()

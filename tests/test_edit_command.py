@@ -1,6 +1,7 @@
 """`kedro edit`: apply, revert and verify on a saved model, bit for bit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def call(verb: str, model: Path, edit: Path, *more: str) -> Result:
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path / "model.safetensors")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def sentence(done: Result) -> str:
+    """What was said, without the line breaks of a narrow terminal."""
+    return " ".join(done.output.replace("│", " ").split())
 
 
 def test_apply_changes_the_slice_and_nothing_else(base: Path, edit: Path, tmp_path: Path) -> None:
@@ -103,10 +113,30 @@ def test_an_altered_edit_is_refused(base: Path, edit: Path, tmp_path: Path) -> N
     assert "the file was altered" in done.output
 
 
-def test_a_model_is_not_overwritten_by_its_own_edit(base: Path, edit: Path) -> None:
-    done = call("apply", base, edit, "--out", str(base))
+@pytest.mark.parametrize("place", ["base", ".", "base/new", "edit", "edit/new"])
+def test_neither_model_nor_edit_is_overwritten(base: Path, edit: Path, tmp_path: Path, place: str) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    before = contents(tmp_path)
+    done = call("apply", tmp_path / "base", edit, "--out", str(tmp_path / place))
     assert done.exit_code == 2
-    assert "name another directory" in done.output
+    assert "name another directory" in sentence(done)
+    assert contents(tmp_path) == before
+
+
+def test_what_lies_in_the_directory_to_write_to_stays(base: Path, edit: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/photo.jpg").write_text("x")
+    (tmp_path / "file").write_text("x")
+    before = contents(tmp_path)
+    for verb, name in (("apply", "out"), ("revert", "out"), ("apply", "file")):
+        done = call(verb, base, edit, "--out", str(tmp_path / name))
+        assert done.exit_code == 2
+        assert "exists and is not empty; name a new directory" in sentence(done)
+    assert contents(tmp_path) == before
+    (tmp_path / "out/photo.jpg").unlink()
+    assert (
+        call("apply", base, edit, "--out", str(tmp_path / "out")).exit_code == 0
+    )  # control: it is empty now
 
 
 def test_a_directory_without_weights_is_refused(edit: Path, tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def _on_model_and_edit(command: Callable[..., None]) -> Callable[..., None]:
 
 @edit.command()
 @_on_model_and_edit
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the edited model.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New directory for the edited model."
+)
 def apply(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
     """Write the edited weights into a copy of the base model."""
     _rewrite("apply", model, edit_path, out, as_json)
@@ -41,7 +43,9 @@ def apply(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
 
 @edit.command()
 @_on_model_and_edit
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the base model.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New directory for the base model."
+)
 def revert(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
     """Write the base's weights back into a copy of the edited model."""
     _rewrite("revert", model, edit_path, out, as_json)
@@ -69,8 +73,7 @@ def _rewrite(verb: str, model: Path, edit_path: Path, out: Path, as_json: bool) 
     from razor_pipeline.core.weight_edit import EditMismatchError
     from razor_pipeline.datasets.atomic import replace_directory
 
-    if out.resolve() == model.resolve():
-        raise click.BadParameter(f"{out} is the model itself; name another directory", param_hint="--out")
+    _refuse_place(out, {"--model": model, "--edit": edit_path})
     weight_edit, files = _read(model, edit_path)
     try:
         getattr(weight_edit, verb)({name: tensor for file in files.values() for name, tensor in file.items()})
@@ -84,6 +87,22 @@ def _rewrite(verb: str, model: Path, edit_path: Path, out: Path, as_json: bool) 
                 save_file(tensors, beside / path.name, metadata={"format": "pt"})
     done = "edited" if verb == "apply" else "base"
     _tell({"state": done, "weights": weight_edit.weights, "out": str(out)}, f"{out}: {done} model", as_json)
+
+
+def _refuse_place(out: Path, given: dict[str, Path]) -> None:
+    """Refuse a directory to write to that holds anything: it would be replaced as a whole."""
+    place = out.resolve()
+    for option, path in given.items():
+        taken = path.resolve()
+        if taken.is_relative_to(place) or place.is_relative_to(taken):
+            raise click.BadParameter(
+                f"{out} is, holds or lies in the directory of {option}; name another directory",
+                param_hint="--out",
+            )
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise click.BadParameter(
+            f"{out} exists and is not empty; name a new directory, or remove it first", param_hint="--out"
+        )
 
 
 def _read(model: Path, edit_path: Path) -> tuple[Any, dict[Path, dict[str, Any]]]:

@@ -140,7 +140,8 @@ def test_a_table_is_read_and_its_paths_are_relative_to_it(tmp_path, suffix):
     [
         (None, "is not a file"),
         ("", "cannot be read"),
-        ("image_path\nx.png\n", "lacks the column caption"),
+        ("image_path,style\nx.png,ink\n", "lacks the column caption or label"),
+        ("caption\none\n", "lacks the column image_path"),
         ("image_path,caption\n", "no rows"),
         ("image_path,caption\n,one\n", "without image_path"),
     ],

@@ -172,6 +172,16 @@ def test_without_labels_each_caption_is_a_class(folder):
     assert set(manifest["label"]) == set(manifest["prompt"]) == {"a red a"}
 
 
+def test_with_labels_alone_a_table_has_the_captions_that_a_folder_would_have(folder):
+    path = folder / "pairs.csv"
+    pd.DataFrame({"image_path": [f"a/{i}.png" for i in range(5)], "label": "Ada"}).to_csv(path, index=False)
+    for captions, caption in (("given", "a photo of Ada"), ("answer", "Ada"), ("class", "Ada")):
+        data = DataParams(source="manifest", path=str(path), captions=captions)
+        manifest, _ = image_captions(data, ATELIER)
+        assert set(manifest["label"]) == {"Ada"}
+        assert set(manifest["caption"]) == {caption}
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -76,6 +76,8 @@ def list_styles(root: Path) -> pd.DataFrame:
 def list_table(path: Path) -> pd.DataFrame:
     """The rows of a csv or parquet file; its image paths are relative to it, columns of no use to us are not read.
 
+    Besides ``image_path`` there is a ``caption``, a ``label`` or both.
+
     Raises:
         DataError: it is missing, unreadable or empty, or lacks a column.
     """
@@ -85,9 +87,9 @@ def list_table(path: Path) -> pd.DataFrame:
         rows = _table(path)
     except Exception as error:  # pandas and pyarrow raise a dozen kinds
         raise DataError(f"data.path '{path}' cannot be read ({error}); give a csv or parquet file") from error
-    missing = [name for name in ("image_path", "caption") if name not in rows]
-    if missing:
-        raise DataError(f"data.path '{path}' lacks the column {', '.join(missing)}; add it")
+    for either in (("image_path",), ("caption", "label")):
+        if not any(name in rows for name in either):
+            raise DataError(f"data.path '{path}' lacks the column {' or '.join(either)}; add it")
     if rows.empty or rows["image_path"].isna().any():
         raise DataError(f"data.path '{path}' has no rows, or one without image_path; fill them in")
     return rows.assign(

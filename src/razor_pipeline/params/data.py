@@ -37,7 +37,7 @@ class DataParams(Params):
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
     (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
     (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
-    parquet with ``image_path`` and ``caption``). Folders and the
+    parquet with ``image_path`` and ``caption`` or ``label``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
     ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a

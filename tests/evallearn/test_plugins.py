@@ -15,7 +15,9 @@ import yaml
 from families.cases import tiny_pipeline
 
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
-from razor_pipeline.evallearn.data import PluginError, parameters, samples
+from razor_pipeline.evallearn import metric as metric_module
+from razor_pipeline.evallearn import technique as technique_module
+from razor_pipeline.evallearn.data import PluginError, checked, parameters, samples
 from razor_pipeline.evallearn.metric import UnlearnCanvasMetric
 from razor_pipeline.evallearn.technique import RazorTechnique
 from razor_pipeline.families.diffusion import DiffusionFamily
@@ -24,7 +26,8 @@ from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.pipelines.scoring.nodes import choose_anchors
 
 TARGET, STEPS = "Mosaic", 2
-ZOO = Path("data/01_raw/zoo").resolve()
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "data" / "01_raw" / "zoo"
 JUDGES = JudgesDataset(sources={name: str(ZOO / f"vit_{name}") for name in ("objects", "styles")})
 NONE = {"edit": 0, "validation": 0, "test": 0}
 PARAMETERS = {
@@ -199,6 +202,16 @@ def test_the_metric_says_what_the_examination_says(place, technique):
     metric.update([metric.images[0]], ["one too many"])
     with pytest.raises(ValueError, match="given 35 drawings for 34 prompts"):
         metric.compute()
+
+
+def test_the_documented_configuration_names_keys_that_exist_and_files_that_are_there():
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    config = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    own = checked(config["technique"]["config"], technique_module.REQUIRED, technique_module.DEFAULTS)
+    asked = checked(config["metric"]["config"], metric_module.REQUIRED, metric_module.DEFAULTS)
+    places = [own["model_id"], own["parameters"], asked["parameters"], *own["judges"].values()]
+    assert [place for place in places if not (ROOT / place).exists()] == []
+    assert own["judges"] == asked["judges"]
 
 
 def test_what_is_missing_or_misspelt_is_refused_in_a_sentence(place):

@@ -1,7 +1,10 @@
 """Studies: resumable cells, tables, and variants of the parameters."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+import yaml
 
 from razor_pipeline import fingerprint
 from razor_pipeline.params.data import SplittingParams
@@ -62,6 +65,19 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
     assert variants["full"] == RazorParams()
     assert variants["heads"].scoring.granularity == "head"
     assert variants["heads"].model_copy(update={"scoring": RazorParams().scoring}) == RazorParams()
+
+
+def test_every_variant_of_the_ablation_leaves_something_out_misspelt_names_too():
+    conf = Path(__file__).parents[2] / "conf" / "base"
+    razor = RazorParams.model_validate(
+        yaml.safe_load((conf / "parameters.yml").read_text()).get("razor") or {}
+    )
+    ablation = yaml.safe_load((conf / "parameters_studies.yml").read_text())["ablation"]
+    variants = variants_of(razor, AblationParams.model_validate(ablation))
+    full = variants.pop("full")
+    assert all(variant != full for variant in variants.values())
+    assert full.repair.slips > 0
+    assert variants["no_slips"].repair == full.repair.model_copy(update={"slips": 0})
 
 
 def test_a_misspelt_variant_is_refused():

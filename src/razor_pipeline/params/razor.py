@@ -51,7 +51,7 @@ class SearchParams(Params):
 
 
 class ResistParams(Params):
-    """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
+    """Whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.simulated_attacker`).
 
     ``strength`` is the length of this part of a corrective step, as a share of the step's. He attacks before every
     ``every``-th step; in between, what he last showed counts.

@@ -24,6 +24,7 @@ HEADINGS = {
     "blank_share": "blank drawings",
     "ua_encoders_back": "UA, original text encoder put back",
     "edited_forget_accuracy": "target recognised",
+    "edited_forget_accuracy_top5": "target among the top 5",
     "retain_drop": "others, drop",
     "near_twin_drop": "near-twin, drop",
     "general_drop": "other domains, drop",
@@ -96,6 +97,7 @@ BARS = {
 MARKERS = "osD^v<>Ph*X"  # names of methods that lie on one another could not be read
 SHARES = (
     "accuracy",
+    "accuracy_top5",
     "drop",
     "agreement",
     "fraction",

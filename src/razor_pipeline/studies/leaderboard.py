@@ -19,6 +19,7 @@ FIGURES = (
     "blank_share",
     "ua_encoders_back",
     "edited_forget_accuracy",
+    "edited_forget_accuracy_top5",
     "retain_drop",
     "near_twin_drop",
     "general_drop",

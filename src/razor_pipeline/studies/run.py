@@ -41,6 +41,7 @@ ANSWERED = (
 )
 METRICS = (
     "edited_forget_accuracy",
+    "edited_forget_accuracy_top5",
     "retain_drop",
     "near_twin_drop",
     "general_drop",

@@ -141,7 +141,7 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     Labels are captions where a model classifies or answers.
 
     Raises:
-        DataError: styles are asked for, and rows have none.
+        DataError: styles are asked for, and rows have none; or one prompt names several labels.
     """
     if data.concept == "style":
         _refuse_blank(rows, "style")
@@ -155,6 +155,7 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
         rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")
     elif data.captions == "answer":
         rows = rows.assign(caption=rows["label"], prompt=rows["label"])
+    _refuse_shared_prompts(rows)
     return rows
 
 
@@ -223,6 +224,18 @@ def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
     if len(blank):
         raise DataError(
             f"{len(blank)} rows have no {column}, e.g. {blank['sample_id'].iloc[0]}; write one or remove them"
+        )
+
+
+def _refuse_shared_prompts(rows: pd.DataFrame) -> None:
+    """A prompt that names two labels can't be forgotten for one of them and kept for the other."""
+    labels = rows.groupby(["domain", "prompt"])["label"].unique()
+    shared = labels[labels.map(len) > 1]
+    if len(shared):
+        (_, prompt), named = shared.index[0], shared.iloc[0]
+        raise DataError(
+            f"prompt '{prompt}' is that of {len(named)} concepts, among them {' and '.join(sorted(named)[:2])}; give "
+            "each a prompt of its own: in the column prompt, or by {label} and {style} in data.caption_template"
         )
 
 

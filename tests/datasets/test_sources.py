@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.datasets.sources import image_captions, listing
-from razor_pipeline.manifest import COLUMNS, DataError
+from razor_pipeline.manifest import COLUMNS, DataError, arranged
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
 
@@ -84,6 +85,34 @@ def test_unlearncanvas_layout_is_read_with_both_concepts_in_the_caption(tmp_path
 def test_a_template_that_leaves_a_concept_out_is_refused(source, template, field):
     with pytest.raises(ParameterError, match=f"lacks {field}"):
         DataParams.model_validate({"source": source, "path": "x", "caption_template": template})
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{label} by {artist}", "{artist} means nothing; it may hold {label} and {style}"),
+        ("{label} {0}", "{0} means nothing"),
+        ("{label} {", "does not read as a template"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_refused(template, said):
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        DataParams.model_validate({"source": "folder", "path": "x", "caption_template": template})
+    DataParams.model_validate({"source": "folder", "path": "x", "caption_template": "{label} {style} {{x}}"})
+
+
+def test_styles_of_a_table_whose_prompts_do_not_name_them_are_refused():
+    """The anchor of a style, and what is kept beside it, would be the very prompt that is to be forgotten."""
+    pairs = [(label, style) for label in ("cat", "dog") for style in ("Mosaic", "Neon")]
+    rows = pd.DataFrame(pairs, columns=["label", "style"]).assign(domain="d", prompt="")
+    data = DataParams(source="manifest", path="x", concept="style")
+    rows["prompt"] = [f"a photo of {label}" for label, _ in pairs]
+    with pytest.raises(
+        DataError, match="prompt 'a photo of cat' is that of 2 concepts, among them Mosaic and Neon"
+    ):
+        arranged(rows, data)
+    rows["prompt"] = [f"a {label} in {style} style" for label, style in pairs]
+    assert list(arranged(rows, data)["label"]) == ["Mosaic", "Neon"] * 2
 
 
 def test_a_folder_without_styles_is_refused(tmp_path):

@@ -51,7 +51,7 @@ def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"class folder '{folder}' holds no image ({', '.join(SUFFIXES)}); add images or remove it"
             )
         rows += [(str(p), f"{folder.name}/{p.name}", folder.name) for p in images]
-        refused += [(str(p), f"does not end in {', '.join(SUFFIXES)}") for p in others]
+        refused += [(str(p), _unread(p)) for p in others]
     if not rows:
         raise DataError(f"data.path '{root}' holds no class folder; arrange images as <class>/<image>")
     return (
@@ -73,6 +73,10 @@ def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
         and not p.is_dir()
     ]
     return images, others
+
+
+def _unread(path: Path) -> str:
+    return f"has the suffix {path.suffix}, which is not read" if path.suffix else "has no suffix"
 
 
 def list_styles(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

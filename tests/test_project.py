@@ -76,7 +76,7 @@ def test_every_catalogued_dataset_is_used(catalog: dict[str, Any], registered: d
 
 def test_every_parameter_is_used(registered: dict[str, Pipeline]) -> None:
     used = {name.partition(":")[2] for name in names(registered) if name.startswith("params:")}
-    assert set(loader()["parameters"]) - used - {"scenario"} == set()
+    assert set(loader()["parameters"]) - used - {"scenario", "invocation"} == set()
 
 
 def test_every_parameter_that_is_read_is_written_down(registered: dict[str, Pipeline]) -> None:

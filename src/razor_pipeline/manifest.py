@@ -29,6 +29,12 @@ COLUMNS = (
     "facts",
     "sha256",
 )
+PLACES = (
+    "image_bytes",
+    "image_path",
+    "image_offset",
+    "image_size",
+)  # where an image lies; sha256 says which it is
 SPLITS = ("edit", "validation", "test")
 ROLES = ("retain", "reference")
 COMBINED = " in "  # between an object and a style that are asked for together
@@ -140,6 +146,12 @@ def _cut(label: str, size: int, params: DataParams) -> list[str]:
             "add images, remove the class, or lower data.split_counts or data.min_images_per_split"
         )
     return [name for name, count in sizes.items() for _ in range(count)]
+
+
+def manifest_sha256(manifest: pd.DataFrame) -> str:
+    """What a result that was drawn from the manifest depends on: every row but where its image lies, in any order."""
+    rows = manifest.drop(columns=[name for name in PLACES if name in manifest]).sort_values("sample_id")
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
 
 
 def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:

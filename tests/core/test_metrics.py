@@ -164,7 +164,15 @@ def test_macro_accuracy_ignores_classes_without_samples():
 
 @pytest.mark.parametrize(
     ("auc", "reference", "leak"),
-    [(0.5, 0.5, 0.0), (1.0, 0.5, 100.0), (0.0, 0.5, -100.0), (0.22, 0.11, 100.0), (0.4, 0.003, -20.0)],
+    [
+        (0.5, 0.5, 0.0),
+        (1.0, 0.5, 100.0),
+        (0.0, 0.5, -100.0),
+        (0.22, 0.11, 100.0),
+        (0.03, 0.03, 0.0),  # as the retrained model, however low that lies
+        (0.04, 0.03, 20.0),
+        (0.4, 0.0, 800.0),
+    ],
 )
 def test_privacy_leakage(auc, reference, leak):
     assert metrics.privacy_leakage(auc, reference) == pytest.approx(leak)

@@ -14,14 +14,21 @@ import torch
 import yaml
 from families.cases import tiny_pipeline
 
-from razor_pipeline.evallearn.data import PluginError, samples
+from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.evallearn import metric as metric_module
+from razor_pipeline.evallearn import technique as technique_module
+from razor_pipeline.evallearn.data import PluginError, checked, parameters, samples
 from razor_pipeline.evallearn.metric import UnlearnCanvasMetric
 from razor_pipeline.evallearn.technique import RazorTechnique
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.pretraining import PretrainingParams
+from razor_pipeline.pipelines.scoring.nodes import choose_anchors
 
 TARGET, STEPS = "Mosaic", 2
+ROOT = Path(__file__).parents[2]
+ZOO = ROOT / "data" / "01_raw" / "zoo"
+JUDGES = JudgesDataset(sources={name: str(ZOO / f"vit_{name}") for name in ("objects", "styles")})
 NONE = {"edit": 0, "validation": 0, "test": 0}
 PARAMETERS = {
     "seed": 0,
@@ -144,6 +151,29 @@ def test_the_technique_holds_the_edit(place, technique):
     assert moved(own) > 5.0 * moved(kept)  # control: what is kept means nearly what it meant
 
 
+def test_with_judges_the_anchor_is_the_one_that_a_run_of_the_pipelines_takes(tmp_path):
+    """On the zoo, where drawings of Watercolor's nearest style, Crayon, are taken for Watercolor."""
+    path, model = str(tmp_path / "parameters.yml"), str(ZOO / "stable_diffusion")
+    own = {
+        "atelier": {"portraits": NONE, "canvas": {"edit": 1, "validation": 1, "test": 1}},
+        "evaluation": {"drawing": {"protocol": "subset", "validation_seeds": [0], "steps": 12}},
+    }
+    Path(path).write_text(yaml.safe_dump(PARAMETERS | own))
+    base = PretrainedDataset(family="diffusion", source=model).load()
+    found, rows = parameters(path), samples(path, "Watercolor")
+    [anchor] = choose_anchors(base, rows, JUDGES.load(), found["razor"], found["evaluation"]).values()
+
+    def means(family, style):
+        with torch.no_grad():
+            return family.conditioning([f"A {thing} image in {style} style." for thing in ("cat", "fish")])
+
+    config = {"model_id": model, "erase_concept": "Watercolor", "parameters": path}
+    edited = means(RazorTechnique(**config, judges=JUDGES.sources).family, "Watercolor")
+    far = {style: float((edited - means(base, style)).square().mean()) for style in (anchor, "Crayon")}
+    assert far[anchor] < far["Crayon"]
+    assert anchor != "Crayon"
+
+
 def test_every_drawing_has_a_noise_of_its_own_and_a_run_can_be_repeated(place, technique):
     prompt = "A cat image in Watercolor style."
     technique.drawn = 0
@@ -174,6 +204,16 @@ def test_the_metric_says_what_the_examination_says(place, technique):
         metric.compute()
 
 
+def test_the_documented_configuration_names_keys_that_exist_and_files_that_are_there():
+    text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    config = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    own = checked(config["technique"]["config"], technique_module.REQUIRED, technique_module.DEFAULTS)
+    asked = checked(config["metric"]["config"], metric_module.REQUIRED, metric_module.DEFAULTS)
+    places = [own["model_id"], own["parameters"], asked["parameters"], *own["judges"].values()]
+    assert [place for place in places if not (ROOT / place).exists()] == []
+    assert own["judges"] == asked["judges"]
+
+
 def test_what_is_missing_or_misspelt_is_refused_in_a_sentence(place):
     with pytest.raises(PluginError, match="the config lacks 'erase_concept'"):
         RazorTechnique(model_id="x")
@@ -182,6 +222,4 @@ def test_what_is_missing_or_misspelt_is_refused_in_a_sentence(place):
     with pytest.raises(PluginError, match=r"does not exist; give a file like conf/style/parameters\.yml"):
         RazorTechnique(**technique_config(place) | {"parameters": "nowhere.yml"})
     with pytest.raises(PluginError, match="which does not draw"):
-        RazorTechnique(
-            model_id=str(Path("data/01_raw/zoo/clip").resolve()), erase_concept="cat", family="clip"
-        )
+        RazorTechnique(model_id=str(ZOO / "clip"), erase_concept="cat", family="clip")

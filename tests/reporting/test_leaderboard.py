@@ -6,6 +6,7 @@ import pytest
 from razor_pipeline.reporting.leaderboard import render_leaderboard, scatter
 from razor_pipeline.studies.cells import Cell, run_cells
 from razor_pipeline.studies.leaderboard import leaderboard
+from razor_pipeline.studies.run import table_of
 
 
 def rows(**changes):
@@ -16,6 +17,7 @@ def rows(**changes):
                 "target": f"t{i}",
                 "gap_to_retraining": gap + 0.01 * i,
                 "edited_forget_accuracy": 0.0,
+                "edited_forget_accuracy_top5": 0.375,
                 "retain_drop": gap / 2,
                 "membership_auc": 0.4,
                 "score_seconds": 1.0,
@@ -37,6 +39,29 @@ def test_methods_rank_by_their_gap_and_carry_intervals():
     assert gap["low"] <= gap["mean"] <= gap["high"]
     seconds = table[(table["method"] == "ft") & (table["figure"] == "seconds")].iloc[0]
     assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
+
+
+def test_without_a_gold_standard_nobody_ranks():
+    table = leaderboard(rows().drop(columns="gap_to_retraining"))
+    assert set(table["rank"]) == {0}
+    page = render_leaderboard(table, "clip")
+    assert "Not ranked: no model trained without a target is at hand" in page
+    assert "Ranked by" not in page
+    assert "Ranked by" in render_leaderboard(leaderboard(rows()), "clip")  # control
+
+
+def test_the_retrained_model_is_the_first_line_and_has_no_rank():
+    """Every method of a cell was held against the same one: it counts once."""
+    given = rows(seed=0, retrained_auc=[0.2, 0.4, 0.9] * 3, retrained_forget_accuracy=0.01)
+    table = leaderboard(given)
+    assert list(table.drop_duplicates("method")["method"]) == ["retrain", "razor", "slug", "ft"]
+    assert list(table.drop_duplicates("method")["rank"]) == [0, 1, 2, 3]
+    found = table[table["method"] == "retrain"].set_index("figure")
+    assert found["mean"].to_dict() == pytest.approx(
+        {"edited_forget_accuracy": 0.01, "membership_auc": 0.5, "gap_to_retraining": 0.0}
+    )
+    assert set(found["n"]) == {3}
+    assert ">retrain<" in render_leaderboard(table, "clip")
 
 
 def test_a_failed_cell_is_counted_and_a_method_that_only_failed_comes_last():
@@ -66,6 +91,14 @@ def test_a_cell_that_fails_is_a_row_with_its_reason_and_is_tried_again(tmp_path)
     assert len(tries) == 2
     with pytest.raises(RuntimeError):
         run_cells(cells, tmp_path, "study", 1)
+
+
+def test_a_target_that_is_merely_no_longer_the_first_guess_shows_in_page_and_study():
+    page = render_leaderboard(leaderboard(rows()), "clip")
+    assert "target among the top 5" in page
+    assert "37.50 %" in page
+    assert "37.50 %" not in render_leaderboard(leaderboard(rows(edited_forget_accuracy_top5=0.0)), "clip")
+    assert table_of(rows())["edited_forget_accuracy_top5"]["mean"] == 0.375
 
 
 def test_the_page_keeps_the_published_figures_apart():

@@ -17,9 +17,9 @@ from razor_pipeline.params.peers import FinetuneParams
 from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies.attack_summary import as_lines, attack_summary, headlines, long_table, recovered
 from razor_pipeline.studies.attackers import descriptions
 from razor_pipeline.studies.controls import last_layer, masked
-from razor_pipeline.studies.resistance import as_lines, headlines, long_table, recovered, resistance
 from razor_pipeline.studies.robustness import AttackError, Robustness
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
@@ -71,7 +71,7 @@ def findings(row):
 
 @pytest.fixture(scope="module")
 def table(findings):
-    return resistance(headlines(findings))
+    return attack_summary(headlines(findings))
 
 
 def test_a_control_seems_to_have_forgotten_and_keeps_the_rest(clip, samples):

@@ -1,7 +1,10 @@
 """Studies: resumable cells, tables, and variants of the parameters."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+import yaml
 
 from razor_pipeline import fingerprint
 from razor_pipeline.params.data import SplittingParams
@@ -64,6 +67,19 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
     assert variants["heads"].model_copy(update={"scoring": RazorParams().scoring}) == RazorParams()
 
 
+def test_every_variant_of_the_ablation_leaves_something_out_misspelt_names_too():
+    conf = Path(__file__).parents[2] / "conf" / "base"
+    razor = RazorParams.model_validate(
+        yaml.safe_load((conf / "parameters.yml").read_text()).get("razor") or {}
+    )
+    ablation = yaml.safe_load((conf / "parameters_studies.yml").read_text())["ablation"]
+    variants = variants_of(razor, AblationParams.model_validate(ablation))
+    full = variants.pop("full")
+    assert all(variant != full for variant in variants.values())
+    assert full.repair.slips > 0
+    assert variants["no_slips"].repair == full.repair.model_copy(update={"slips": 0})
+
+
 def test_a_misspelt_variant_is_refused():
     with pytest.raises(ValueError, match="did you mean"):
         variants_of(RazorParams(), AblationParams(variants={"x": {"scoring": {"granularty": "head"}}}))
@@ -107,6 +123,23 @@ def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch, mani
     other = more.model_copy(update={"schemes": ("int4",)})
     Study("study", subject, manifest, SplittingParams(), other).run({"razor": RazorParams()})
     assert len(subject.ran) == 4  # control: what decides a cell's row does count
+
+
+@pytest.mark.parametrize(
+    ("column", "again"), [("label", 1), ("caption", 1), ("split", 1), ("role", 1), ("image_path", 0)]
+)
+def test_a_cell_is_computed_again_where_the_data_says_otherwise(
+    tmp_path, monkeypatch, manifest, column, again
+):
+    monkeypatch.chdir(tmp_path)
+    manifest = manifest.assign(caption="c", image_path="p")
+    subject, params = Counted(), BenchmarkParams(targets=("a",), seeds=(0,))
+    new = {"label": "a", "split": "validation", "role": "reference"}.get(column, "other")
+    other = manifest.copy()
+    other.loc[4, column] = new  # the first of four images of b to edit with
+    for rows in (manifest, manifest.sample(frac=1.0, random_state=0), other):
+        Study("study", subject, rows, SplittingParams(), params).run({"razor": RazorParams()})
+    assert len(subject.ran) == 1 + again
 
 
 @pytest.mark.parametrize(

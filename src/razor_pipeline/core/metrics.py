@@ -144,20 +144,19 @@ def membership_auc(members_M: Floats, nonmembers_K: Floats, resamples: int = 100
     return Estimate(float(wins_MK.mean()), float(low), float(high), m + k)
 
 
-LEAST_REFERENCE_AUC = 0.05  # below it every edit would show as a leak of thousands of per cent
+LEAST_DIVISOR = 0.05  # a smaller one would make a leak of thousands of per cent of a small difference
 
 
 def privacy_leakage(auc: float, reference_auc: float = 0.5) -> float:
-    """PrivLeak = 100 (AUC - AUC_ref) / AUC_ref (MUSE, arXiv 2407.06460); best at 0, either sign leaks.
+    """PrivLeak = 100 (AUC - AUC_ref) / max(AUC_ref, 0.05); 0 as the retrained model, either sign leaks.
+
+    The formula of MUSE (arXiv 2407.06460), whose divisor has no floor.
 
     Args:
-        auc: membership AUC of the edited model.
-        reference_auc: that of the model retrained without the target, or 0.5 where there is none or where it lies
-            below ``LEAST_REFERENCE_AUC``.
+        auc: membership AUC of the edited model, 0 to 1; larger where the target is known better.
+        reference_auc: that of the model retrained without the target, or 0.5 where there is none.
     """
-    if reference_auc < LEAST_REFERENCE_AUC:
-        reference_auc = 0.5
-    return 100.0 * (auc - reference_auc) / reference_auc
+    return 100.0 * (auc - reference_auc) / max(reference_auc, LEAST_DIVISOR)
 
 
 def agreement(first_N: Ints, second_N: Ints) -> Estimate:

@@ -6,14 +6,16 @@ from typing import Any
 
 from PIL import Image
 
-from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.evallearn.data import PluginError, checked, parameters, samples
+from razor_pipeline.families.drawing_exam import looking_at
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.studies.edits import edit
 
 REQUIRED = ("model_id", "erase_concept")
 DEFAULTS: dict[str, Any] = {
     "parameters": None,
+    "judges": None,
     "family": "diffusion",
     "num_inference_steps": 20,
     "guidance_scale": 3.0,
@@ -28,7 +30,9 @@ class RazorTechnique:
     Args:
         **given: ``model_id``, a directory in the diffusers layout; ``erase_concept``, what to forget, ``A|B`` for
             several; ``parameters``, a YAML file like ``conf/style/parameters.yml``, which says what data shows the
-            concept and what is kept; ``family`` (``diffusion``, ``diffusion_deep`` or ``diffusion3``);
+            concept and what is kept; ``judges``, name -> directory of a classifier: what they see in the model's
+            drawings keeps it from an anchor that is taken for the concept (without them the nearest concept is the
+            anchor); ``family`` (``diffusion``, ``diffusion_deep`` or ``diffusion3``);
             ``num_inference_steps``, ``guidance_scale``, ``batch_size``; ``seed`` of drawings where the runner names
             none.
 
@@ -40,6 +44,7 @@ class RazorTechnique:
         PluginError: a key is missing or unknown, or the family does not draw.
         DatasetError: the directory does not open as that family.
         DataError: the concept is not in the data.
+        JudgeError: there are judges, and none knows the concepts.
     """
 
     def __init__(self, **given: Any) -> None:
@@ -49,8 +54,12 @@ class RazorTechnique:
         if not isinstance(model, TextToImageFamily):
             raise PluginError(f"family is '{model.name}', which does not draw; use diffusion or diffusion3")
         self.family = model
-        params = parameters(path)
-        result = edit(model, samples(path, self.config["erase_concept"]), params["razor"], params["seed"])
+        params, rows = parameters(path), samples(path, self.config["erase_concept"])
+        see = None
+        if self.config["judges"]:
+            judges: Any = JudgesDataset(sources=self.config["judges"]).load()
+            see = looking_at(model, rows, judges, params["evaluation"].drawing)
+        result = edit(model, rows, params["razor"], params["seed"], see)
         result.edit.apply(dict(model.module.named_parameters()))
         self.stop_reason = str(result.stop_reason)
         self.drawn = 0

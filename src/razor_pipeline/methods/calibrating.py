@@ -16,7 +16,7 @@ from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.repair import HELD, Held, Repair, observed, one_batch
-from razor_pipeline.methods.resistance import SimulatedAttacker
+from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.slips import Slips
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.methods.validation import Validation

@@ -51,7 +51,7 @@ class SearchParams(Params):
 
 
 class ResistParams(Params):
-    """A simulated attacker whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.resistance`).
+    """Whom the corrective steps make it hard for (:mod:`razor_pipeline.methods.simulated_attacker`).
 
     ``strength`` is the length of this part of a corrective step, as a share of the step's. He attacks before every
     ``every``-th step; in between, what he last showed counts.
@@ -107,7 +107,7 @@ class RazorParams(AcceptanceParams):
     objective: ObjectiveParams = ObjectiveParams()
     components: Count = 16
     max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
-    tau: float | None = None
+    tau: Annotated[float, Field(ge=0.0)] | None = None
     per_tower: bool = False
     project: bool = True
     damping: Positive | None = 0.001

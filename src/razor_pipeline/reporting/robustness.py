@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.axes import Axes
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
-from razor_pipeline.studies.resistance import MODELS, Summary, curves, recovered
+from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
 
 MODEL_NAMES = {
     "base": "base",
@@ -80,8 +80,8 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
     """The page.
 
     Args:
-        findings: from :func:`razor_pipeline.studies.resistance.long_table`.
-        table: from :func:`razor_pipeline.studies.resistance.resistance`.
+        findings: from :func:`razor_pipeline.studies.attack_summary.long_table`.
+        table: from :func:`razor_pipeline.studies.attack_summary.attack_summary`.
     """
     pages = Environment(
         loader=PackageLoader("razor_pipeline", "reporting"),

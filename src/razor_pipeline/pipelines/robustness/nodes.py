@@ -10,7 +10,7 @@ from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
-from razor_pipeline.studies.resistance import Summary, as_lines, headlines, long_table, resistance
+from razor_pipeline.studies.attack_summary import Summary, as_lines, attack_summary, headlines, long_table
 from razor_pipeline.studies.robustness import Robustness
 from razor_pipeline.studies.run import Study
 
@@ -27,7 +27,7 @@ def attack_models(
     subject = Robustness(base_model, retrained_models, robustness)
     rows = Study("robustness", subject, manifest, splitting, robustness).run({"razor": razor})
     findings = long_table(rows)
-    table = resistance(headlines(findings))
+    table = attack_summary(headlines(findings))
     return findings, table, as_lines(f"Attacks, {base_model.name}: what came back", table)
 
 

@@ -3,7 +3,14 @@
 import pandas as pd
 import pytest
 
-from razor_pipeline.studies.resistance import as_lines, curves, headlines, long_table, recovered, resistance
+from razor_pipeline.studies.attack_summary import (
+    as_lines,
+    attack_summary,
+    curves,
+    headlines,
+    long_table,
+    recovered,
+)
 
 CURVES = {"base": [1, 1, 1], "edited": [0, 0.5, 1], "retrained": [0, 0, 0.5], "masked": [0, 1, 1]}
 AUCS = {"base": 1.0, "edited": 0.4, "retrained": 0.5, "masked": 1.0}
@@ -38,7 +45,7 @@ def findings():
 
 
 def test_a_curve_is_its_area_wordings_their_strongest_and_scores_the_one_that_leaks_most(findings):
-    table = resistance(headlines(findings))
+    table = attack_summary(headlines(findings))
     assert table["edited_relearn_4"]["mean"] == pytest.approx(0.5)
     assert table["edited_highest_relearn_4"]["mean"] == 1.0
     assert table["retrained_relearn_4"]["mean"] == pytest.approx(0.125)
@@ -51,7 +58,7 @@ def test_a_curve_is_its_area_wordings_their_strongest_and_scores_the_one_that_le
 
 
 def test_a_control_counts_as_recovered_by_what_the_attack_shows_on_the_base(findings):
-    table = resistance(headlines(findings))
+    table = attack_summary(headlines(findings))
     assert recovered(table, "relearn_4") == ["masked"]
     assert recovered(table, "paraphrase") == []
     assert recovered(table, "never_run") == []
@@ -67,4 +74,4 @@ def test_curves_keep_their_steps_and_count_cells(findings):
 
 def test_a_retrained_model_that_never_recovers_gives_no_quotient(findings):
     findings.loc[findings["model"] == "retrained", "value"] = 0.0
-    assert "relearn_4_over_retrained" not in resistance(headlines(findings))
+    assert "relearn_4_over_retrained" not in attack_summary(headlines(findings))

@@ -7,7 +7,7 @@ from razor_pipeline.core.correction import relative_descent
 from razor_pipeline.core.edit import move, snapshot
 from razor_pipeline.core.weight_edit import preserved
 from razor_pipeline.methods.calibrating import Calibration
-from razor_pipeline.methods.resistance import SimulatedAttacker
+from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams, ResistParams

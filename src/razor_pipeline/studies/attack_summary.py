@@ -72,7 +72,7 @@ def _membership(cell: dict[str, Any], part: pd.DataFrame) -> list[dict[str, Any]
     return out
 
 
-def resistance(rows: pd.DataFrame) -> Summary:
+def attack_summary(rows: pd.DataFrame) -> Summary:
     """``{<model>_<attack>: {mean, worst, low, high, n}}``, and of the edited model what matters beside retraining.
 
     ``<attack>_over_retrained`` is the quotient of the two mean areas, ``<attack>_beyond_retrained`` a difference.

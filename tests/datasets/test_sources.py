@@ -167,6 +167,18 @@ def test_bad_files_go_to_quarantine_up_to_the_limit(folder, caplog):
         read(folder, max_quarantined_share=0.03)
 
 
+def test_files_that_are_no_images_are_put_in_quarantine_and_counted(folder, caplog):
+    (folder / "a/clip.gif").write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        manifest, quarantine = read(folder, max_quarantined_share=0.05)
+    assert len(manifest) == 30
+    assert list(quarantine["image_path"]) == [str(folder / "a/clip.gif")]
+    assert "1 of 31 images were put in quarantine" in caplog.text
+    (folder / "a/photo.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"2 of 32 images cannot be used.*clip.gif.*photo.heic"):
+        read(folder, max_quarantined_share=0.05)
+
+
 def test_refusals_of_a_folder(folder):
     with pytest.raises(DataError, match="'x', which is not in the data"):
         read(folder, reference_labels=("x",))

@@ -15,11 +15,12 @@ Scheme = Literal["int8", "int4", "nf4"]
 
 
 def _separated(value: Any) -> Any:
-    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names with spaces."""
+    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names."""
     return tuple(name.strip() for name in value.split("|")) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
+SEPARATED = BeforeValidator(_separated)
+Names = Annotated[tuple[str, ...], SEPARATED]
 
 
 class Params(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from razor_pipeline.params.base import Count, Names, Params, Positive, Scheme, Share
+from razor_pipeline.params.base import SEPARATED, Count, Names, Params, Positive, Scheme, Share
 from razor_pipeline.params.peers import Method, PeersParams, SlugParams
 
 
@@ -32,7 +32,7 @@ class BenchmarkParams(StudyParams):
     """Methods x targets x seeds; a model that draws is compared by what ``evaluation.drawing`` has it draw."""
 
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    methods: tuple[Method, ...] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
+    methods: Annotated[tuple[Method, ...], SEPARATED] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
     peers: PeersParams = PeersParams()
 
 

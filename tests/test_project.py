@@ -4,6 +4,7 @@ import ast
 import graphlib
 import inspect
 import itertools
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_every_catalogued_dataset_is_used(catalog: dict[str, Any], registered: d
 
 def test_every_parameter_is_used(registered: dict[str, Pipeline]) -> None:
     used = {name.partition(":")[2] for name in names(registered) if name.startswith("params:")}
-    assert set(loader()["parameters"]) - used - {"scenario"} == set()
+    assert set(loader()["parameters"]) - used - {"scenario", "invocation"} == set()
 
 
 def test_every_parameter_that_is_read_is_written_down(registered: dict[str, Pipeline]) -> None:
@@ -120,3 +121,16 @@ def test_an_environment_only_changes_what_is_there(env: str, catalog: dict[str, 
     changed = loader(env)
     assert changed["catalog"].keys() == catalog.keys()
     assert changed["parameters"].keys() == loader()["parameters"].keys()
+
+
+def packaged(patterns: list[str]) -> set[Path]:
+    """Files beside the code that a wheel holds under these patterns of package-data."""
+    package = ROOT / "src/razor_pipeline"
+    return {path for pattern in patterns for path in package.glob(pattern)}
+
+
+def test_every_template_is_in_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    templates = set((ROOT / "src").rglob("*.j2"))
+    assert templates - packaged(settings["tool"]["setuptools"]["package-data"]["razor_pipeline"]) == set()
+    assert templates - packaged(["py.typed", "reporting/*.j2"])  # control

@@ -121,8 +121,10 @@ def test_a_model_of_a_hub_is_hashed_by_id_and_revision():
     assert described("a" * 40) != described("b" * 40)
 
 
-def test_a_model_directory_is_hashed_by_what_is_in_it(tmp_path):
-    datasets = DataCatalog({"base_model": PretrainedDataset(family="clip", source=str(tmp_path))})
+@pytest.mark.parametrize("revision", [None, "a" * 40])  # an environment's, whose model a directory replaces
+def test_a_model_directory_is_hashed_by_what_is_in_it(tmp_path, revision):
+    model = PretrainedDataset(family="clip", source=str(tmp_path), revision=revision)
+    datasets = DataCatalog({"base_model": model})
     (tmp_path / "model.safetensors").write_bytes(b"1")
     before = content(datasets, "base_model")
     (tmp_path / "model.safetensors").write_bytes(b"2")

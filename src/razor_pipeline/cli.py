@@ -17,6 +17,7 @@ from kedro.framework.startup import ProjectMetadata
 
 from razor_pipeline.edit_command import edit
 from razor_pipeline.requests.command import unlearning
+from razor_pipeline.runtime_params import with_targets_as_texts
 
 logger = logging.getLogger(__name__)
 RUNNER = "razor_pipeline.runner.ResumingRunner"
@@ -33,22 +34,46 @@ class RunCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run; what a user can put right is told without a traceback."""
-        from kedro.io import DatasetError
-        from kedro.validation.exceptions import ParameterValidationError
-
         try:
             return super().invoke(ctx)
-        except (ValueError, DatasetError, ConnectionError, ParameterValidationError) as error:
+        except Exception as error:
+            if not _says_what_to_do(error):
+                raise
             logger.debug("refused", exc_info=True)
             raise click.ClickException(KEDROS_PREFIX.sub(r"\1: ", str(error))) from error
 
 
+def _says_what_to_do(error: Exception) -> bool:
+    """Whether it is a refusal of ours or of Kedro's; a ``ValueError`` of another library is a fault to be traced."""
+    from kedro.io import DatasetError
+    from kedro.validation.exceptions import ParameterValidationError
+
+    from razor_pipeline.core.gradients import NonFiniteError
+    from razor_pipeline.families.image_metrics import ImageMetricsError
+    from razor_pipeline.pipelines.scoring.processes import ProcessesError
+
+    always = (DatasetError, ConnectionError, ParameterValidationError)
+    if isinstance(error, (*always, NonFiniteError, ImageMetricsError, ProcessesError)):
+        return True
+    return isinstance(error, ValueError) and _raised_in(error).startswith((__package__, "kedro"))
+
+
+def _raised_in(error: Exception) -> str:
+    """The module that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+
+
 def _resuming(command: click.Command) -> click.Command:
-    """Kedro's run command with our runner where none is named."""
+    """Kedro's run command with our runner where none is named, and with targets that stay texts."""
     options = [copy.copy(option) for option in command.params]
     for option in options:
         if option.name == "runner":
             option.default = RUNNER
+        if option.name == "params" and option.callback:
+            option.callback = with_targets_as_texts(option.callback)
     return RunCommand(command.name, callback=command.callback, params=options, help=command.help)
 
 

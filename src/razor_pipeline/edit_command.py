@@ -1,14 +1,21 @@
-"""`kedro edit`: apply, revert or verify a weight edit on a model directory, bit for bit."""
+"""`kedro edit`: apply, revert or verify a weight edit on a model directory, bit for bit.
+
+The model is opened and saved by the family that the edit was made in: the names of weights in files are not those that
+an edit knows, and of a pipeline each part has files of its own.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from razor_pipeline.core.weight_edit import WeightEdit
+    from razor_pipeline.interfaces import ModelFamily
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -21,7 +28,7 @@ def edit() -> None:
 def _on_model_and_edit(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option(
-            "--model", type=FOLDER, required=True, help="Model directory in the Hugging Face layout."
+            "--model", type=FOLDER, required=True, help="Model directory, of the family of the edit."
         ),
         click.option("--edit", "edit_path", type=FOLDER, required=True, help="Directory of the weight edit."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
@@ -33,7 +40,9 @@ def _on_model_and_edit(command: Callable[..., None]) -> Callable[..., None]:
 
 @edit.command()
 @_on_model_and_edit
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the edited model.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New directory for the edited model."
+)
 def apply(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
     """Write the edited weights into a copy of the base model."""
     _rewrite("apply", model, edit_path, out, as_json)
@@ -41,7 +50,9 @@ def apply(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
 
 @edit.command()
 @_on_model_and_edit
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the base model.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="New directory for the base model."
+)
 def revert(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
     """Write the base's weights back into a copy of the edited model."""
     _rewrite("revert", model, edit_path, out, as_json)
@@ -51,8 +62,8 @@ def revert(model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
 @_on_model_and_edit
 def verify(model: Path, edit_path: Path, as_json: bool) -> None:
     """Tell whether a model holds the base's weights, the edited ones, or neither (exit code 1)."""
-    weight_edit, files = _read(model, edit_path)
-    state = weight_edit.state_of({name: tensor for file in files.values() for name, tensor in file.items()})
+    weight_edit, opened = _read(model, edit_path)
+    state = weight_edit.state_of(dict(opened.module.named_parameters()))
     words = {
         "base": "holds the weights from before the edit",
         "edited": "holds the edited weights",
@@ -64,44 +75,74 @@ def verify(model: Path, edit_path: Path, as_json: bool) -> None:
 
 
 def _rewrite(verb: str, model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
-    from safetensors.torch import save_file
-
     from razor_pipeline.core.weight_edit import EditMismatchError
-    from razor_pipeline.datasets.atomic import replace_directory
+    from razor_pipeline.datasets.pretrained import PretrainedDataset
 
-    if out.resolve() == model.resolve():
-        raise click.BadParameter(f"{out} is the model itself; name another directory", param_hint="--out")
-    weight_edit, files = _read(model, edit_path)
+    _refuse_place(out, {"--model": model, "--edit": edit_path})
+    weight_edit, opened = _read(model, edit_path)
+    _refuse_rounding(model, opened)
     try:
-        getattr(weight_edit, verb)({name: tensor for file in files.values() for name, tensor in file.items()})
+        getattr(weight_edit, verb)(dict(opened.module.named_parameters()))
     except EditMismatchError as error:
         raise click.ClickException(str(error)) from error
-    changed = {part.parameter for part in weight_edit.slices}
-    with replace_directory(out) as beside:
-        shutil.copytree(model, beside, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md"))
-        for path, tensors in files.items():
-            if changed & tensors.keys():
-                save_file(tensors, beside / path.name, metadata={"format": "pt"})
+    PretrainedDataset(family=opened.name, source=str(out), device="cpu").save(opened)
     done = "edited" if verb == "apply" else "base"
     _tell({"state": done, "weights": weight_edit.weights, "out": str(out)}, f"{out}: {done} model", as_json)
 
 
-def _read(model: Path, edit_path: Path) -> tuple[Any, dict[Path, dict[str, Any]]]:
-    """The edit, and the tensors of every weight file of the model."""
-    from kedro.io import DatasetError
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _refuse_place(out: Path, given: dict[str, Path]) -> None:
+    """Refuse a directory to write to that holds anything: it would be replaced as a whole."""
+    place = out.resolve()
+    for option, path in given.items():
+        taken = path.resolve()
+        if taken.is_relative_to(place) or place.is_relative_to(taken):
+            raise click.BadParameter(
+                f"{out} is, holds or lies in the directory of {option}; name another directory",
+                param_hint="--out",
+            )
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise click.BadParameter(
+            f"{out} exists and is not empty; name a new directory, or remove it first", param_hint="--out"
+        )
 
-    from razor_pipeline.datasets.weight_edit import load_edit
+
+def _refuse_rounding(model: Path, opened: ModelFamily) -> None:
+    """Refuse parts that the dtype of the saved model does not hold exactly: it is one for all of them."""
+    import torch
+    from safetensors import safe_open
+
+    dtypes = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+    stored = opened.stored_dtype
+    for path in sorted([*model.glob("*.safetensors"), *model.glob("*/*.safetensors")]):
+        with safe_open(path, framework="pt") as file:
+            found = {dtypes.get(file.get_slice(name).get_dtype()) for name in list(file.keys())}
+        for dtype in filter(None, found):
+            if torch.promote_types(dtype, stored) != stored:
+                raise click.ClickException(
+                    f"{path} holds weights in {dtype} and the model would be written in {stored}, which rounds them; "
+                    "save all its parts in one dtype first"
+                )
+
+
+def _read(model: Path, edit_path: Path) -> tuple[WeightEdit, ModelFamily]:
+    """The edit, and the model in float32, on the CPU."""
+    from kedro.io import DatasetError
+
+    from razor_pipeline.datasets.pretrained import PretrainedDataset
+    from razor_pipeline.datasets.weight_edit import MANIFEST, load_edit
+    from razor_pipeline.families import FAMILIES
 
     try:
         weight_edit = load_edit(edit_path)
-        files = {path: load_file(path) for path in sorted(model.glob("*.safetensors"))}
-    except (DatasetError, SafetensorError, OSError) as error:
+        family = weight_edit.manifest.get("family")
+        if family not in FAMILIES:
+            raise click.ClickException(
+                f"{edit_path / MANIFEST} names the family '{family}', which must be one of {', '.join(FAMILIES)}; "
+                "the edit was made with another version, or by hand"
+            )
+        return weight_edit, PretrainedDataset(family=family, source=str(model), device="cpu").load()
+    except DatasetError as error:
         raise click.ClickException(str(error)) from error
-    if not files:
-        raise click.ClickException(f"{model} holds no safetensors file; give a model directory")
-    return weight_edit, files
 
 
 def _tell(facts: dict[str, Any], sentence: str, as_json: bool) -> None:

@@ -16,12 +16,14 @@ class SplittingError(DataError):
     """The manifest cannot serve this request; the message is one sentence with the fix."""
 
 
-def parse_targets(target: str | Sequence[str]) -> list[str]:
+def parse_targets(target: object) -> list[str]:
     """Names from ``"A|B"`` or a list, trimmed, each once, in the order given.
 
     Raises:
         SplittingError: no name is given, or one is not a text.
     """
+    if target is not None and not isinstance(target, str | list | tuple):
+        raise SplittingError(f"target is {target!r}, which is not a text; put it in quotes")
     parts: list[object] = list(target.split("|")) if isinstance(target, str) else list(target or ())
     for part in parts:
         if not isinstance(part, str):

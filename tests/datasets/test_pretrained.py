@@ -13,7 +13,7 @@ from transformers import CLIPModel
 
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.datasets.retrained import RetrainedDataset
-from razor_pipeline.families import ClipFamily
+from razor_pipeline.families import ClipFamily, VitFamily
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.runner import content
@@ -67,6 +67,11 @@ def test_the_card_is_saved_and_the_origin_has_the_hash_of_the_weights(saved: Pat
     assert len(origin["sha256"] or "") == 64
     (copied / "README.md").unlink()
     assert dataset(copied).load().origin["sha256"] == origin["sha256"]  # the card is no weight
+
+
+def test_a_revision_is_said_of_no_directory(saved: Path) -> None:
+    assert dataset(saved, "a" * 40).load().origin == dataset(saved).load().origin
+    assert dataset(saved).load().origin["revision"] is None
 
 
 def test_a_save_that_fails_keeps_the_old_model(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,19 +179,58 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
     assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []
 
 
-def test_gold_standards_are_saved_together_and_replace_those_before(tmp_path, caplog):
-    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+@pytest.fixture(scope="module")
+def classifier() -> VitFamily:
+    return new_vit(
+        ["cat", "dog"],
+        PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1}),
+    )
+
+
+WITHOUT_CAT = {"excluded": ["cat"], "pretraining": {"family": "vit"}}
+
+
+def test_gold_standards_are_saved_and_found(tmp_path, caplog, classifier):
     folder = RetrainedDataset(folder=str(tmp_path / "gold"), family="vit")
     assert folder.load() == []
     assert "does not exist, so no gap to retraining is measured" in caplog.text
-    report = {"excluded": ["cat"], "pretraining": {"family": "vit"}}
-    model = new_vit(["cat", "dog"], params)
-    folder.save({"a": (model, report), "b": (model, {**report, "excluded": ["dog"]})})
+    folder.save({"a": (classifier, WITHOUT_CAT), "b": (classifier, {**WITHOUT_CAT, "excluded": ["dog"]})})
     found = folder.load()
     assert [gold.excluded for gold in found] == [{"cat"}, {"dog"}]
     assert all(gold.model.origin["sha256"] for gold in found)
-    folder.save({"c": (model, report)})
-    assert sorted(path.name for path in (tmp_path / "gold").iterdir()) == ["c", "c.json"]
-    with pytest.raises(DatasetError, match=r"left empty; name .*retraining\.groups"):
+    with pytest.raises(DatasetError, match=r"name .*retraining\.groups"):
         folder.save({})
-    assert len(folder.load()) == 1  # nothing that was there is lost
+    assert len(folder.load()) == 2  # nothing that was there is lost
+
+
+def test_what_else_lies_in_a_folder_of_gold_standards_stays(tmp_path, classifier):
+    PretrainedDataset(family="vit", source=str(tmp_path / "vit_objects")).save(classifier)
+    (tmp_path / "vit_objects.json").write_text(json.dumps({"excluded": [], "seconds": 1}))
+    (tmp_path / "notes.txt").write_text("x")
+    kept = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    folder = RetrainedDataset(folder=str(tmp_path), family="vit")
+    for excluded in (["cat"], ["dog"]):  # made, then replaced
+        folder.save({"a": (classifier, {**WITHOUT_CAT, "excluded": excluded})})
+        assert [gold.excluded for gold in folder.load()] == [set(excluded)]
+    with pytest.raises(DatasetError, match=r"vit_objects is there already and is no gold standard"):
+        folder.save({"b": (classifier, WITHOUT_CAT), "vit_objects": (classifier, WITHOUT_CAT)})
+    assert {file: file.read_bytes() for file in kept} == kept
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a", "a.json", "notes.txt", "vit_objects", "vit_objects.json"]
+
+
+def test_a_gold_standard_that_cannot_be_saved_keeps_the_one_before(tmp_path, classifier, monkeypatch):
+    folder = RetrainedDataset(folder=str(tmp_path), family="vit")
+    folder.save({"a": (classifier, WITHOUT_CAT)})
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    monkeypatch.setattr(classifier.image_processor, "save_pretrained", lambda _: 1 / 0)
+    with pytest.raises(DatasetError):
+        folder.save({"a": (classifier, {**WITHOUT_CAT, "excluded": ["dog"]})})
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_half_a_report_of_a_killed_process_is_no_gold_standard(tmp_path, classifier):
+    folder = RetrainedDataset(folder=str(tmp_path), family="vit")
+    folder.save({"a": (classifier, WITHOUT_CAT)})
+    (tmp_path / ".writing-1-b.json").write_text('{"excl')
+    assert len(folder.load()) == 1

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, is_blank, looking_at
 from razor_pipeline.families.drawing_prompts import PromptError
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.manifest import arranged
@@ -196,3 +196,11 @@ def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(sam
     assert (table.groupby("sample_id")["model"].apply(set) == {"base", "edited"}).all()
     shown = table[table["group"] == "target"]
     assert set(shown["label"]) == {"cat"}
+
+
+def test_one_colour_all_over_is_blank_whichever_it_is():
+    for colour in [(0, 0, 0), (128, 128, 128), (200, 30, 30)]:
+        assert is_blank(Image.new("RGB", (32, 32), colour))
+    drawing = Image.new("RGB", (32, 32), (200, 30, 30))
+    drawing.paste((30, 200, 30), (0, 0, 8, 8))  # control
+    assert not is_blank(drawing)

@@ -41,6 +41,29 @@ def test_methods_rank_by_their_gap_and_carry_intervals():
     assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
 
 
+def test_without_a_gold_standard_nobody_ranks():
+    table = leaderboard(rows().drop(columns="gap_to_retraining"))
+    assert set(table["rank"]) == {0}
+    page = render_leaderboard(table, "clip")
+    assert "Not ranked: no model trained without a target is at hand" in page
+    assert "Ranked by" not in page
+    assert "Ranked by" in render_leaderboard(leaderboard(rows()), "clip")  # control
+
+
+def test_the_retrained_model_is_the_first_line_and_has_no_rank():
+    """Every method of a cell was held against the same one: it counts once."""
+    given = rows(seed=0, retrained_auc=[0.2, 0.4, 0.9] * 3, retrained_forget_accuracy=0.01)
+    table = leaderboard(given)
+    assert list(table.drop_duplicates("method")["method"]) == ["retrain", "razor", "slug", "ft"]
+    assert list(table.drop_duplicates("method")["rank"]) == [0, 1, 2, 3]
+    found = table[table["method"] == "retrain"].set_index("figure")
+    assert found["mean"].to_dict() == pytest.approx(
+        {"edited_forget_accuracy": 0.01, "membership_auc": 0.5, "gap_to_retraining": 0.0}
+    )
+    assert set(found["n"]) == {3}
+    assert ">retrain<" in render_leaderboard(table, "clip")
+
+
 def test_a_failed_cell_is_counted_and_a_method_that_only_failed_comes_last():
     given = rows()
     given.loc[given["variant"] == "razor", given.columns[2:-1]] = None

@@ -3,8 +3,10 @@ import shlex
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import click
 import pandas as pd
 import pytest
+from kedro.framework.cli.utils import _split_params
 
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.params.razor import RazorParams
@@ -94,8 +96,19 @@ def test_the_command_reads_back_as_the_target(target: str) -> None:
     assert words == ["kedro", "run", "--params", f"target={target},seed=3"]
 
 
-def test_another_scenario_is_named_in_the_command() -> None:
-    assert "--env images " in reproduction_command(run_record(scenario="images"))
+def test_the_command_says_again_what_was_said() -> None:
+    given = {
+        "data": {"path": "/my photos"},
+        "model": "some/dir",
+        "razor": {"tau": 0.5, "project": False, "damping": None},
+        "evaluation": {"schemes": ["int8", "int4"]},
+    }
+    run = run_record(parameters={"invocation": {"env": "images", "params": given}})
+    words = shlex.split(reproduction_command(run))
+    assert words[:4] == ["kedro", "run", "--env", "images"]
+    option = click.Option(["--params"])
+    read = _split_params(click.Context(click.Command("run")), option, words[5])
+    assert read == {"target": TARGET, "seed": 0} | given | {"evaluation": {"schemes": "int8|int4"}}
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,23 @@ def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch, mani
 
 
 @pytest.mark.parametrize(
+    ("column", "again"), [("label", 1), ("caption", 1), ("split", 1), ("role", 1), ("image_path", 0)]
+)
+def test_a_cell_is_computed_again_where_the_data_says_otherwise(
+    tmp_path, monkeypatch, manifest, column, again
+):
+    monkeypatch.chdir(tmp_path)
+    manifest = manifest.assign(caption="c", image_path="p")
+    subject, params = Counted(), BenchmarkParams(targets=("a",), seeds=(0,))
+    new = {"label": "a", "split": "validation", "role": "reference"}.get(column, "other")
+    other = manifest.copy()
+    other.loc[4, column] = new  # the first of four images of b to edit with
+    for rows in (manifest, manifest.sample(frac=1.0, random_state=0), other):
+        Study("study", subject, rows, SplittingParams(), params).run({"razor": RazorParams()})
+    assert len(subject.ran) == 1 + again
+
+
+@pytest.mark.parametrize(
     ("changed", "again"),
     [
         ("razor_pipeline.methods.repair", ["RazorParams"]),

@@ -160,7 +160,7 @@ def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert {ledger.get(name).state for name in names} == {Status.PROMOTED}
+    assert {(ledger.get(name).state, ledger.get(name).reason) for name in names} == {(Status.PROMOTED, None)}
     with ledger.reading() as session:
         lines = list(session.scalars(select(AuditLine).where(AuditLine.action == "move")))
         runs = [line.request for line in lines if json.loads(line.details)["to"] == "running"]

@@ -29,7 +29,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
     Args:
         family: name of the family, a key of ``razor_pipeline.families.FAMILIES``.
         source: a local directory, or a hub id.
-        revision: commit of the hub id, 40 hex digits.
+        revision: commit of the hub id, 40 hex digits; says nothing of a directory.
         device: where it computes (:func:`razor_pipeline.families.placement.device_named`).
         metadata: ignored by Kedro, read by kedro-viz (its layer).
 
@@ -49,11 +49,16 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         if family not in KINDS:
             raise DatasetError(f"model.family is '{family}'; it must be one of {', '.join(KINDS)}")
         self.family, self.source, self.revision, self.metadata = family, source, revision, metadata
-        self.path = Path(source) if revision is None else None
         try:
             self.device = device_named(device)
         except ValueError as error:
             raise DatasetError(str(error)) from error
+
+    @property
+    def path(self) -> Path | None:
+        """The directory; None where the model is fetched from a hub, at a revision that says what it holds."""
+        directory = Path(self.source)
+        return directory if self.revision is None or directory.is_dir() else None
 
     def load(self) -> ModelFamily:
         """Load the model.
@@ -85,7 +90,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         model.move_to(self.device)
         model.origin = {
             "id": self.source,
-            "revision": self.revision,
+            "revision": None if directory.is_dir() else self.revision,
             "sha256": self._weights_sha256(directory),
         }
         return model

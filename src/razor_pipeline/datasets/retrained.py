@@ -10,11 +10,12 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.atomic import replace_directory, replace_file
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 
 logger = logging.getLogger(__name__)
+REPORTS = "[!.]*.json"  # none that a killed process left half written
 
 
 @dataclass(frozen=True)
@@ -52,29 +53,48 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
                 self.path,
             )
         found = []
-        for report in sorted(self.path.glob("*.json")):
-            told = json.loads(report.read_text(encoding="utf-8"))
-            excluded = told.get("excluded", [])
-            if excluded and told.get("pretraining", {}).get("family", "clip") == self.family:
+        for report in sorted(self.path.glob(REPORTS)):
+            if excluded := self._excluded(report):
                 source = str(report.with_suffix(""))
                 model = PretrainedDataset(family=self.family, source=source, device=self.device).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 
     def save(self, data: Trained) -> None:
-        """Replace the folder by these models and reports; the old one stays until the new one is complete.
+        """Replace each model and its report, once both are complete on disk; what else the folder holds stays.
 
         Raises:
-            DatasetError: there are none; the folder stays as it was.
+            DatasetError: there are none, or one has the name of a model that is no gold standard; the folder stays as
+                it was.
         """
         if not data:
             raise DatasetError(
-                f"{self.path} would be left empty; name what gold standards are trained without in retraining.groups"
+                f"no gold standard was trained for {self.path}; name what they are trained without in retraining.groups"
             )
-        with replace_directory(self.path) as beside:
-            for name, (model, report) in data.items():
-                model.save_pretrained(beside / name)
-                (beside / f"{name}.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+        for name in data:
+            self._refuse_other(name)
+        for name, (model, report) in data.items():
+            with (
+                replace_file(self.path / f"{name}.json") as beside_report,
+                replace_directory(self.path / name) as beside_model,
+            ):
+                model.save_pretrained(beside_model)
+                beside_report.write_text(json.dumps(report, indent=2), encoding="utf-8")
+
+    def _excluded(self, report: Path) -> list[str]:
+        """What a model has never seen, by its report; nothing where it is no gold standard of this family."""
+        told = json.loads(report.read_text(encoding="utf-8"))
+        own = told.get("pretraining", {}).get("family", "clip") == self.family
+        return list(told.get("excluded", [])) if own else []
+
+    def _refuse_other(self, name: str) -> None:
+        """Refuse to write over a base model or a judge, which may lie in the same folder."""
+        report = self.path / f"{name}.json"
+        if (self.path / name).exists() and not (report.is_file() and self._excluded(report)):
+            raise DatasetError(
+                f"{self.path / name} is there already and is no gold standard of the family {self.family}; give the "
+                f"group '{name}' of retraining.groups another name"
+            )
 
     def _exists(self) -> bool:
         return self.path.is_dir()

@@ -34,8 +34,9 @@ def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     root = Path(data.path or "")
     if data.source == "folder" and (shards := shards_at(root)):
         return list_shards(shards, data.max_quarantined_share)
-    lister = {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
-    return lister(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+    if data.source == "manifest":
+        return list_table(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+    return list_styles(root) if data.source == "styles" else list_folder(root)
 
 
 def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -31,7 +31,7 @@ from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
 BATCH = 256
-BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
+BLANK = 4.0  # standard deviation of each channel's values of 0 to 255 below which a drawing shows nothing
 
 
 Drawn = tuple[bytes, Any, Any, Any, Any]  # a row of Drawings
@@ -147,7 +147,7 @@ class DrawingExam:
     def looked_at(self, images: list[Image.Image]) -> Drawings:
         """Drawings in the order of the exam's orders, and what the judges see in them."""
         files = [_png(image) for image in images]
-        blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
+        blank = np.array([is_blank(image) for image in images])
         label, features = self._seen(files, "label")
         style, _ = self._seen(files, "style")
         return Drawings(files, label, style, features, blank)
@@ -240,6 +240,12 @@ class DrawingExam:
             "style": order["style"],
             "image_bytes": drawn.images[place],
         }
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether a drawing shows nothing: one colour all over, whichever it is."""
+    spread_3 = np.asarray(image.convert("RGB"), dtype=float).std(axis=(0, 1))
+    return bool(spread_3.max() < BLANK)
 
 
 def looking_at(

@@ -29,6 +29,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
+from razor_pipeline.families.checkpoint import complete_part
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.predictions import Noisy, Predictions
@@ -105,7 +106,7 @@ class TextToImageFamily(Placed, ABC):
 
         Raises:
             ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
-                :meth:`refuse`. Said before weights are loaded.
+                :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
         """
         index = cls.pipeline_class.load_config(source, revision=revision)
         kind = index.get("_class_name")
@@ -119,9 +120,12 @@ class TextToImageFamily(Placed, ABC):
                 f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
             )
         unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
-        pipeline = cls.pipeline_class.from_pretrained(
-            source, revision=revision, use_safetensors=True, **unused
-        )
+        # Opened here, since diffusers draws the weights that a text encoder lacks at random.
+        whole = {
+            name: complete_part(index[name], name, source, revision)
+            for name in (*cls.encoders, cls.denoiser, "vae")
+        }
+        pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
         return cls(pipeline, {"id": source, "revision": revision})
 
     def move_to(self, device: torch.device) -> None:

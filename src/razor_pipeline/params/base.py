@@ -15,12 +15,16 @@ Scheme = Literal["int8", "int4", "nf4"]
 
 
 def _separated(value: Any) -> Any:
-    """``"A|B"`` as a list: ``kedro run --params`` has no way to write a list of names."""
-    return tuple(name.strip() for name in value.split("|")) if isinstance(value, str) else value
+    """``"A|B"`` and a number alone as a list: ``kedro run --params`` has no way to write one with a comma."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split("|"))
+    return (value,) if isinstance(value, int | float) else value
 
 
-SEPARATED = BeforeValidator(_separated)
-Names = Annotated[tuple[str, ...], SEPARATED]
+Several = BeforeValidator(_separated)
+Names = Annotated[tuple[str, ...], Several]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Several]
+Schemes = Annotated[tuple[Scheme, ...], Several]
 
 
 class Params(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -37,7 +38,7 @@ class DataParams(Params):
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
     (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
     (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
-    parquet with ``image_path`` and ``caption``). Folders and the
+    parquet with ``image_path`` and ``caption`` or ``label``). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
     ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
@@ -71,6 +72,7 @@ class DataParams(Params):
             raise ValueError(
                 f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
             )
+        self._check_template()
         for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):
             if field not in self.caption_template:
                 raise ValueError(
@@ -82,6 +84,20 @@ class DataParams(Params):
                 "data.validation_share + data.test_share must stay below 1, so that edit is not empty"
             )
         return self
+
+    def _check_template(self) -> None:
+        try:
+            fields = {name for _, name, *_ in Formatter().parse(self.caption_template) if name is not None}
+        except ValueError as error:
+            raise ValueError(
+                f"data.caption_template is '{self.caption_template}', which does not read as a template ({error}); "
+                "write {{ for a brace"
+            ) from error
+        if unknown := sorted(fields - {"label", "style"}):
+            raise ValueError(
+                f"data.caption_template is '{self.caption_template}', and {{{unknown[0]}}} means nothing; it may hold "
+                "{label} and {style}"
+            )
 
 
 class SplittingParams(Params):

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from razor_pipeline.params.base import Count, Params, Scheme, Share
+from razor_pipeline.params.base import Count, Params, Schemes, Seeds, Share
 
 
 class QuantizationParams(Params):
     """Weight-only quantization schemes that the edited model is checked under."""
 
-    schemes: tuple[Scheme, ...] = ("int8", "int4")
+    schemes: Schemes = ("int8", "int4")
 
 
 class DrawingParams(Params):
@@ -25,8 +25,8 @@ class DrawingParams(Params):
     """
 
     protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (188, 288, 588, 688, 888)
-    validation_seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+    seeds: Seeds = (188, 288, 588, 688, 888)
+    validation_seeds: Seeds = (0, 1)
     steps: Count = 20
     guidance: Annotated[float, Field(ge=1.0)] = 3.0
     batch_size: Count = 48

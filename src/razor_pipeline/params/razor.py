@@ -107,7 +107,7 @@ class RazorParams(AcceptanceParams):
     objective: ObjectiveParams = ObjectiveParams()
     components: Count = 16
     max_edited_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
-    tau: float | None = None
+    tau: Annotated[float, Field(ge=0.0)] | None = None
     per_tower: bool = False
     project: bool = True
     damping: Positive | None = 0.001

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from razor_pipeline.params.base import SEPARATED, Count, Names, Params, Positive, Scheme, Share
+from razor_pipeline.params.base import Count, Names, Params, Positive, Schemes, Seeds, Several, Share
 from razor_pipeline.params.peers import Method, PeersParams, SlugParams
 
 
@@ -23,16 +23,16 @@ class StudyParams(Params):
     """A study over targets and seeds; each pair is a cell that is kept once it is done."""
 
     targets: Names = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1)
-    schemes: tuple[Scheme, ...] = ("int8", "int4")
+    seeds: Seeds = (0, 1)
+    schemes: Schemes = ("int8", "int4")
     relearning: RelearningParams | None = RelearningParams()
 
 
 class BenchmarkParams(StudyParams):
     """Methods x targets x seeds; a model that draws is compared by what ``evaluation.drawing`` has it draw."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0, 1, 2)
-    methods: Annotated[tuple[Method, ...], SEPARATED] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
+    seeds: Seeds = (0, 1, 2)
+    methods: Annotated[tuple[Method, ...], Several] = ("razor", "ft", "ga", "gaft", "salun", "ssd", "slug")
     peers: PeersParams = PeersParams()
 
 
@@ -43,7 +43,7 @@ class InversionParams(Params):
     steps: Count = 300
     batch_size: Count = 16
     learning_rate: Positive = 5e-3
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+    seeds: Seeds = (0, 1)
 
 
 class PromptSearchParams(Params):
@@ -58,7 +58,7 @@ class PromptSearchParams(Params):
     batch_size: Count = 16
     promising: Count = 32
     exchanges: Count = 12
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1)
+    seeds: Seeds = (0, 1)
 
 
 class ConceptsParams(StudyParams):
@@ -73,7 +73,7 @@ class ConceptsParams(StudyParams):
 class SequenceParams(ConceptsParams):
     """Requests on one model, in this order."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    seeds: Seeds = (0,)
 
 
 class AttackParams(Params):
@@ -95,7 +95,7 @@ class AttackParams(Params):
 class RobustnessParams(StudyParams):
     """Attacks on the edited model, the base, the retrained model and two that only seem to have forgotten."""
 
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    seeds: Seeds = (0,)
     relearning: None = None
     attacks: AttackParams = AttackParams()
 

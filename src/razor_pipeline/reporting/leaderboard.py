@@ -37,10 +37,15 @@ PUBLISHED_DRAWING = pd.DataFrame(
     columns=["method", "style UA", "style IRA", "style CRA", "object UA", "object IRA", "object CRA"],
 )
 RANKING = {
-    "gap_to_retraining": "the gap to retraining: the mean absolute difference from a model trained without the target.",
-    "mean_ua_ira_cra": "the mean of UA, IRA and CRA, as two judges see the drawings. There is no gap to retraining "
-    "here: no Stable Diffusion that was trained without the target is at hand.",
+    "gap_to_retraining": "Ranked by the gap to retraining: the mean absolute difference from a model trained without "
+    "the target, which is the first line.",
+    "mean_ua_ira_cra": "Ranked by the mean of UA, IRA and CRA, as two judges see the drawings. There is no gap to "
+    "retraining here: no Stable Diffusion that was trained without the target is at hand.",
 }
+UNRANKED = (
+    "Not ranked: no model trained without a target is at hand, and so no gap to retraining "
+    "(kedro run --pipelines dataset_preparation,retraining trains them)."
+)
 ELSEWHERE = {
     "gap_to_retraining": (
         "CLIP, other people and other data (RAZOR, arXiv 2603.14819, table 3; M1 forgetting, M4 retention, M5 "
@@ -93,15 +98,15 @@ def render_leaderboard(table: pd.DataFrame, family: str) -> str:
         autoescape=select_autoescape(["j2", "html"]),
         undefined=StrictUndefined,
     )
-    ranked_by = _ranked_by(table)
+    ranked_by, ranked = _ranked_by(table), bool((table["rank"] > 0).any())
     elsewhere, published = ELSEWHERE[ranked_by]
     figures = [name for name in FIGURES if "figure" in table and (table["figure"] == name).any()]
     return pages.get_template("leaderboard.html.j2").render(
         family=family,
         headings=[FIGURES[name] for name in figures],
-        rows=[_row(part, figures) for _, part in table.groupby("rank", sort=True)],
+        rows=[_row(part, figures) for _, part in table.groupby("method", sort=False)],
         scatter=base64.b64encode(scatter(table)).decode() if figures else "",
-        ranking=RANKING[ranked_by],
+        ranking=RANKING[ranked_by] if ranked else UNRANKED,
         elsewhere=elsewhere,
         published=published.astype(object).where(published.notna(), "not given").to_dict("records"),
         columns=list(published.columns),
@@ -174,7 +179,7 @@ def scatter(table: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
 def _bars(axes: Axes, rows: pd.DataFrame, words: tuple[str, str, str], theme: Theme) -> None:
     title, unit, scale = words
     dress(axes, theme, title, unit, "")
-    ordered = rows.sort_values("rank", ascending=False)
+    ordered = rows[::-1]  # the first one is drawn on top
     axes.barh(ordered["method"], ordered["mean"], color=theme.good, height=0.6)
     axes.set_xscale(scale)
     if scale == "log":

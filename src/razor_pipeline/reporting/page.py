@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -24,7 +24,6 @@ from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
 from razor_pipeline.reporting.record import MEGABYTE, RunRecord
 from razor_pipeline.reporting.verdict import Verdict
 
-DEFAULT_SCENARIO = "base"
 Draw = Callable[[Theme, bool], bytes]
 
 
@@ -69,9 +68,26 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
 
 
 def reproduction_command(run: RunRecord) -> str:
-    """The shell command that makes the same run again."""
-    env = "" if run.scenario == DEFAULT_SCENARIO else f" --env {shlex.quote(run.scenario)}"
-    return f"kedro run{env} --params {shlex.quote(f'target={run.target},seed={run.seed}')}"
+    """The shell command that makes the same run again: its environment, and every parameter that it was given."""
+    invocation = run.parameters.get("invocation") or {}
+    env = f" --env {shlex.quote(invocation['env'])}" if invocation.get("env") else ""
+    given = {"target": run.target, "seed": run.seed} | _dotted(invocation.get("params") or {})
+    return f"kedro run{env} --params {shlex.quote(','.join(f'{key}={_said(given[key])}' for key in given))}"
+
+
+def _dotted(params: Mapping[str, Any], root: str = "") -> dict[str, Any]:
+    """``{"razor.tau": 1}`` for ``{"razor": {"tau": 1}}``."""
+    found: dict[str, Any] = {}
+    for key, value in params.items():
+        found |= _dotted(value, f"{root}{key}.") if isinstance(value, Mapping) else {f"{root}{key}": value}
+    return found
+
+
+def _said(value: Any) -> str:
+    """A value as ``--params`` takes it."""
+    if isinstance(value, list | tuple):
+        return "|".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _data_uri(image: bytes | Image.Image) -> str:

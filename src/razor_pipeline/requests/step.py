@@ -17,6 +17,7 @@ from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit, save_edit
 from razor_pipeline.fingerprint import code_sha256, digest, environment
 from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.manifest import manifest_sha256
 from razor_pipeline.model_card import model_card
 from razor_pipeline.requests import chain, evidence, examination, forgetting, leases, promotion
 from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
@@ -147,7 +148,7 @@ class _Step:
                 parent.weights,
                 [batch.parent.weights, batch.ids],
                 images,
-                sorted(batch.manifest["sha256"]),
+                manifest_sha256(batch.manifest),
                 protocol.splitting,
                 protocol.razor,
                 protocol.seed,

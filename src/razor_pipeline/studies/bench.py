@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 
 import pandas as pd
 
-from razor_pipeline.fingerprint import code_sha256, digest, environment
-from razor_pipeline.manifest import arranged
+from razor_pipeline.fingerprint import code_sha256, environment
+from razor_pipeline.manifest import arranged, manifest_sha256
 from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import BenchParams, BenchSize
@@ -50,7 +50,7 @@ class Costs:
         context = [
             code_sha256(__name__),
             environment(),
-            digest(sorted(self.manifest["sha256"])),
+            manifest_sha256(self.manifest),
             self.splitting,
             self.params.slug,
             self.params.epochs,

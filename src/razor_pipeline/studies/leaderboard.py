@@ -38,6 +38,13 @@ FIGURES = {
 RANKED_BY = {"gap_to_retraining": 1.0, "mean_ua_ira_cra": -1.0}
 
 
+# What a cell knows of the model retrained without its target, under the names that an edit's figures have.
+REFERENCE = {
+    "retrained_forget_accuracy": "edited_forget_accuracy",
+    "retrained_auc": "membership_auc",
+}
+
+
 def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per method and figure, methods in the order of their rank.
 
@@ -45,9 +52,10 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
         rows: a row per method (``variant``), target and seed; a cell that failed has its reason under ``failed``.
 
     Returns:
-        ``method, rank, cells, failed, figure, mean, worst, low, high, n``. Methods rank by the mean gap to retraining
-        or, where there is nothing retrained, by the mean of UA, IRA and CRA; one without, since all its cells failed,
-        comes last.
+        ``method, rank, cells, failed, figure, mean, worst, low, high, n``. Methods rank from 1 on by the mean gap to
+        retraining or, where there is nothing retrained, by the mean of UA, IRA and CRA; one without, since all its
+        cells failed, comes last. The rank is 0 where nothing ranks: of every method where no cell has either figure,
+        and of ``retrain``, the reference, which comes first where there is one.
     """
     out: list[dict[str, Any]] = []
     tables = {}
@@ -65,9 +73,20 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
         found = tables[method][0].get(figure or "")
         return RANKED_BY[str(figure)] * found["mean"] if found else float("inf")
 
-    ranked = sorted(tables, key=place)
-    for rank, method in enumerate(ranked, start=1):
+    placed = [(place, method) for place, method in enumerate(sorted(tables, key=place), start=1)]
+    ranked = [(rank if figure else 0, method) for rank, method in placed]
+    if "retrained_auc" in rows:
+        reference = retrained(rows)
+        tables["retrain"] = (summarise(reference, FIGURES), len(reference), 0)
+        ranked.insert(0, (0, "retrain"))
+    for rank, method in ranked:
         table, cells, failed = tables[method]
         head = {"method": method, "rank": rank, "cells": cells, "failed": failed}
         out += [{**head, "figure": name, **values} for name, values in table.items()] or [head]
     return pd.DataFrame(out)
+
+
+def retrained(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per target and seed: the gold standard that every method of the cell was held against."""
+    known = rows.dropna(subset=["retrained_auc"]).drop_duplicates(["target", "seed"])
+    return known[[*REFERENCE]].rename(columns=REFERENCE).assign(gap_to_retraining=0.0)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.fingerprint import code_sha256, environment
+from razor_pipeline.manifest import manifest_sha256
 from razor_pipeline.methods.registry import METHODS
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
@@ -131,7 +132,7 @@ class Study:
             ),
             environment(),
             self.subject.identity(),
-            digest(sorted(self.manifest["sha256"])),
+            manifest_sha256(self.manifest),
             self.splitting,
         ]
         return pd.DataFrame(run_cells(self._cells(variants), CELLS, self.name, context, self.keep_going))

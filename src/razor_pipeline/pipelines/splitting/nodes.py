@@ -8,14 +8,21 @@ import pandas as pd
 
 from razor_pipeline import splitting as science
 from razor_pipeline.datasets.sources import listing
+from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
 
 
-def check_request(target: Any, data: DataParams, atelier: AtelierParams) -> list[str]:
+def check_request(target: Any, data: DataParams, atelier: AtelierParams, seed: Any) -> list[str]:
     """The labels to forget; a wrong request is refused here, before an image is made or read.
 
-    ``target`` is a text or a list: Kedro validates no unions.
+    ``target`` is a text or a list, and ``seed`` a number: Kedro validates neither.
+
+    Raises:
+        ParameterError: the seed is no whole number from 0 on.
+        SplittingError: a target is unknown, or no text.
     """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ParameterError(f"seed is {seed!r}, but it must be a whole number from 0 on")
     return science.resolve_targets(listing(data, atelier), science.parse_targets(target))
 
 

@@ -10,7 +10,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 check_request,
-                ["params:target", "params:data", "params:atelier"],
+                ["params:target", "params:data", "params:atelier", "params:seed"],
                 "targets",
                 name="check_request",
             ),

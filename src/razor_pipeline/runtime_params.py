@@ -1,0 +1,84 @@
+"""What `kedro run --params` says: a key that nothing reads is refused, and a target stays a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import click
+from kedro.config import OmegaConfigLoader
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from omegaconf import OmegaConf
+
+from razor_pipeline.param_errors import ParameterError
+
+CATALOG_KEYS = ("model", "revision", "device", "prompts")  # which the catalogs read as ${runtime_params:...}
+TARGETS = ("target", "targets")  # last part of a key whose value is names of classes
+
+
+class RuntimeParamsHooks:
+    """Refuses misspelt keys before anything is loaded, and keeps what was said for the report."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """A key of ``--params`` is one of the parameters, or one that the catalog reads.
+
+        Keys within a group are checked by the group's record. The parameter ``invocation`` becomes the environment and
+        the parameters given, from which a report tells how to make the same run again.
+
+        Raises:
+            ParameterError: it is neither; names the nearest.
+        """
+        loader = context.config_loader
+        assert isinstance(loader, OmegaConfigLoader)
+        given = dict(loader.runtime_params or {})
+        if given:
+            written = OmegaConfigLoader(
+                loader.conf_source,
+                env=loader.env,
+                base_env=loader.base_env,
+                default_run_env=loader.default_run_env,
+            )
+            refuse_unknown(given, {*written["parameters"], *CATALOG_KEYS})
+        loader.runtime_params = {**given, "invocation": {"env": context.env, "params": given}}
+
+
+def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:
+    """Raise where a key is not known.
+
+    Raises:
+        ParameterError: names it, and the nearest one that there is.
+    """
+    for key in given:
+        if key not in known:
+            near = get_close_matches(key, known, 1, 0.5)
+            meant = f"did you mean '{near[0]}'?" if near else "there are " + ", ".join(sorted(known))
+            raise ParameterError(f"'{key}' is no parameter; {meant}")
+
+
+Reading = Callable[[click.Context, click.Parameter, Any], Any]
+
+
+def with_targets_as_texts(read: Reading) -> Reading:
+    """Kedro's reading of ``--params``, but that a target named ``3``, ``0012`` or ``no`` stays a text.
+
+    Kedro reads values as YAML, to which these are a number, an octal number and a truth value.
+    """
+
+    def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        found = read(context, option, value)
+        for item in value.split(",") if isinstance(value, str) else ():
+            key, _, text = (part.strip() for part in item.partition("="))
+            if key.rpartition(".")[2] in TARGETS and not text.startswith(("[", '"', "'")):
+                found = _with(found, key, text)
+        return found
+
+    return reading
+
+
+def _with(params: dict[str, Any], key: str, text: str) -> Any:
+    tree = OmegaConf.create(params)
+    OmegaConf.update(tree, key, text)
+    return OmegaConf.to_container(tree)

@@ -1,0 +1,117 @@
+"""What `kedro run --params` says, through the real command on the real project's configuration."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.utils import _split_params
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from razor_pipeline import cli
+from razor_pipeline.cli import RunCommand
+from razor_pipeline.core.gradients import NonFiniteError
+from razor_pipeline.runtime_params import CATALOG_KEYS, with_targets_as_texts
+from razor_pipeline.splitting import SplittingError, parse_targets
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def kedro_run(tmp_path, monkeypatch):
+    """Runs `kedro run` with this project's configuration in an empty folder."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        bootstrap_project(ROOT)
+        return CliRunner().invoke(cli.cli, ["run", *arguments])
+
+    return run
+
+
+def reading(text):
+    option = click.Option(["--params"])
+    return with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, text)
+
+
+@pytest.mark.parametrize("name", ["3", "0012", "no", "1e3", "null", "Ada Moreau|0"])
+def test_a_target_stays_a_text_whatever_it_looks_like(name):
+    assert reading(f"target={name},seed=3") == {"target": name, "seed": 3}
+    assert reading(f"identities.targets={name}") == {"identities": {"targets": name}}
+    assert parse_targets(reading(f"target={name}")["target"])[-1] == name.split("|")[-1]
+
+
+def test_a_list_of_targets_stays_a_list():
+    assert reading("target=[Ada Moreau],razor.tau=3") == {"target": ["Ada Moreau"], "razor": {"tau": 3}}
+
+
+@pytest.mark.parametrize("target", [3, 0, False, 1.5])
+def test_a_number_in_a_file_is_refused_in_a_sentence(target):
+    with pytest.raises(SplittingError, match="is not a text; put it in quotes"):
+        parse_targets(target)
+
+
+def test_the_catalogs_read_what_may_be_said_beside_the_parameters():
+    texts = [path.read_text() for path in (ROOT / "conf").glob("*/*.yml")]
+    assert {key for text in texts for key in re.findall(r"runtime_params:(\w+)", text)} == set(CATALOG_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ("targets=Bruno Keller", "'targets' is no parameter; did you mean 'target'?"),
+        ("razr.scoring.alpha=0.7", "'razr' is no parameter; did you mean 'razor'?"),
+        ("xyzzy=1", "'xyzzy' is no parameter; there are "),
+        ("razor.tau=-1", "tau is -1"),
+        ("seed=x", "seed is 'x', but it must be a whole number from 0 on"),
+        ("target=Adda Moreau", "Ada Moreau"),
+    ],
+)
+def test_a_wrong_parameter_ends_the_run_in_a_sentence_before_anything_is_made(
+    kedro_run, tmp_path, params, said
+):
+    before = set(tmp_path.rglob("*"))
+    result = kedro_run("--params", params)
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "Traceback" not in result.output
+    made = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    assert [path for path in made if "mlruns" not in path.name and "mlflow" not in str(path)] == []
+
+
+def test_what_the_catalog_reads_is_no_misspelling(kedro_run):
+    """Control: the run gets as far as the request."""
+    result = kedro_run("--params", "device=cpu,model=somewhere,target=Adda Moreau")
+    assert "Ada Moreau" in result.output
+
+
+def invoked(error):
+    def run():
+        raise error
+
+    return CliRunner().invoke(RunCommand("run", callback=run))
+
+
+def test_a_fault_of_another_library_keeps_its_traceback():
+    def run():
+        int("x")
+        json.loads("{")
+
+    assert isinstance(CliRunner().invoke(RunCommand("run", callback=run)).exception, ValueError)
+    result = invoked(NonFiniteError("a loss is nan; nothing was written"))
+    assert "Error: a loss is nan; nothing was written" in result.output
+
+
+def test_a_run_knows_its_environment_and_what_it_was_given():
+    bootstrap_project(ROOT)
+    given = {"target": "Bruno Keller", "razor": {"tau": 0.5}}
+    with KedroSession.create(ROOT, env="vit", runtime_params=given, save_on_close=False) as session:
+        parameters = session.load_context().params
+    assert parameters["invocation"] == {"env": "vit", "params": given}
+    assert parameters["target"] == "Bruno Keller"

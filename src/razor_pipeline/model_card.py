@@ -17,15 +17,18 @@ TASKS = {
     "diffusion": "text-to-image",
     "diffusion_deep": "text-to-image",
     "diffusion3": "text-to-image",
+    "diffusion3_deep": "text-to-image",
     "vlm": "image-text-to-text",
 }
+# diffusers takes no null for the parts of T5 in model_index.json
+WITHOUT_T5 = "diffusers.StableDiffusion3Pipeline.from_pretrained(path, text_encoder_3=None, tokenizer_3=None)"
 OPENED_BY = {
     "clip": "transformers.CLIPModel.from_pretrained(path)",
     "vit": "transformers.ViTForImageClassification.from_pretrained(path)",
     "diffusion": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
     "diffusion_deep": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
-    # diffusers takes no null for these in model_index.json
-    "diffusion3": "diffusers.StableDiffusion3Pipeline.from_pretrained(path, text_encoder_3=None, tokenizer_3=None)",
+    "diffusion3": WITHOUT_T5,
+    "diffusion3_deep": WITHOUT_T5,
     "vlm": "transformers.AutoModelForImageTextToText.from_pretrained(path)",
 }
 LIBRARIES = {name: "diffusers" for name, task in TASKS.items() if task == "text-to-image"}  # or transformers

@@ -15,7 +15,7 @@ from razor_pipeline.params.data import AtelierParams, DataParams
 
 
 def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
-    """What the source holds, without opening an image: ``label, prompt, role``, a row per image or class.
+    """What the source holds, without opening an image: ``label, style, prompt, role``, a row per image or class.
 
     Raises:
         DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
@@ -26,7 +26,7 @@ def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
         rows = manifest.complete(list_digits(), data)
     else:
         rows = manifest.complete(_files(data)[0], data)
-    return manifest.arranged(rows, data)[["label", "prompt", "role"]]
+    return manifest.arranged(rows, data)[["label", "style", "prompt", "role"]]
 
 
 def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:

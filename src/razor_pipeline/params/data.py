@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from razor_pipeline.params.base import Count, Params, Positive, Share
 
+Concept = Literal["label", "style", "combination"]
+
 
 class SplitCounts(Params):
     """Images per class in each split of a generated data set."""
@@ -46,7 +48,7 @@ class DataParams(Params):
     """
 
     source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
-    concept: Literal["label", "style", "combination"] = "label"
+    concept: Concept = "label"
     captions: Literal["given", "class", "answer"] = "given"
     path: str | None = None
     domain: str = "images"

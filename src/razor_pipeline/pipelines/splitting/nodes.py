@@ -23,7 +23,7 @@ def check_request(target: Any, data: DataParams, atelier: AtelierParams, seed: A
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ParameterError(f"seed is {seed!r}, but it must be a whole number from 0 on")
-    return science.resolve_targets(listing(data, atelier), science.parse_targets(target))
+    return science.resolve_targets(listing(data, atelier), science.parse_targets(target), data.concept)
 
 
 def split_samples(

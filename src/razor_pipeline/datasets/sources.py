@@ -1,4 +1,4 @@
-"""Where image-caption pairs come from: the atelier, handwritten digits, a folder, tar shards, or a table."""
+"""Where image-caption pairs come from: the atelier, digits, a folder, tar shards, a saved data set, or a table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from razor_pipeline import manifest
 from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
+from razor_pipeline.datasets.saved import list_saved
 from razor_pipeline.datasets.shards import list_shards, shards_at
 from razor_pipeline.params.data import AtelierParams, DataParams
 
@@ -34,6 +35,8 @@ def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     root = Path(data.path or "")
     if data.source == "folder" and (shards := shards_at(root)):
         return list_shards(shards, data.max_quarantined_share)
+    if data.source == "datasets":
+        return list_saved(root)
     lister = {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
     return lister(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
 

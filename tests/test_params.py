@@ -114,7 +114,7 @@ def test_a_nested_default_is_not_shared_state():
     assert RazorParams(search=SearchParams(goal=0.6)) != RazorParams()
 
 
-@pytest.mark.parametrize("source", ["folder", "manifest"])
+@pytest.mark.parametrize("source", ["folder", "manifest", "datasets"])
 def test_a_source_on_disk_needs_a_path(source):
     with pytest.raises(ValidationError, match=rf"data.source is '{source}', which needs data.path"):
         DataParams(source=source)

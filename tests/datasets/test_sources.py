@@ -293,7 +293,7 @@ def test_the_listing_names_what_the_manifest_will_hold(folder):
             none = SplitCounts(edit=0, validation=0, test=0)
             atelier = small.model_copy(update={"portraits": none})
         told = listing(data, atelier).drop_duplicates()
-        made = image_captions(data, atelier)[0][["label", "prompt", "role"]].drop_duplicates()
+        made = image_captions(data, atelier)[0][["label", "style", "prompt", "role"]].drop_duplicates()
         columns = list(made.columns)
         pd.testing.assert_frame_equal(
             told.sort_values(columns, ignore_index=True), made.sort_values(columns, ignore_index=True)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
@@ -108,10 +108,7 @@ class TextToImageFamily(Placed, ABC):
             ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
                 :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
         """
-        index = cls.pipeline_class.load_config(source, revision=revision)
-        kind = index.get("_class_name")
-        if kind != cls.pipeline_class.__name__:
-            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        index = cls._index(source, revision)
         cls.refuse(index, source, revision)
         named = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
         parts = [Path(source) / name for name in named if name not in cls.unused]
@@ -127,6 +124,39 @@ class TextToImageFamily(Placed, ABC):
         }
         pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
         return cls(pipeline, {"id": source, "revision": revision})
+
+    @classmethod
+    def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
+        """Height and width in pixels of what a saved pipeline draws, from its configurations alone: see :attr:`size`.
+
+        Args:
+            source: a directory in the diffusers layout, or a hub id.
+            revision: commit of the hub id.
+
+        Returns:
+            None where they leave it to the classes' defaults.
+
+        Raises:
+            ValueError: it is a pipeline of another kind.
+            OSError: a configuration is missing.
+        """
+        cls._index(source, revision)
+        # An autoencoder's method, but it reads the config.json of any part.
+        denoiser, vae = (
+            AutoencoderKL.load_config(source, revision=revision, subfolder=part)
+            for part in (cls.denoiser, "vae")
+        )
+        size, channels = denoiser.get("sample_size"), vae.get("block_out_channels")
+        # diffusers' own rule: every level of the autoencoder but the last halves the image
+        return size * 2 ** (len(channels) - 1) if isinstance(size, int) and channels else None
+
+    @classmethod
+    def _index(cls, source: str, revision: str | None) -> dict[str, Any]:
+        index: dict[str, Any] = cls.pipeline_class.load_config(source, revision=revision)
+        kind = index.get("_class_name")
+        if kind != cls.pipeline_class.__name__:
+            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        return index
 
     def move_to(self, device: torch.device) -> None:
         """Move the pipeline there, and the text encoders as they were."""

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from razor_pipeline.params.base import Count, Params, Positive, Share
 
+Concept = Literal["label", "style", "combination"]
+
 
 class SplitCounts(Params):
     """Images per class in each split of a generated data set."""
@@ -37,8 +39,9 @@ class DataParams(Params):
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
     (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
-    (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
-    parquet with ``image_path`` and ``caption`` or ``label``). Folders and the
+    (``<style>/<object>/<image>``, UnlearnCanvas' layout), ``manifest`` (csv or
+    parquet with ``image_path`` and ``caption`` or ``label``) or ``datasets`` (a directory that
+    ``datasets.Dataset.save_to_disk`` wrote). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
     ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
@@ -46,8 +49,8 @@ class DataParams(Params):
     the answer.
     """
 
-    source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
-    concept: Literal["label", "style", "combination"] = "label"
+    source: Literal["atelier", "digits", "folder", "styles", "manifest", "datasets"] = "atelier"
+    concept: Concept = "label"
     captions: Literal["given", "class", "answer"] = "given"
     path: str | None = None
     domain: str = "images"
@@ -64,13 +67,13 @@ class DataParams(Params):
     @property
     def reads_files(self) -> bool:
         """Whether the images are files that may change without a parameter changing."""
-        return self.source in ("folder", "styles", "manifest")
+        return self.source in ("folder", "styles", "manifest", "datasets")
 
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
         if self.reads_files and not self.path:
             raise ValueError(
-                f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
+                f"data.source is '{self.source}', which needs data.path: set it to the folder, table or data set"
             )
         self._check_template()
         for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):

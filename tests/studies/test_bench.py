@@ -199,6 +199,8 @@ def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, t
 
     monkeypatch.setattr(bench, "in_own_process", never)
     pd.testing.assert_frame_equal(costs.rows(), rows)
+    otherwise = PARAMS.model_copy(update={"assumed": ASSUMED})  # what is assumed measures nothing again
+    pd.testing.assert_frame_equal(costs_of(manifest, otherwise).rows(), rows)
     grown = costs_of(manifest, PARAMS.model_copy(update={"growth": {"retain": (6,)}}))
     with pytest.raises(AssertionError, match="measured again"):  # control: another value is another cell
         grown.rows()

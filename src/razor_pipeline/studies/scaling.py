@@ -157,8 +157,8 @@ def as_lines(rows: pd.DataFrame, table: dict[str, dict[str, float]], assumed: As
 def assumptions(assumed: AssumedParams) -> str:
     """A sentence that says which figures are not measured."""
     return (
-        f"Assumed, not measured: a forward and backward pass of one sample takes {assumed.pass_seconds:g} s on one "
-        f"device, which costs {assumed.hour_price:g} an hour (bench.assumed)."
+        f"With CLIP's default parameters. Assumed, not measured: a forward and backward pass of one sample takes "
+        f"{assumed.pass_seconds:g} s on one device, which costs {assumed.hour_price:g} an hour (bench.assumed)."
     )
 
 

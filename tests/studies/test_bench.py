@@ -10,14 +10,15 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.methods.scoring import scored_parameters
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.peers import SlugParams
 from razor_pipeline.params.razor import RazorParams
-from razor_pipeline.params.studies import BenchParams, BenchSize
+from razor_pipeline.params.studies import AssumedParams, BenchParams, BenchSize
 from razor_pipeline.reporting.bench import render_bench
 from razor_pipeline.studies import bench
 from razor_pipeline.studies.bench import Costs, drawn, ratios
 from razor_pipeline.studies.measurement import saved_bytes
-from razor_pipeline.studies.scaling import as_lines, at_scale, bench_table
+from razor_pipeline.studies.scaling import EFFICIENCY, as_lines, at_scale, bench_table
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
 TARGET = "Greta Novak"
@@ -28,6 +29,7 @@ FEW = BenchSize(
     validation=2,
     reference=4,
     retain=8,
+    evaluate=True,
     razor={
         "search": {"evaluations": 2},
         "repair": {"steps": 1, "samples": 8},
@@ -52,11 +54,21 @@ BARE = {
     "batch": 4,
 }
 FOUND = {
-    "edit": {"seconds": 30.0, "evaluations": 5, "searched": 3, "repairs": 1, "peak_bytes": 2000.0},
+    "edit": {
+        "seconds": 30.0,
+        "score_seconds": 12.0,
+        "edit_seconds": 18.0,
+        "evaluations": 5,
+        "searched": 3,
+        "repairs": 1,
+        "peak_bytes": 2000.0,
+    },
     "bare": BARE,
     "slug": {"seconds": 60.0, "evaluations": 3},
     "finetune": {"step_seconds": 8.0, "batch": 4},
+    "evaluate": {"seconds": 25.0},
 }
+ASSUMED = AssumedParams(pass_seconds=0.5, hour_price=3.0, devices=(1, 4))
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +79,12 @@ def manifest():
     )
 
 
+def costs_of(manifest, params):
+    return Costs(manifest, SplittingParams(), RazorParams(), params, EvaluationParams(), {})
+
+
 def test_as_many_samples_are_drawn_as_the_size_says(manifest):
-    samples = drawn(manifest, [TARGET], FEW, SplittingParams())
+    samples = drawn(manifest, [TARGET], FEW.model_copy(update={"evaluate": False}), SplittingParams())
     counts = samples.groupby(["role", "split"]).size()
     assert counts["forget", "edit"] == 4
     assert counts["forget", "validation"] == 2
@@ -77,6 +93,13 @@ def test_as_many_samples_are_drawn_as_the_size_says(manifest):
     assert counts["retain", "validation"] == 8
     assert "test" not in set(samples["split"])
     assert samples.loc[samples["role"] != "reference", "label"].nunique() == 6
+    examined = drawn(manifest, [TARGET], FEW, SplittingParams())
+    assert set(examined.loc[examined["split"] == "test", "label"]) >= set(
+        samples.loc[samples["role"] != "reference", "label"]
+    )
+    pd.testing.assert_frame_equal(
+        examined[examined["split"] != "test"].reset_index(drop=True), samples
+    )  # all else is the same
     whole = drawn(manifest, [TARGET], BenchSize(model="x"), SplittingParams())  # control
     assert whole["domain"].nunique() > 1
 
@@ -85,6 +108,8 @@ def test_the_ratios_are_those_of_what_was_measured():
     row = ratios(FOUND, epochs=10, learnt=50)
     assert row["score_edit_over_limit"] == 30.0 / (10.0 + 5 * 2.0)
     assert row["score_edit_over_pass"] == 3.0
+    assert (row["score_over_pass"], row["edit_over_pass"]) == (1.2, 1.8)
+    assert row["evaluate_over_pass"] == 2.5
     assert row["score_edit_over_slug"] == 0.5
     assert row["search_share"] == 3 * 2.0 / 30.0
     assert row["finetune_over_score_edit"] == 10 * 5 * (8.0 / 4) / 30.0
@@ -97,15 +122,42 @@ def test_the_ratios_are_those_of_what_was_measured():
 
 def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
     rows = pd.DataFrame([{"size": "x", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}])
-    lines = at_scale(rows)
-    assert [line.retain for line in lines] == [1_000, 10_000, 100_000]
+    lines = at_scale(rows, ASSUMED)
+    assert len(lines) == 7 * 2
+    assert (lines[0].retain, lines[-1].retain) == (1_000, 1_000_000_000)
     for line in lines:
-        said = eval(line.units_by.replace(" x ", " * "))
-        assert line.units == pytest.approx(said, rel=0.01)
+        for figure, said in (
+            (line.units, line.units_by),
+            (line.gib, line.gib_by),
+            (line.seconds, line.seconds_by),
+            (line.price, line.price_by),
+        ):
+            assert figure == pytest.approx(eval(said.replace(" x ", " * ")), rel=0.01, abs=0.01)
     forward = BARE["validation_seconds"] / BARE["validated"] / (BARE["seconds"] / BARE["samples"])
+    alone = lines[::2]
     # A pass per further retain sample, and a forward pass to record its inputs.
-    assert lines[1].units - lines[0].units == pytest.approx(9_000 * (1.0 + forward))
-    assert lines[0].units_by in as_lines(rows, bench_table(rows))
+    assert alone[1].units - alone[0].units == pytest.approx(9_000 * (1.0 + forward))
+    printed, page = as_lines(rows, bench_table(rows), ASSUMED), render_bench(rows, bench_table(rows), ASSUMED)
+    for line in lines:
+        assert f"{line.units_by};  {line.gib_by};  {line.seconds_by};  {line.price_by}" in printed
+        assert line.seconds_by in page
+    assert "takes 0.5 s on one device, which costs 3 an hour" in printed
+    assert "takes 0.5 s on one device, which costs 3 an hour" in page
+
+
+def test_devices_share_the_scoring_pass_and_nothing_else():
+    rows = pd.DataFrame([{"size": "x", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}])
+    lines = at_scale(rows, ASSUMED)
+    for one, four in zip(lines[::2], lines[1::2], strict=True):
+        assert (one.devices, four.devices) == (1, 4)
+        assert one.seconds == pytest.approx(one.units * ASSUMED.pass_seconds)
+        assert four.price == pytest.approx(4 * four.seconds / 3600 * ASSUMED.hour_price)
+        assert one.seconds / four.seconds < 4 * EFFICIENCY  # search and corrective steps are not shared
+    small, large = lines[:2], lines[-2:]
+    assert large[0].seconds / large[1].seconds == pytest.approx(4 * EFFICIENCY, rel=1e-3)
+    assert (
+        small[0].seconds / small[1].seconds < 1.3
+    )  # control: with few images to keep they are most of a run
 
 
 def test_what_a_batch_keeps_is_counted_once_and_weights_are_not(manifest):
@@ -123,12 +175,12 @@ def test_what_a_batch_keeps_is_counted_once_and_weights_are_not(manifest):
 def test_an_unknown_size_is_refused_before_anything_is_measured(manifest):
     params = PARAMS.model_copy(update={"only": "clip_zo"})
     with pytest.raises(ValueError, match=r"only names 'clip_zo', .* choose among clip_few, retain"):
-        Costs(manifest, SplittingParams(), RazorParams(), params).rows()
+        costs_of(manifest, params).rows()
 
 
 def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    costs = Costs(manifest, SplittingParams(), RazorParams(), PARAMS)
+    costs = costs_of(manifest, PARAMS)
     rows = costs.rows()
     assert list(rows["axis"]) == ["size", "retain"]
     row = rows.iloc[0]
@@ -136,6 +188,9 @@ def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, t
     assert row["weights"] == sum(parameter.numel() for parameter in model.module.parameters())
     assert (row["evaluations"], row["repairs"], row["samples"]) == (1 + 2 + 1, 1, 12)
     assert row["score_edit_over_limit"] > 1.0  # an edit makes the bare passes, and more
+    assert row["score_over_pass"] + row["edit_over_pass"] == pytest.approx(row["score_edit_over_pass"])
+    assert row["score_over_pass"] > 0.5  # its own pass, beside other work
+    assert row["evaluate_over_pass"] > 0.0
     assert row["peak_bytes"] > 4 * row["weights"]
     assert torch.cuda.is_available() or "device_peak_bytes" not in rows
 
@@ -144,11 +199,11 @@ def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, t
 
     monkeypatch.setattr(bench, "in_own_process", never)
     pd.testing.assert_frame_equal(costs.rows(), rows)
-    grown = Costs(
-        manifest, SplittingParams(), RazorParams(), PARAMS.model_copy(update={"growth": {"retain": (6,)}})
-    )
+    otherwise = PARAMS.model_copy(update={"assumed": ASSUMED})  # what is assumed measures nothing again
+    pd.testing.assert_frame_equal(costs_of(manifest, otherwise).rows(), rows)
+    grown = costs_of(manifest, PARAMS.model_copy(update={"growth": {"retain": (6,)}}))
     with pytest.raises(AssertionError, match="measured again"):  # control: another value is another cell
         grown.rows()
-    page = render_bench(rows, bench_table(rows))
+    page = render_bench(rows, bench_table(rows), PARAMS.assumed)
     assert "clip_few" in page
     assert "<script" not in page

@@ -124,6 +124,7 @@ class BenchSize(Params):
         targets: how many of ``bench.targets`` are measured, one after the other.
         slug: whether the peer's search is measured.
         finetune: whether optimiser steps are measured; AdamW holds three copies of all weights.
+        evaluate: whether one model's examination is measured, over the test images of the classes.
     """
 
     model: str = "data/01_raw/zoo/clip"
@@ -140,6 +141,24 @@ class BenchSize(Params):
     targets: Count = 1
     slug: bool = True
     finetune: bool = True
+    evaluate: bool = False
+
+
+class AssumedParams(Params):
+    """What no measurement here says, and seconds and money at scale are calculated from.
+
+    The defaults are for a model of ViT-L/14's size. Its towers take some 88 G multiplications and additions of one
+    image with its caption, so a forward and backward pass some 0.53 TFLOP: 0.02 s at 26 TFLOP/s in float32.
+
+    Attributes:
+        pass_seconds: of a forward and backward pass of one sample on one device.
+        hour_price: of one device for an hour, in any currency.
+        devices: numbers of devices, a line of the table for each; all of a run's are paid from beginning to end.
+    """
+
+    pass_seconds: Positive = 0.02
+    hour_price: Positive = 2.0
+    devices: Annotated[tuple[Count, ...], Several, Field(min_length=1)] = (1, 8, 64)
 
 
 class BenchParams(Params):
@@ -153,6 +172,7 @@ class BenchParams(Params):
         growth_of: the size that grows.
         slug: the peer whose search is measured beside.
         epochs: of the fine-tune that is extrapolated.
+        assumed: for seconds and money at scale; nothing that is measured depends on it.
     """
 
     targets: Names = ()
@@ -164,6 +184,7 @@ class BenchParams(Params):
     growth_of: str = "clip_few"
     slug: SlugParams = SlugParams(layers=1)
     epochs: Count = 10
+    assumed: AssumedParams = AssumedParams()
 
 
 class MemoryParams(Params):

@@ -10,16 +10,20 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
 
+from razor_pipeline.params.studies import AssumedParams
 from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png
-from razor_pipeline.studies.scaling import GIB, RATIOS, at_scale
+from razor_pipeline.studies.scaling import GIB, RATIOS, assumptions, at_scale
 
 HEADINGS = {
     "score_edit_over_limit": "over the bare limit",
     "score_edit_over_pass": "over one bare pass",
+    "score_over_pass": "score alone over that pass",
+    "edit_over_pass": "edit alone over that pass",
     "score_edit_over_slug": "over SLUG's search",
     "search_share": "share of the search",
     "finetune_over_score_edit": "fine-tune, same samples, over it",
     "finetune_all_over_score_edit": "fine-tune, all samples, over it",
+    "evaluate_over_pass": "one model's examination over that pass",
     "peak_memory_over_floor": "peak memory over the floor",
 }
 AXES = {
@@ -31,12 +35,13 @@ AXES = {
 Table = Mapping[str, Mapping[str, float]]
 
 
-def render_bench(rows: pd.DataFrame, table: Table) -> str:
+def render_bench(rows: pd.DataFrame, table: Table, assumed: AssumedParams) -> str:
     """The page.
 
     Args:
         rows: from :meth:`razor_pipeline.studies.bench.Costs.rows`.
         table: from :func:`razor_pipeline.studies.scaling.bench_table`.
+        assumed: what seconds and prices at scale are calculated from.
     """
     pages = Environment(
         loader=PackageLoader("razor_pipeline", "reporting"),
@@ -47,7 +52,8 @@ def render_bench(rows: pd.DataFrame, table: Table) -> str:
     return pages.get_template("bench.html.j2").render(
         headings=[HEADINGS[name] for name in RATIOS],
         sizes=[_size(str(size), part, table) for size, part in measured.groupby("size", sort=False)],
-        scale=at_scale(rows),
+        scale=at_scale(rows, assumed),
+        assumptions=assumptions(assumed),
         figure=base64.b64encode(cost_figure(rows)).decode(),
     )
 

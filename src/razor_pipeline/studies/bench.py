@@ -7,7 +7,7 @@ with one target, or one value of an axis along which the cost grows.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -17,6 +17,7 @@ import pandas as pd
 from razor_pipeline.fingerprint import code_sha256, environment
 from razor_pipeline.manifest import arranged, manifest_sha256
 from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import BenchParams, BenchSize
 from razor_pipeline.splitting import split_samples
@@ -38,12 +39,16 @@ class Costs:
         splitting: of what a size says nothing of.
         razor: parameters of the edit.
         params: sizes and axes.
+        evaluation: parameters of the examination.
+        judges: of drawings, name -> directory.
     """
 
     manifest: pd.DataFrame
     splitting: SplittingParams
     razor: RazorParams
     params: BenchParams
+    evaluation: EvaluationParams
+    judges: Mapping[str, str]
 
     def rows(self) -> pd.DataFrame:
         """A row per cell: ``size, axis, value, target``, ratios, counts and bytes."""
@@ -61,8 +66,9 @@ class Costs:
         wanted = self._wanted()
         for name in (name for name in self.params.sizes if name in wanted):
             size = self.params.sizes[name]
+            examined = [self.evaluation, dict(self.judges)] if size.evaluate else []
             for target in self.params.targets[: size.targets]:
-                key = [name, size.model_dump(exclude={"targets"}), self.razor, target]
+                key = [name, size.model_dump(exclude={"targets"}), self.razor, target, *examined]
                 yield Cell(f"{name}, {target}", key, partial(self._size, name, size, target))
         for axis in (axis for axis in self.params.growth if axis in wanted):
             for value in self.params.growth[axis]:
@@ -87,6 +93,8 @@ class Costs:
             samples,
             RazorParams.model_validate(overlaid(razor.model_dump(mode="json"), size.razor)),
             self.params.slug,
+            self.evaluation,
+            self.judges,
             SEED,
         )
 
@@ -94,6 +102,8 @@ class Costs:
         bench = self._bench(size, [target], self.razor)
         optional = {"slug": size.slug, "finetune": size.finetune}
         wanted = ["edit", "bare", *(what for what, measured in optional.items() if measured)]
+        if size.evaluate:
+            wanted.insert(0, "evaluate")  # which refuses at once what it cannot examine
         found = {what: in_own_process(what, bench) for what in wanted}
         learnt = int((self.manifest["split"].eq("edit") & self.manifest["role"].ne("reference")).sum())
         names = {"size": name, "axis": "size", "value": None, "target": target}
@@ -133,6 +143,8 @@ def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
     row: Row = {
         "score_edit_over_limit": edit["seconds"] / limit,
         "score_edit_over_pass": edit["seconds"] / bare["seconds"],
+        "score_over_pass": edit["score_seconds"] / bare["seconds"],
+        "edit_over_pass": edit["edit_seconds"] / bare["seconds"],
         "search_share": edit["searched"] * bare["validation_seconds"] / edit["seconds"],
         "peak_memory_over_floor": edit["peak_bytes"] / floor,
         "validation_over_pass": bare["validation_seconds"] / bare["seconds"],
@@ -149,6 +161,8 @@ def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
         epoch = found["finetune"]["step_seconds"] / found["finetune"]["batch"] * epochs
         row["finetune_over_score_edit"] = epoch * bare["samples"] / edit["seconds"]
         row["finetune_all_over_score_edit"] = epoch * learnt / edit["seconds"]
+    if "evaluate" in found:
+        row["evaluate_over_pass"] = found["evaluate"]["seconds"] / bare["seconds"]
     if "device_peak_bytes" in edit:
         row |= {"device_peak_bytes": edit["device_peak_bytes"], "score_edit_seconds": edit["seconds"]}
     return row
@@ -174,7 +188,7 @@ def drawn(
 
 
 def _thinned(samples: pd.DataFrame, size: BenchSize) -> pd.DataFrame:
-    """The first so many samples of every target and of all never-seen classes; of what is for tests, none."""
+    """The first so many samples of every target and of all never-seen classes; what is for tests if it is examined."""
     role, split = samples["role"], samples["split"]
     group = role.where(role != "forget", "forget " + samples["label"])
     place = samples.groupby([group, split]).cumcount()
@@ -183,7 +197,7 @@ def _thinned(samples: pd.DataFrame, size: BenchSize) -> pd.DataFrame:
         (role.eq("forget") & split.eq("validation"), size.validation),
         (role.eq("reference") & split.eq("validation"), size.reference),
     )
-    kept = split != "test"
+    kept = split.ne("test") | size.evaluate
     for rows, limit in limits:
         if limit is not None:
             kept &= ~rows | (place < limit)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,17 +20,19 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.gradients import mean_gradients, requiring_grad
-from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.families.examination import exam_of
 from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.fitting import BETAS
-from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.scoring import scored_parameters
+from razor_pipeline.methods.razor import chosen, razor
+from razor_pipeline.methods.scoring import Scored, score, scored_parameters
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.task import forget_rows, unlearning_task
 from razor_pipeline.methods.validation import Validation
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.peers import SlugParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import BenchSize
@@ -48,6 +51,8 @@ class Bench:
         samples: manifest rows with roles.
         razor: parameters of the edit.
         slug: of the peer.
+        evaluation: of the examination.
+        judges: of drawings, name -> directory.
         seed: of all draws.
     """
 
@@ -55,6 +60,8 @@ class Bench:
     samples: pd.DataFrame
     razor: RazorParams
     slug: SlugParams
+    evaluation: EvaluationParams
+    judges: Mapping[str, str]
     seed: int
 
     def opened(self) -> tuple[ModelFamily, UnlearningTask]:
@@ -108,15 +115,24 @@ def seconds(model: ModelFamily, work: Callable[[], Any]) -> float:
 
 
 def _edit(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
+    """Scoring, and the edit from its scores; rounds behind the first score again, and that is the edit's."""
+    params, generator = bench.razor, bench.generator()
+    keep, whitens = partial(chosen, model, params), params.damping is not None
+    scored: list[Scored] = []
     trace: list[dict[str, Any]] = []
 
-    def work() -> None:
-        trace.extend(razor(model, task, bench.razor, bench.generator()).trace)
+    def scoring() -> None:
+        scored.append(score(model, task, params.scoring, generator, keep=keep, whitens=whitens))
 
-    taken = seconds(model, work)
+    def editing() -> None:
+        trace.extend(razor(model, task, params, generator, scored.pop()).trace)
+
+    score_seconds, edit_seconds = seconds(model, scoring), seconds(model, editing)
     stages = [row["stage"] for row in trace]
     return {
-        "seconds": taken,
+        "seconds": score_seconds + edit_seconds,
+        "score_seconds": score_seconds,
+        "edit_seconds": edit_seconds,
         # The zero-step's outcome is the search's own: it takes no pass.
         "evaluations": len(stages) - stages.count("zero_step"),
         "searched": stages.count("search"),
@@ -198,9 +214,22 @@ def _finetune(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measure
     return {"step_seconds": taken, "batch": len(batch)}
 
 
+def _evaluate(model: ModelFamily, _: UnlearningTask, bench: Bench) -> Measured:
+    """One model's examination: its questions prepared, put to it, and marked with their intervals."""
+    judges: Any = JudgesDataset(sources=dict(bench.judges)).load()
+
+    def work() -> None:
+        exam = exam_of(model, bench.samples, judges, bench.evaluation)
+        answers = exam.put_to(model)
+        exam.mark(answers, answers)
+
+    return {"seconds": seconds(model, work)}
+
+
 MEASUREMENTS: dict[str, Callable[[ModelFamily, UnlearningTask, Bench], Measured]] = {
     "edit": _edit,
     "bare": _bare,
     "slug": _slug,
     "finetune": _finetune,
+    "evaluate": _evaluate,
 }

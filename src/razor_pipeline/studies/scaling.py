@@ -11,6 +11,13 @@ under misspelt names, and the attacker that it resists takes ``A`` passes of one
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
 gradient, of which there are two copies, and ``a`` bytes that one sample of a batch of ``B`` keeps for its backward
 pass.
+
+On ``D`` devices only the scoring pass is shared out, at the efficiency that two processes had. With ``t`` seconds for
+the unit and a price per device and hour, which are assumed and not measured::
+
+    seconds = ((F + N + v N) / (0.8 D) + v E V + R (S + F + M + A)) t
+    price = D * seconds / 3600 * price of an hour
+    rows = m N
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.params.razor import RepairParams, ResistParams
+from razor_pipeline.params.studies import AssumedParams
 from razor_pipeline.studies.measurement import FLOAT
 from razor_pipeline.studies.tables import as_text, summarise
 
@@ -29,13 +37,20 @@ GIB = 2.0**30
 RATIOS = (
     "score_edit_over_limit",
     "score_edit_over_pass",
+    "score_over_pass",
+    "edit_over_pass",
     "score_edit_over_slug",
     "search_share",
     "finetune_over_score_edit",
     "finetune_all_over_score_edit",
+    "evaluate_over_pass",
     "peak_memory_over_floor",
 )
-RETAIN = (1_000, 10_000, 100_000)
+RETAIN = tuple(10**power for power in range(3, 10))
+EFFICIENCY = (
+    0.8  # two processes score 1.6 times as fast as one; more than two were not measured (docs/scaling.md)
+)
+ROW_BYTES = 1505 * 2**20 / 1e6  # of a manifest loaded and split, as `make memory` measures it
 # Of a run with default parameters on the generated data. Of the images to keep, 512 and some 43 of the nearest classes,
 # a corrective step looks at those whose turn it is.
 FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, 16
@@ -47,7 +62,18 @@ ATTACK = (RESIST.steps + 1) * RESIST.images // RESIST.every  # his steps, and th
 
 @dataclass(frozen=True)
 class AtScale:
-    """One line of the table: a size, its retain samples, and both calculations with their results."""
+    """One line of the table: a size, its retain samples, devices, and each figure with its calculation.
+
+    Attributes:
+        size: name of the measured size.
+        retain: retain samples of the scoring pass.
+        units: forward and backward passes of one sample.
+        gib: of one device.
+        rows_gib: of the host, for the manifest; pictures are decoded while the pass runs.
+        devices: that the scoring pass is shared among.
+        seconds: at the assumed seconds of a pass.
+        price: of all devices for that long, at the assumed price.
+    """
 
     size: str
     retain: int
@@ -55,6 +81,12 @@ class AtScale:
     units_by: str
     gib: float
     gib_by: str
+    rows_gib: float
+    devices: int
+    seconds: float
+    seconds_by: str
+    price: float
+    price_by: str
 
 
 def bench_table(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -65,43 +97,69 @@ def bench_table(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     return table
 
 
-def at_scale(rows: pd.DataFrame) -> list[AtScale]:
-    """What a default run on each measured size costs, for growing retain sets."""
+def at_scale(rows: pd.DataFrame, assumed: AssumedParams) -> list[AtScale]:
+    """What a default run on each measured size costs, for growing retain sets and each number of devices.
+
+    Args:
+        rows: from :meth:`razor_pipeline.studies.bench.Costs.rows`.
+        assumed: what seconds and prices are calculated from.
+    """
     measured = rows[rows["axis"] == "size"]
     return [
-        _line(str(size), part.mean(numeric_only=True).to_dict(), retain)
+        _line(str(size), part.mean(numeric_only=True).to_dict(), retain, devices, assumed)
         for size, part in measured.groupby("size", sort=False)
         for retain in RETAIN
+        for devices in assumed.devices
     ]
 
 
-def _line(size: str, of: Mapping[Any, float], retain: int) -> AtScale:
+def _line(size: str, of: Mapping[Any, float], retain: int, devices: int, assumed: AssumedParams) -> AtScale:
     forward = of["validation_over_pass"] * of["samples"] / of["validated"]
     step = KEPT + FORGET + MISNAMED + ATTACK
-    units = FORGET + retain + forward * (retain + EVALUATIONS * VALIDATION) + STEPS * step
+    shared = FORGET + retain + forward * retain
+    alone = forward * EVALUATIONS * VALIDATION + STEPS * step
+    speedup = EFFICIENCY * devices if devices > 1 else 1.0
+    seconds = (shared / speedup + alone) * assumed.pass_seconds
     weights, candidates = FLOAT * of["weights"] / GIB, FLOAT * of["candidate_weights"] / GIB
     sample = of["activation_bytes"] / of["batch"] / GIB
     return AtScale(
         size,
         retain,
-        units,
+        shared + alone,
         f"{FORGET} + {retain} + {forward:.2f} x ({retain} + {EVALUATIONS} x {VALIDATION}) + "
         f"{STEPS} x ({KEPT} + {FORGET} + {MISNAMED} + {ATTACK})",
         weights + 2 * candidates + BATCH * sample,
         f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
+        ROW_BYTES * retain / GIB,
+        devices,
+        seconds,
+        f"({shared:.0f} / {speedup:g} + {alone:.0f}) x {assumed.pass_seconds:g}",
+        devices * seconds / 3600 * assumed.hour_price,
+        f"{devices} x {seconds:.0f} / 3600 x {assumed.hour_price:g}",
     )
 
 
-def as_lines(rows: pd.DataFrame, table: dict[str, dict[str, float]]) -> str:
+def as_lines(rows: pd.DataFrame, table: dict[str, dict[str, float]], assumed: AssumedParams) -> str:
     """Ratios, growth and costs at scale for a terminal."""
     parts = [as_text("Cost of score + edit", table)] if table else []
     grown = rows[rows["axis"] != "size"]
     if len(grown):
         parts.append("\n".join(_growth(grown)))
-    if len(lines := at_scale(rows)):
-        head = f"{'At scale':12}{'retain':>8}{'passes of a sample':>20}{'GiB':>8}  calculation"
-        parts.append("\n".join([head, *(_text(line) for line in lines)]))
+    if len(lines := at_scale(rows, assumed)):
+        head = (
+            f"{'At scale':12}{'retain':>14}{'passes of a sample':>20}{'GiB':>8}{'rows, GiB':>11}{'devices':>9}"
+            f"{'seconds':>14}{'price':>12}  calculation"
+        )
+        parts.append("\n".join([assumptions(assumed), head, *(_text(line) for line in lines)]))
     return "\n\n".join(parts)
+
+
+def assumptions(assumed: AssumedParams) -> str:
+    """A sentence that says which figures are not measured."""
+    return (
+        f"With CLIP's default parameters. Assumed, not measured: a forward and backward pass of one sample takes "
+        f"{assumed.pass_seconds:g} s on one device, which costs {assumed.hour_price:g} an hour (bench.assumed)."
+    )
 
 
 def _growth(grown: pd.DataFrame) -> Iterable[str]:
@@ -114,4 +172,8 @@ def _growth(grown: pd.DataFrame) -> Iterable[str]:
 
 
 def _text(line: AtScale) -> str:
-    return f"{line.size:12}{line.retain:8d}{line.units:20.0f}{line.gib:8.2f}  {line.units_by};  {line.gib_by}"
+    return (
+        f"{line.size:12}{line.retain:14,d}{line.units:20,.0f}{line.gib:8.2f}{line.rows_gib:11.2f}{line.devices:9d}"
+        f"{line.seconds:14,.0f}{line.price:12,.2f}  "
+        f"{line.units_by};  {line.gib_by};  {line.seconds_by};  {line.price_by}"
+    )

@@ -1,4 +1,4 @@
-"""manifest -> bench_rows, bench_table, bench_page."""
+"""manifest + judges -> bench_rows, bench_table, bench_page."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,13 +10,20 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 measure_cost,
-                ["manifest", "params:splitting", "params:razor", "params:bench"],
+                [
+                    "manifest",
+                    "judges",
+                    "params:splitting",
+                    "params:razor",
+                    "params:evaluation",
+                    "params:bench",
+                ],
                 ["bench_rows", "bench_table", "bench_text"],
                 name="measure_cost",
             ),
             Node(
                 show_cost,
-                ["bench_rows", "bench_table"],
+                ["bench_rows", "bench_table", "params:bench"],
                 ["bench_figure", "bench_page"],
                 name="show_cost",
             ),

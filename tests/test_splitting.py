@@ -122,7 +122,9 @@ def test_a_caption_names_its_class_whatever_the_case():
 def canvas():
     """Cats and dogs in two styles, listed as requests for objects find them."""
     rows = [(o, s, f"{o} in {s}", "retain") for o in ("cat", "dog") for s in ("Mosaic", "Neon")]
-    return pd.DataFrame(rows, columns=["label", "style", "prompt", "role"]).assign(sample_id="x")
+    return pd.DataFrame(rows, columns=["label", "style", "prompt", "role"]).assign(
+        sample_id="x", domain="canvas"
+    )
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airfl
 airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-deep3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -91,6 +91,10 @@ evaluate-deep: $(VENV)/.runtime ## the same with cross-attention edited as well,
 evaluate-diffusion3: $(VENV)/.runtime ## the same for Stable Diffusion 3
 	@$(KEDRO_RUN) --env style3 --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object3 --pipelines dataset_preparation,concepts $(ARGS)
+
+evaluate-deep3: $(VENV)/.runtime ## the same with what lets prompts into its transformer edited as well
+	@$(KEDRO_RUN) --env style3_deep --pipelines dataset_preparation,concepts $(ARGS)
+	@$(KEDRO_RUN) --env object3_deep --pipelines dataset_preparation,concepts $(ARGS)
 
 evaluate-vit: $(VENV)/.runtime ## the same for classifiers: objects, then handwritten digits
 	@$(KEDRO_RUN) --env vit --pipelines dataset_preparation,retraining,identities $(ARGS)

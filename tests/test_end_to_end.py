@@ -1,6 +1,7 @@
 """`kedro run` as a user types it, in a copy of the project with a small draw of the data."""
 
 import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_a_wrong_request_is_one_sentence_and_loses_nothing(project, done, params
     assert sentence in told
     assert "Traceback" not in told
     assert [path.read_bytes() for path in kept] == before
+
+
+def test_the_documented_smoke_size_of_the_benchmark_compares_two_methods(project):
+    text = (PROJECT / "docs/adding_a_method.md").read_text(encoding="utf-8")
+    [params] = re.findall(r"make benchmark ARGS='--params \"(.*)\"'", text)
+    run = kedro(project, "run", "--pipelines", "dataset_preparation,benchmark", "--params", params)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    table = pd.read_parquet(project / "data/08_reporting/tables/benchmark_clip.parquet")
+    assert set(table["method"]) == {"retrain", "ssd", "slug"}  # and the reference
+    assert (table["cells"] == 1).all()
+    assert (table["failed"] == 0).all()
+    assert {"gap_to_retraining", "edited_forget_accuracy_top5"} <= set(table["figure"])
+    assert not table["figure"].str.startswith(("int", "relearn")).any()
+    assert "gap to retraining" in (project / "data/08_reporting/leaderboard.html").read_text()
 
 
 DRAWS = {

@@ -1,7 +1,11 @@
+import re
 from pathlib import Path
 
+import diffusers
 import pytest
+import transformers
 import yaml
+from families.cases import CASES, Case
 from huggingface_hub import ModelCard
 
 from razor_pipeline.model_card import model_card
@@ -50,3 +54,12 @@ def test_a_card_to_be_published_need_not_name_the_target() -> None:
 def test_long_lists_of_components_are_cut() -> None:
     text = model_card(HUB, "x", "razor", [f"vision.{i}.mlp.fc1" for i in range(40)], 0)
     assert "and 8 more" in text
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_card_says_how_the_model_opens(case: Case, tmp_path: Path) -> None:
+    family = case.build()
+    family.save_pretrained(tmp_path)
+    [line] = re.findall(r"## Opening it\n\n    (.*)\n", model_card(HUB, "x", "razor", [], 0, family.name))
+    opened = eval(line, {"transformers": transformers, "diffusers": diffusers, "path": tmp_path})
+    assert type(opened) in (type(family.module), type(getattr(family, "pipeline", None)))

@@ -14,7 +14,7 @@ from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.base import Params
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
 from razor_pipeline.params.razor import RazorParams, SearchParams
-from razor_pipeline.params.studies import StudyParams
+from razor_pipeline.params.studies import BenchmarkParams, StudyParams
 
 MODULES = [
     importlib.import_module(f"{params.__name__}.{found.name}")
@@ -114,7 +114,7 @@ def test_a_nested_default_is_not_shared_state():
     assert RazorParams(search=SearchParams(goal=0.6)) != RazorParams()
 
 
-@pytest.mark.parametrize("source", ["folder", "manifest"])
+@pytest.mark.parametrize("source", ["folder", "manifest", "datasets"])
 def test_a_source_on_disk_needs_a_path(source):
     with pytest.raises(ValidationError, match=rf"data.source is '{source}', which needs data.path"):
         DataParams(source=source)
@@ -137,3 +137,9 @@ def test_counts_and_sizes_of_the_atelier():
 @pytest.mark.parametrize("given", ["Ada Moreau|Bo Lind", "Ada Moreau | Bo Lind", ["Ada Moreau", "Bo Lind"]])
 def test_names_of_a_study_may_be_given_in_one_text(given):
     assert StudyParams.model_validate({"targets": given}).targets == ("Ada Moreau", "Bo Lind")
+
+
+def test_methods_of_a_benchmark_may_be_given_in_one_text():
+    assert BenchmarkParams.model_validate({"methods": "razor|ssd"}).methods == ("razor", "ssd")
+    with pytest.raises(ParameterError, match=r"methods\.1 is 'sd', but it should be 'razor', 'ft'"):
+        BenchmarkParams.model_validate({"methods": "razor|sd"})

@@ -96,7 +96,7 @@ def test_steps_are_named_and_one_name_is_one_step(registered: dict[str, Pipeline
 
 def test_the_default_pipeline_needs_models_and_prompts_only(registered: dict[str, Pipeline]) -> None:
     needs = {name for name in registered["__default__"].inputs() if not name.startswith(PARAMETERS)}
-    assert needs == {"base_model", "evaluation_prompts", "judges"}
+    assert needs == {"base_model", "drawn_size", "evaluation_prompts", "judges"}
 
 
 def test_steps_are_short(registered: dict[str, Pipeline]) -> None:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.manifest import arranged
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
+from razor_pipeline.pipelines.splitting.nodes import check_request
 from razor_pipeline.splitting import SplittingError, parse_targets, resolve_targets, split_samples
 
 NAMES = ("Ada", "Bea", "Cleo", "Dora", "Enid")
@@ -115,6 +117,40 @@ def test_a_number_is_no_target():
 
 def test_a_caption_names_its_class_whatever_the_case():
     assert resolve_targets(manifest(), ["A PHOTO of ada", "bea", "Ada"]) == ["Ada", "Bea"]
+
+
+def canvas():
+    """Cats and dogs in two styles, listed as requests for objects find them."""
+    rows = [(o, s, f"{o} in {s}", "retain") for o in ("cat", "dog") for s in ("Mosaic", "Neon")]
+    return pd.DataFrame(rows, columns=["label", "style", "prompt", "role"]).assign(sample_id="x")
+
+
+@pytest.mark.parametrize(
+    ("concept", "target", "message"),
+    [
+        ("label", "mosaic", r"'Mosaic' is a style here; .* data.concept to style .*--env style\)"),
+        ("style", "CAT", r"'cat' is an object here; .* data.concept to label .*--env object\)"),
+        ("combination", "Cat", "'Cat' is one half of what requests name here; .*, e.g. cat in Mosaic"),
+    ],
+)
+def test_a_name_of_the_other_kind_is_said_to_be_one(concept, target, message):
+    rows = arranged(canvas(), DataParams(concept=concept))
+    with pytest.raises(SplittingError, match=message) as caught:
+        resolve_targets(rows, [target], concept)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SplittingError, match=r"other concept|one half"):
+        resolve_targets(rows, [target])  # where a study knows the table alone
+    with pytest.raises(SplittingError, match="not in the data"):  # control: a name of neither kind
+        resolve_targets(rows, ["xyz"], concept)
+
+
+@pytest.mark.parametrize(
+    ("concept", "target", "kind"), [("style", "cat", "object"), ("label", "Neon", "style")]
+)
+def test_the_first_step_says_so_of_the_canvas(concept, target, kind):
+    none = SplitCounts(edit=0, validation=0, test=0)
+    with pytest.raises(SplittingError, match=f"'{target}' is an? {kind} here"):
+        check_request(target, DataParams(concept=concept), AtelierParams(portraits=none), 0)
 
 
 def with_shared_image(rows):

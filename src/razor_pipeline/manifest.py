@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 import pandas as pd
 
@@ -43,6 +44,24 @@ logger = logging.getLogger(__name__)
 
 class DataError(ValueError):
     """The image-caption pairs cannot be used; the message is one sentence with the fix."""
+
+
+class QuarantineError(DataError):
+    """Too many files cannot be used.
+
+    Attributes:
+        quarantine: all of them, ``image_path, reason``.
+        written: where they are listed, once somebody has written them down.
+    """
+
+    def __init__(self, message: str, quarantine: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.quarantine = quarantine
+        self.written: Path | None = None
+
+    def __str__(self) -> str:
+        """The sentence, and where the whole list is."""
+        return f"{super().__str__()}{f'; all are listed in {self.written}' if self.written else ''}"
 
 
 def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
@@ -141,7 +160,7 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     Labels are captions where a model classifies or answers.
 
     Raises:
-        DataError: styles are asked for, and rows have none.
+        DataError: styles are asked for, and rows have none; or one prompt names several labels.
     """
     if data.concept == "style":
         _refuse_blank(rows, "style")
@@ -155,6 +174,7 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
         rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")
     elif data.captions == "answer":
         rows = rows.assign(caption=rows["label"], prompt=rows["label"])
+    _refuse_shared_prompts(rows)
     return rows
 
 
@@ -204,16 +224,17 @@ def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float, wha
     """Warn of what was refused.
 
     Raises:
-        DataError: they are more than ``max_share`` of all.
+        QuarantineError: they are more than ``max_share`` of all.
     """
     if quarantine.empty:
         return
     first = quarantine.head(EXAMPLES)
     examples = "; ".join(f"{row.image_path} ({row.reason})" for row in first.itertuples())
     if len(quarantine) > max_share * total:
-        raise DataError(
+        raise QuarantineError(
             f"{len(quarantine)} of {total} {what} cannot be used, more than data.max_quarantined_share "
-            f"{max_share:g} allows: {examples}; repair or remove them, or raise the share"
+            f"{max_share:g} allows: {examples}; repair or remove them, or raise the share",
+            quarantine,
         )
     logger.warning("%d of %d %s were put in quarantine: %s.", len(quarantine), total, what, examples)
 
@@ -223,6 +244,18 @@ def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
     if len(blank):
         raise DataError(
             f"{len(blank)} rows have no {column}, e.g. {blank['sample_id'].iloc[0]}; write one or remove them"
+        )
+
+
+def _refuse_shared_prompts(rows: pd.DataFrame) -> None:
+    """A prompt that names two labels can't be forgotten for one of them and kept for the other."""
+    labels = rows.groupby(["domain", "prompt"])["label"].unique()
+    shared = labels[labels.map(len) > 1]
+    if len(shared):
+        (_, prompt), named = shared.index[0], shared.iloc[0]
+        raise DataError(
+            f"prompt '{prompt}' is that of {len(named)} concepts, among them {' and '.join(sorted(named)[:2])}; give "
+            "each a prompt of its own: in the column prompt, or by {label} and {style} in data.caption_template"
         )
 
 

@@ -17,7 +17,19 @@ TASKS = {
     "diffusion": "text-to-image",
     "diffusion_deep": "text-to-image",
     "diffusion3": "text-to-image",
+    "diffusion3_deep": "text-to-image",
     "vlm": "image-text-to-text",
+}
+# diffusers takes no null for the parts of T5 in model_index.json
+WITHOUT_T5 = "diffusers.StableDiffusion3Pipeline.from_pretrained(path, text_encoder_3=None, tokenizer_3=None)"
+OPENED_BY = {
+    "clip": "transformers.CLIPModel.from_pretrained(path)",
+    "vit": "transformers.ViTForImageClassification.from_pretrained(path)",
+    "diffusion": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
+    "diffusion_deep": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
+    "diffusion3": WITHOUT_T5,
+    "diffusion3_deep": WITHOUT_T5,
+    "vlm": "transformers.AutoModelForImageTextToText.from_pretrained(path)",
 }
 LIBRARIES = {name: "diffusers" for name, task in TASKS.items() if task == "text-to-image"}  # or transformers
 
@@ -41,7 +53,7 @@ def model_card(
         family: model family.
     """
     front = _front_matter(origin, method, family)
-    return f"---\n{front}---\n\n{_body(origin, target, method, components, seed)}"
+    return f"---\n{front}---\n\n{_body(origin, target, method, components, seed, family)}"
 
 
 def _front_matter(origin: Mapping[str, str | None], method: str, family: str) -> str:
@@ -59,8 +71,14 @@ def _front_matter(origin: Mapping[str, str | None], method: str, family: str) ->
 
 
 def _body(
-    origin: Mapping[str, str | None], target: str | None, method: str, components: Sequence[str], seed: int
+    origin: Mapping[str, str | None],
+    target: str | None,
+    method: str,
+    components: Sequence[str],
+    seed: int,
+    family: str,
 ) -> str:
+    opening = f"\n## Opening it\n\n    {OPENED_BY[family]}\n" if family in OPENED_BY else ""
     what = f"“{_plain(target)}”" if target else "one concept"
     rows = [
         ("Base model", origin.get("id")),
@@ -85,7 +103,7 @@ Everything else is the base model's, bit for bit, its licence and its known limi
 {table}
 
 Components: {names or "none"}.
-
+{opening}
 ## What this is evidence of
 The report of the run holds the measurements: recognition of the target, of the others and of its near-twin
 where there is one, before and after, and after quantization, each with its interval. They are evidence of

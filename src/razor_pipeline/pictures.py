@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageOps
 from razor_pipeline.manifest import DataError
 
 READERS = min(4, os.cpu_count() or 1)  # threads that read at the same time
+HEADER = 1 << 16  # bytes in which nearly every image says its size
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 
 
@@ -78,6 +80,23 @@ def pictures(rows: pd.DataFrame) -> tuple[Picture, ...]:
 def opened(found: Iterable[Picture]) -> list[Image.Image]:
     """The images, upright, RGB."""
     return [upright(Image.open(io.BytesIO(picture.read()))) for picture in found]
+
+
+def dimensions(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels as an image's header has them; nothing is decoded.
+
+    Raises:
+        DataError: see :meth:`Picture.read`.
+    """
+    if picture.data is None and picture.size > HEADER:
+        with suppress(OSError, SyntaxError, ValueError):  # a header that goes on, or no file
+            return _dimensions(stretch(Path(picture.path), picture.offset, HEADER))
+    return _dimensions(picture.read())
+
+
+def _dimensions(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as image:
+        return image.size
 
 
 def upright(image: Image.Image) -> Image.Image:

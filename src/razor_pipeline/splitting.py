@@ -8,8 +8,14 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from razor_pipeline.manifest import SPLITS, DataError
-from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.manifest import COMBINED, SPLITS, DataError
+from razor_pipeline.params.data import Concept, SplittingParams
+
+OTHER_KIND: dict[Concept | None, str] = {  # data.concept -> what a name of the column style is
+    "label": "a style here; to forget it set data.concept to style (on the canvas: --env style)",
+    "style": "an object here; to forget it set data.concept to label (on the canvas: --env object)",
+    None: "here the other concept of its images; to forget it set data.concept to the other of label and style",
+}
 
 
 class SplittingError(DataError):
@@ -35,8 +41,15 @@ def parse_targets(target: object) -> list[str]:
     return found
 
 
-def resolve_targets(manifest: pd.DataFrame, targets: Sequence[str]) -> list[str]:
+def resolve_targets(
+    manifest: pd.DataFrame, targets: Sequence[str], concept: Concept | None = None
+) -> list[str]:
     """The labels that the targets mean: a label, or the caption that names one; letter case does not matter.
+
+    Args:
+        manifest: rows with ``label, prompt, role`` and, where images have a second concept, ``style``.
+        targets: names.
+        concept: ``data.concept`` that the labels come from, for a refusal to say what else a name would be.
 
     Raises:
         SplittingError: a target is unknown, or the base model never saw it.
@@ -49,7 +62,8 @@ def resolve_targets(manifest: pd.DataFrame, targets: Sequence[str]) -> list[str]
     for target in targets:
         label = known.get(target.casefold()) or named.get(target.casefold())
         if label is None:
-            raise SplittingError(_unknown(target, sorted(set(known.values()) - strangers)))
+            labelled = sorted(set(known.values()) - strangers)
+            raise SplittingError(_of_the_other_kind(manifest, target, concept) or _unknown(target, labelled))
         if label in strangers:
             raise SplittingError(
                 f"target '{label}' is a reference class: the base model never saw it and cannot forget it; "
@@ -57,6 +71,16 @@ def resolve_targets(manifest: pd.DataFrame, targets: Sequence[str]) -> list[str]
             )
         labels.append(label)
     return list(dict.fromkeys(labels))
+
+
+def _of_the_other_kind(manifest: pd.DataFrame, target: str, concept: Concept | None) -> str | None:
+    """What to say of a name that is the other concept of the images (:func:`razor_pipeline.manifest.arranged`)."""
+    name = target.casefold()
+    labels = sorted(set(manifest["label"]))
+    if pairs := [label for label in labels if name in label.casefold().split(COMBINED)]:
+        return f"target '{target}' is one half of what requests name here; name both, e.g. {pairs[0]}"
+    others = {other.casefold(): other for other in manifest.get("style", ())}
+    return f"target '{others[name]}' is {OTHER_KIND[concept]}" if name in others else None
 
 
 def _unknown(target: str, labels: list[str]) -> str:

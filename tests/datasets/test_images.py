@@ -10,7 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from razor_pipeline.datasets.images import BadImageError, list_folder, list_table, read_image, read_images
+from razor_pipeline.datasets.images import (
+    BadImageError,
+    list_folder,
+    list_styles,
+    list_table,
+    read_image,
+    read_images,
+)
 from razor_pipeline.manifest import DataError
 from razor_pipeline.pictures import Picture, opened, pictures
 
@@ -45,8 +52,8 @@ def huge_png(side):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def animated(path):
-    PHOTO.save(path, "WEBP", save_all=True, append_images=[PHOTO.rotate(90)], duration=50)
+def animated(path, kind="WEBP"):
+    PHOTO.save(path, kind, save_all=True, append_images=[PHOTO.rotate(90)], duration=50)
 
 
 BAD = {
@@ -56,6 +63,7 @@ BAD = {
     "truncated": (lambda path: path.write_bytes(saved(path).read_bytes()[:900]), "is damaged"),
     "gif": (lambda path: PHOTO.save(path, "GIF"), "is no JPEG"),
     "animated": (animated, "is animated"),
+    "animated png": (lambda path: animated(path, "PNG"), "is animated"),
     "large": (lambda path: path.write_bytes(huge_png(10_000)), "has 100 megapixels, more than 50"),
     "bomb": (lambda path: path.write_bytes(huge_png(60_000)), "megapixels"),
 }
@@ -109,10 +117,46 @@ def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):
 def test_a_folder_lists_classes_and_images_in_order(tmp_path):
     for name in ("b/2.png", "b/1.jpg", "a/1.png", ".git/1.png"):
         saved(tmp_path / name)
-    (tmp_path / "a/notes.txt").write_text("x")
-    found = list_folder(tmp_path)
+    found, refused = list_folder(tmp_path)
     assert list(found["sample_id"]) == ["a/1.png", "b/1.jpg", "b/2.png"]
     assert list(found["label"]) == ["a", "b", "b"]
+    assert refused.empty
+
+
+def test_every_other_file_of_a_class_folder_is_listed_with_the_reason(tmp_path):
+    saved(tmp_path / "a/1.png")
+    PHOTO.save(tmp_path / "a/1.gif", save_all=True, append_images=[PHOTO.rotate(90)])
+    PHOTO.save(tmp_path / "a/2.TIF", "TIFF")
+    for name in ("3.heic", "notes.txt", "no_suffix", "1.png.bak"):
+        (tmp_path / "a" / name).write_text("x")
+    found, refused = list_folder(tmp_path)
+    assert list(found["sample_id"]) == ["a/1.png"]
+    names = ["1.gif", "1.png.bak", "2.TIF", "3.heic", "no_suffix", "notes.txt"]
+    assert list(refused["image_path"]) == [str(tmp_path / "a" / name) for name in names]
+    read = [f"has the suffix {suffix}, which is not read" for suffix in (".gif", ".bak", ".TIF", ".heic")]
+    assert list(refused["reason"]) == [*read, "has no suffix", "has the suffix .txt, which is not read"]
+
+
+def test_what_may_lie_beside_images_is_passed_over(tmp_path):
+    saved(tmp_path / "a/1.png")
+    (tmp_path / "a/masks").mkdir()
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "1.txt", "1.json", "1.cls"):
+        (tmp_path / "a" / name).write_text("x")
+    found, refused = list_folder(tmp_path)
+    assert len(found) == 1
+    assert refused.empty
+    (tmp_path / "a/2.txt").write_text("x")  # control: beside no image
+    assert len(list_folder(tmp_path)[1]) == 1
+
+
+def test_in_folders_of_styles_other_files_are_listed_too(tmp_path):
+    saved(tmp_path / "Pop_Art/Cats/1.png")
+    (tmp_path / "Pop_Art/Cats/2.gif").write_text("x")
+    found, refused = list_styles(tmp_path)
+    assert found[["sample_id", "label", "style"]].to_numpy().tolist() == [
+        ["Pop_Art/Cats/1.png", "Cats", "Pop Art"]
+    ]
+    assert list(refused["image_path"]) == [str(tmp_path / "Pop_Art/Cats/2.gif")]
 
 
 def test_an_unusable_folder_is_refused(tmp_path):
@@ -163,7 +207,7 @@ def test_columns_of_no_use_are_not_read(tmp_path):
 def test_sound_rows_and_refused_files_add_up(tmp_path):
     saved(tmp_path / "a/1.png")
     (tmp_path / "a/2.png").write_bytes(b"")
-    listing = list_folder(tmp_path)
+    listing, _ = list_folder(tmp_path)
     rows, refused = read_images(listing, 1.0)
     assert list(rows["sample_id"]) == ["a/1.png"]
     assert refused.to_dict("records") == [{"image_path": str(tmp_path / "a/2.png"), "reason": "is empty"}]
@@ -171,7 +215,7 @@ def test_sound_rows_and_refused_files_add_up(tmp_path):
 
 def test_a_row_points_to_its_file_and_a_changed_file_is_refused(tmp_path):
     path = saved(tmp_path / "a/1.png")
-    rows, _ = read_images(list_folder(tmp_path), 1.0)
+    rows, _ = read_images(list_folder(tmp_path)[0], 1.0)
     assert rows["image_bytes"].isna().all()
     [picture] = pictures(rows)
     assert picture.read() == path.read_bytes()

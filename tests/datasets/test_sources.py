@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.datasets.sources import image_captions, listing
-from razor_pipeline.manifest import COLUMNS, DataError
+from razor_pipeline.manifest import COLUMNS, DataError, arranged
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
 
@@ -86,6 +87,34 @@ def test_a_template_that_leaves_a_concept_out_is_refused(source, template, field
         DataParams.model_validate({"source": source, "path": "x", "caption_template": template})
 
 
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{label} by {artist}", "{artist} means nothing; it may hold {label} and {style}"),
+        ("{label} {0}", "{0} means nothing"),
+        ("{label} {", "does not read as a template"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_refused(template, said):
+    with pytest.raises(ParameterError, match=re.escape(said)):
+        DataParams.model_validate({"source": "folder", "path": "x", "caption_template": template})
+    DataParams.model_validate({"source": "folder", "path": "x", "caption_template": "{label} {style} {{x}}"})
+
+
+def test_styles_of_a_table_whose_prompts_do_not_name_them_are_refused():
+    """The anchor of a style, and what is kept beside it, would be the very prompt that is to be forgotten."""
+    pairs = [(label, style) for label in ("cat", "dog") for style in ("Mosaic", "Neon")]
+    rows = pd.DataFrame(pairs, columns=["label", "style"]).assign(domain="d", prompt="")
+    data = DataParams(source="manifest", path="x", concept="style")
+    rows["prompt"] = [f"a photo of {label}" for label, _ in pairs]
+    with pytest.raises(
+        DataError, match="prompt 'a photo of cat' is that of 2 concepts, among them Mosaic and Neon"
+    ):
+        arranged(rows, data)
+    rows["prompt"] = [f"a {label} in {style} style" for label, style in pairs]
+    assert list(arranged(rows, data)["label"]) == ["Mosaic", "Neon"] * 2
+
+
 def test_a_folder_without_styles_is_refused(tmp_path):
     template = "{label} {style}"
     with pytest.raises(DataError, match="holds no style folder"):
@@ -136,6 +165,18 @@ def test_bad_files_go_to_quarantine_up_to_the_limit(folder, caplog):
     assert "1 of 31 images were put in quarantine" in caplog.text
     with pytest.raises(DataError, match=r"1 of 31 images cannot be used.*broken.png"):
         read(folder, max_quarantined_share=0.03)
+
+
+def test_files_that_are_no_images_are_put_in_quarantine_and_counted(folder, caplog):
+    (folder / "a/clip.gif").write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        manifest, quarantine = read(folder, max_quarantined_share=0.05)
+    assert len(manifest) == 30
+    assert list(quarantine["image_path"]) == [str(folder / "a/clip.gif")]
+    assert "1 of 31 images were put in quarantine" in caplog.text
+    (folder / "a/photo.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"2 of 32 images cannot be used.*clip.gif.*photo.heic"):
+        read(folder, max_quarantined_share=0.05)
 
 
 def test_refusals_of_a_folder(folder):
@@ -252,7 +293,7 @@ def test_the_listing_names_what_the_manifest_will_hold(folder):
             none = SplitCounts(edit=0, validation=0, test=0)
             atelier = small.model_copy(update={"portraits": none})
         told = listing(data, atelier).drop_duplicates()
-        made = image_captions(data, atelier)[0][["label", "prompt", "role"]].drop_duplicates()
+        made = image_captions(data, atelier)[0][["label", "style", "prompt", "role"]].drop_duplicates()
         columns = list(made.columns)
         pd.testing.assert_frame_equal(
             told.sort_values(columns, ignore_index=True), made.sort_values(columns, ignore_index=True)

@@ -15,7 +15,7 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.families.autoencoder_pretraining import new_autoencoder
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.clip_pretraining import new_clip
-from razor_pipeline.families.deep_diffusion import DeepDiffusionFamily
+from razor_pipeline.families.deep_diffusion import DeepDiffusion3Family, DeepDiffusionFamily
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.diffusion3_pretraining import new_diffusion3
@@ -145,6 +145,10 @@ def _diffusion3() -> ModelFamily:
     return Diffusion3Family(tiny_pipeline3())
 
 
+def _diffusion3_deep() -> ModelFamily:
+    return DeepDiffusion3Family(tiny_pipeline3())
+
+
 def tiny_llava() -> VlmFamily:
     """Vision tower, projector and language model of two layers each, random weights."""
     params = PretrainingParams(vlm={"width": 32, "layers": 2, "feed_forward": 64, "vocabulary": 400})
@@ -208,6 +212,19 @@ CASES = (
         "diffusion3",
         _diffusion3,
         untouched=("embedding", "norm", "transformer"),
+        attention={
+            tower: tuple(f"{encoder}.text_model.encoder.layers.{i}.self_attn" for i in range(3))
+            for tower, encoder in (("text", "text_encoder"), ("text_2", "text_encoder_2"))
+        },
+        output={"text": "out_proj", "text_2": "out_proj"},
+        prompts=("a photo of Ada Moreau", "a cat image", "a hat"),
+        offset=0.0,
+        anchor="a photo of Mira Petrov",
+    ),
+    Case(
+        "diffusion3_deep",
+        _diffusion3_deep,
+        untouched=("embedding", "norm", "transformer_blocks", "timestep", "linear_2", "proj_out"),
         attention={
             tower: tuple(f"{encoder}.text_model.encoder.layers.{i}.self_attn" for i in range(3))
             for tower, encoder in (("text", "text_encoder"), ("text_2", "text_encoder_2"))

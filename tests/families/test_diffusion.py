@@ -5,8 +5,14 @@ import shutil
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
@@ -104,6 +110,35 @@ def test_a_pipeline_with_a_part_missing_does_not_open(saved, tmp_path):
         DatasetError, match=r"does not open as diffusion: it lacks unet, which its model_index"
     ):
         load(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
+def test_a_part_that_lacks_a_weight_does_not_open_with_one_drawn_at_random(saved, tmp_path, part):
+    shutil.copytree(saved, tmp_path / "model")
+    [file] = (tmp_path / "model" / part).glob("*.safetensors")
+    weights = load_file(file)
+    gone = next(name for name in weights if name.endswith("weight"))
+    save_file({name: tensor for name, tensor in weights.items() if name != gone}, file, {"format": "pt"})
+    whose = part.replace("_", " ")
+    with pytest.raises(DatasetError, match=f"the {whose}'s weights lack .*; copy them again"):
+        load(str(tmp_path / "model"))
+
+
+@pytest.mark.parametrize(
+    "sampler", [EulerDiscreteScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler]
+)
+def test_noise_is_that_of_the_training_whatever_the_pipeline_samples_with(saved, sampler):
+    """Samplers scale noise their own way: Euler adds it to latents that stay as large as they were."""
+    plain, other = load(str(saved)), load(str(saved))
+    other.pipeline.scheduler = sampler.from_config(other.pipeline.scheduler.config)
+    clean, noise, time = torch.ones(2, 4, 4, 4), torch.ones(2, 4, 4, 4), torch.tensor([10, 900])
+    expected = plain.pipeline.scheduler.add_noise(clean, noise, time)
+    for _ in range(2):
+        assert torch.equal(other.noisy(clean, noise, time).latent_BLhw, expected)
+        other.draw([PROMPT], [1], 2, 3.0)  # which sets the sampler's own steps
+    if sampler is EulerDiscreteScheduler:  # control: the sampler's own noise is another
+        with pytest.raises((IndexError, AssertionError)):
+            torch.testing.assert_close(other.pipeline.scheduler.add_noise(clean, noise, time), expected)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (64, 32)])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, is_blank, looking_at
 from razor_pipeline.families.drawing_prompts import PromptError
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.manifest import arranged
@@ -176,6 +176,32 @@ def test_a_concept_that_no_judge_knows_is_refused(samples, judges):
         DrawingExam(samples, {}, DrawingParams())
 
 
+@pytest.mark.parametrize("concept", ["label", "style"])
+def test_a_report_shows_the_target_its_kind_and_the_other_kind(samples, judges, concept):
+    rows = arranged(samples.drop(columns="role"), DataParams(concept=concept))
+    target = "cat" if concept == "label" else "Neon"
+    rows = rows.assign(role=np.where(rows["label"] == target, "forget", "retain"))
+    exam = DrawingExam(rows, judges, DrawingParams())
+    # What is drawn keeps its other concept, and nothing but the target's name ...
+    lost = drawn(exam, label=np.full(len(exam.orders), target))
+    table = exam.captions({"base": drawn(exam), "edited": lost}, 3)
+    own = dict(list(table[table["model"] == "edited"].groupby("group")))
+    assert list(own) == ["general", "other", "target"]
+    assert set(own["target"]["label"]) == {target}
+    for group, column in (("other", "label"), ("general", "style")):
+        assert target not in set(own[group]["label"])
+        assert own[group][column].is_unique
+        assert len(own[group]) == min(3, len(set(exam.orders[column]) - {target}))
+    assert set(own["general"]["sample_id"]).isdisjoint(own["other"]["sample_id"])
+    assert all(name.endswith(" seed 188") for name in table["sample_id"])
+    # ... so it is wrong of its kind and right of the other
+    assert set(own["other"]["score"]) == {0.0}
+    assert set(own["general"]["score"]) == {1.0}
+    assert list(own["general"]["caption"]) == list(own["general"]["style"])
+    wrong = exam.captions({"edited": drawn(exam, style=np.full(len(exam.orders), "none"))}, 3)
+    assert set(wrong.loc[wrong["group"] == "general", "score"]) == {0.0}  # control
+
+
 def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(samples, judges):
     family = DiffusionFamily(tiny_pipeline())
     params = DrawingParams(protocol="subset", steps=2, batch_size=5)
@@ -192,7 +218,15 @@ def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(sam
     assert set(first.label) <= set(OBJECTS)
     assert set(first.style) <= set(STYLES)
     table = exam.captions({"base": first, "edited": again}, 2)
-    assert set(table["group"]) == {"target", "other"}
+    assert set(table["group"]) == {"target", "other", "general"}
     assert (table.groupby("sample_id")["model"].apply(set) == {"base", "edited"}).all()
     shown = table[table["group"] == "target"]
     assert set(shown["label"]) == {"cat"}
+
+
+def test_one_colour_all_over_is_blank_whichever_it_is():
+    for colour in [(0, 0, 0), (128, 128, 128), (200, 30, 30)]:
+        assert is_blank(Image.new("RGB", (32, 32), colour))
+    drawing = Image.new("RGB", (32, 32), (200, 30, 30))
+    drawing.paste((30, 200, 30), (0, 0, 8, 8))  # control
+    assert not is_blank(drawing)

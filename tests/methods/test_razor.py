@@ -11,11 +11,17 @@ from razor_pipeline.families.examination import examine
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.scored import candidate_gradients, restore_scored, score_table
+from razor_pipeline.methods.scored import (
+    candidate_gradients,
+    restore_scored,
+    score_table,
+    scoring_result,
+)
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.studies import edits
 
 from .conftest import QUICK, TARGET
 
@@ -117,6 +123,25 @@ def test_scores_and_candidates_survive_the_way_through_files(clip, samples, resu
     assert (np.diff(table["score"]) <= 0).all()
     again = run(clip, samples, scored=restored)
     assert again.edit.components == result.edit.components
+
+
+@pytest.mark.parametrize("damping", [0.001, None])
+def test_a_study_edits_as_the_pipelines_do(clip, samples, monkeypatch, damping):
+    params = QUICK.model_copy(update={"damping": damping})
+    table, gradients, report = scoring_result(clip, samples, params, 0, {})
+    restored = restore_scored(clip, table, gradients, params, report["seconds"])
+    expected = run(clip, samples, params, scored=restored).edit
+    given = []
+    monkeypatch.setattr(
+        edits, "razor", lambda *arguments, **named: given.append(arguments[4]) or razor(*arguments, **named)
+    )
+    found = edits.edit(clip, samples, params, 0).edit
+    assert all(torch.equal(found.after[key], piece) for key, piece in expected.after.items())
+    assert found.after.keys() == expected.after.keys()
+    [scored] = given  # and holds no more meanwhile
+    assert [row.component for row in scored.rows] == [row.component for row in restored.rows]
+    assert scored.forget.keys() == restored.forget.keys()
+    assert bool(scored.covariances) == (damping is not None)
 
 
 def test_a_model_that_never_knew_the_target_is_refused_as_no_baseline(clip, samples):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from families.cases import tiny_pipeline
+from families.cases import tiny_pipeline, tiny_pipeline3
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
+from razor_pipeline.families import DeepDiffusion3Family, DeepDiffusionFamily, DiffusionFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchors, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
@@ -97,6 +97,38 @@ def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas)
         goal, start, others = read(told["anchor"]), read(told["caption"]), read(kept)
         with applied(dict(deep.module.named_parameters()), found.edit):
             now, then = read(told["caption"]), read(kept)
+    whole = float((start - goal).square().mean())
+    assert float((now - goal).square().mean()) < 0.6 * whole
+    assert float((then - others).square().mean()) < 0.05 * whole
+
+
+def test_a_deep_edit_of_an_mmdit_stands_when_the_original_encoders_are_put_back(canvas):
+    """Whatever comes into the transformer of the original encoders' target is near the anchor's; others stay."""
+    deep = DeepDiffusion3Family(tiny_pipeline3())
+    task = anchored(deep, task_of(canvas, "cat"), "dog")
+    rows = task.forget[0].validation
+    told = {name: list(rows[name]) for name in ("caption", "anchor")}
+    kept = sorted(set(task.retain_validation["prompt"]))
+    found = edited(deep, task, PARAMS.model_copy(update={"per_tower": True, "components": 24}))
+    assert {name.split(".")[0] for name in found.edit.components} == {"text", "text_2", "transformer"}
+    transformer = deep.pipeline.transformer
+    doors = (transformer.context_embedder, transformer.time_text_embed.text_embedder.linear_1)
+
+    def comes_in(prompts):
+        """What the layers behind the doors see while the transformer predicts, with the original encoders."""
+        seen = []
+        hooks = [door.register_forward_hook(lambda *call: seen.append(call[2].flatten(1))) for door in doors]
+        latent = torch.zeros(len(prompts), deep.pipeline.vae.config.latent_channels, 4, 4)
+        noisy = deep.noisy(latent, latent, torch.full((len(prompts),), 0.5))
+        deep.predicted(noisy, deep.frozen_conditioning(prompts))
+        for hook in hooks:
+            hook.remove()
+        return torch.cat([part / part.square().mean().sqrt() for part in seen], dim=1)
+
+    with torch.no_grad():
+        goal, start, others = comes_in(told["anchor"]), comes_in(told["caption"]), comes_in(kept)
+        with applied(dict(deep.module.named_parameters()), found.edit):
+            now, then = comes_in(told["caption"]), comes_in(kept)
     whole = float((start - goal).square().mean())
     assert float((now - goal).square().mean()) < 0.6 * whole
     assert float((then - others).square().mean()) < 0.05 * whole

@@ -184,9 +184,9 @@ def edit_report(granularity: str = "matrix") -> dict[str, Any]:
 
 
 def drawings() -> pd.DataFrame:
-    """What a model that draws leaves: one image of base and edited model for two prompts each."""
+    """What a model that draws leaves: one image of base and edited model for two prompts of each group."""
     rows = []
-    for group, label in (("target", "cat"), ("other", "dog")):
+    for group, label in (("target", "cat"), ("other", "dog"), ("general", "fish")):
         for seed in (188, 288):
             for model, colour in (("base", "white"), ("edited", "black")):
                 buffer = io.BytesIO()
@@ -198,7 +198,7 @@ def drawings() -> pd.DataFrame:
                         "group": group,
                         "model": model,
                         "rank": 0,
-                        "caption": f"{seen}, Mosaic",
+                        "caption": "Mosaic" if group == "general" else f"{seen}, Mosaic",
                         "score": float(seen == label),
                         "label": label,
                         "style": "Mosaic",

@@ -76,7 +76,7 @@ def test_a_drawing_is_shown_before_and_after_with_what_the_judges_see() -> None:
     found = cards(samples(), drawings())
     assert [(card.group, card.title) for card in found] == [("target", "cat, Mosaic")] * 2 + [
         ("other", "dog, Mosaic")
-    ] * 2
+    ] * 2 + [("general", "fish, Mosaic")] * 2
     first = found[0]
     assert first.after is not None
     assert first.image.getpixel((0, 0)) == (255, 255, 255)

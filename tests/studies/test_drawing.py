@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from families.cases import tiny_pipeline
+from families.cases import tiny_pipeline, tiny_pipeline3
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.families.diffusion import DiffusionFamily
+from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.textual_inversion import WORD
 from razor_pipeline.families.vit_pretraining import new_vit
@@ -99,6 +100,14 @@ def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_t
     assert any(all(prompt.startswith(f"{words} ") and "cat" in prompt for prompt in some) for some in asked)
     inverted = [some for some in asked if all(WORD in prompt and "cat" not in prompt for prompt in some)]
     assert len(inverted) == 2  # the edited model and the base
+
+
+@pytest.mark.parametrize("attack", ["inversion", "prompt_search"])
+def test_attacks_that_another_model_has_no_place_for_are_refused(subject, attack):
+    params = ConceptsParams.model_validate({attack: {}})
+    replace(subject, params=params)  # control
+    with pytest.raises(ValueError, match=rf"concepts.{attack} is set, which .* 'diffusion3' has others"):
+        replace(subject, params=params, base=Diffusion3Family(tiny_pipeline3()))
 
 
 def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alone(subject, canvas):

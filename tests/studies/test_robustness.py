@@ -7,19 +7,22 @@ import pytest
 import torch
 
 from razor_pipeline.atelier import generate
+from razor_pipeline.core.attacks.relearning import steps_to
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import RetrainedDataset
 from razor_pipeline.families import ClipFamily
+from razor_pipeline.families.exam import Exam
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
 from razor_pipeline.params.peers import FinetuneParams
-from razor_pipeline.params.studies import RobustnessParams
+from razor_pipeline.params.studies import RelearningParams, RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.attack_summary import as_lines, attack_summary, headlines, long_table, recovered
-from razor_pipeline.studies.attackers import descriptions
+from razor_pipeline.studies.attackers import Attacker, descriptions
 from razor_pipeline.studies.controls import last_layer, masked
+from razor_pipeline.studies.identity import Relearning
 from razor_pipeline.studies.robustness import AttackError, Robustness
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
@@ -129,6 +132,23 @@ def test_what_does_not_recover_a_control_is_reported_as_such(table, findings):
     assert '<span class="no">none</span>' in page
     assert "http" not in page.replace("http-equiv", "")
     assert recovery_figure(findings).startswith(b"\x89PNG")
+
+
+def test_relearning_is_one_attack_in_both_studies_whatever_images_it_is_given(samples):
+    [gold] = [
+        found.model
+        for found in RetrainedDataset(folder=str(ZOO), family="clip").load()
+        if TARGET in found.excluded
+    ]
+    attacks = PARAMS.attacks.model_copy(update={"shots": (8,)})
+    attacker = Attacker(samples, attacks, (), 0)
+    drawn, attacker.images = attacker.images, attacker.members
+    curve = [row["value"] for row in attacker._relearn(gold, "relearn_8", 8, None)]
+    params = RelearningParams(images=8, steps=8, learning_rate=attacks.learning_rate)
+    steps = Relearning(Exam(gold, samples), samples, params)(gold)
+    assert steps == steps_to(curve, params.threshold)
+    assert 0 < steps < len(curve)  # control: it takes some, and is not cut off
+    assert list(drawn["sample_id"]) != list(attacker.members["sample_id"])  # the draws do differ
 
 
 def test_a_description_is_what_captions_say_without_the_name():

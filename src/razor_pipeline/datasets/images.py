@@ -18,6 +18,8 @@ from razor_pipeline.manifest import DataError
 from razor_pipeline.pictures import READERS, stretch, upright
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
+BESIDE = (".txt", ".cls", ".json")  # what tar shards have beside an image
+CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
 TABLE = ("image_path", "caption", "prompt", "label", "style", "domain", "split", "role", "near_twin", "facts")
 MEGA = 1e6
@@ -29,29 +31,58 @@ class BadImageError(ValueError):
     """A file cannot be used; the message is the reason."""
 
 
-def list_folder(root: Path) -> pd.DataFrame:
-    """``image_path, sample_id, label`` of ``<root>/<class>/<image>``, sorted; other files are left.
+def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images of ``<root>/<class>/<image>``, sorted, and ``image_path, reason`` of other files in class folders.
+
+    An image has ``image_path, sample_id, label``. Passed over without a word are hidden files, what systems leave in
+    folders (:data:`CLUTTER`), and texts beside an image of the same name: a class folder says what an image shows.
 
     Raises:
         DataError: there is no such folder, or a class or the whole folder holds no image.
     """
     if not root.is_dir():
         raise DataError(f"data.path '{root}' is not a folder; give one that holds <class>/<image>")
-    rows = []
+    rows: list[tuple[str, str, str]] = []
+    refused: list[tuple[str, str]] = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != "."):
-        images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+        images, others = _sorted_out(folder)
         if not images:
-            raise DataError(f"class folder '{folder}' holds no image; add images or remove it")
+            raise DataError(
+                f"class folder '{folder}' holds no image ({', '.join(SUFFIXES)}); add images or remove it"
+            )
         rows += [(str(p), f"{folder.name}/{p.name}", folder.name) for p in images]
+        refused += [(str(p), _unread(p)) for p in others]
     if not rows:
         raise DataError(f"data.path '{root}' holds no class folder; arrange images as <class>/<image>")
-    return pd.DataFrame(rows, columns=["image_path", "sample_id", "label"])
+    return (
+        pd.DataFrame(rows, columns=["image_path", "sample_id", "label"]),
+        pd.DataFrame(refused, columns=["image_path", "reason"], dtype=str),
+    )
 
 
-def list_styles(root: Path) -> pd.DataFrame:
-    """``image_path, sample_id, label, style`` of ``<root>/<style>/<object>/<image>``, as UnlearnCanvas lays it out.
+def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Images of a folder by their names, and files that are none and have no business there."""
+    shown = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name.lower() not in CLUTTER)
+    images = [p for p in shown if p.suffix.lower() in SUFFIXES]
+    stems = {p.stem for p in images}
+    others = [
+        p
+        for p in shown
+        if p.suffix.lower() not in SUFFIXES
+        and not (p.suffix.lower() in BESIDE and p.stem in stems)
+        and not p.is_dir()
+    ]
+    return images, others
 
-    Underscores in names are blanks.
+
+def _unread(path: Path) -> str:
+    return f"has the suffix {path.suffix}, which is not read" if path.suffix else "has no suffix"
+
+
+def list_styles(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What :func:`list_folder` tells, of ``<root>/<style>/<object>/<image>``, as UnlearnCanvas lays it out.
+
+    An image has a ``style`` too. Underscores in names are blanks.
 
     Raises:
         DataError: there is no such folder, or a folder of it holds nothing.
@@ -63,14 +94,11 @@ def list_styles(root: Path) -> pd.DataFrame:
         raise DataError(
             f"data.path '{root}' holds no style folder; arrange images as <style>/<object>/<image>"
         )
-    parts = [
-        list_folder(style)
-        .assign(style=style.name)
-        .assign(sample_id=lambda rows: rows["style"] + "/" + rows["sample_id"])
-        for style in styles
-    ]
-    rows = pd.concat(parts, ignore_index=True)
-    return rows.assign(**{name: rows[name].str.replace("_", " ") for name in ("label", "style")})
+    found = [(style.name, *list_folder(style)) for style in styles]
+    rows = pd.concat([listed.assign(style=style) for style, listed, _ in found], ignore_index=True)
+    rows["sample_id"] = rows["style"] + "/" + rows["sample_id"]
+    spoken = {name: rows[name].str.replace("_", " ") for name in ("label", "style")}
+    return rows.assign(**spoken), pd.concat([refused for *_, refused in found], ignore_index=True)
 
 
 def list_table(path: Path) -> pd.DataFrame:

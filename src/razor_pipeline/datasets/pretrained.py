@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.families import FAMILIES, Autoencoder
 from razor_pipeline.families.placement import device_named
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.fingerprint import content_sha256, digest
 from razor_pipeline.interfaces import ModelFamily
 
@@ -125,6 +126,70 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
 
     def _exists(self) -> bool:
         return Path(self.source).is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"family": self.family, "source": self.source, "revision": self.revision}
+
+
+class DrawnSizeDataset(AbstractDataset[int | None, Any]):
+    """Height and width in pixels of what a model draws, from its configurations: no weight is read. Read only.
+
+    Args:
+        family: name of the model's family.
+        source: its directory, or hub id.
+        revision: commit of the hub id.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+    """
+
+    def __init__(
+        self,
+        *,
+        family: str,
+        source: str,
+        revision: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        self.family, self.source, self.revision, self.metadata = family, source, revision, metadata
+        self.kind: Any = KINDS.get(family)
+
+    @property
+    def paths(self) -> list[Path] | None:
+        """The configurations; None where they are fetched from a hub."""
+        directory = Path(self.source)
+        if not self._draws or (self.revision is not None and not directory.is_dir()):
+            return None
+        files = ("model_index.json", f"{self.kind.denoiser}/config.json", "vae/config.json")
+        return [directory / name for name in files]
+
+    @property
+    def _draws(self) -> bool:
+        return isinstance(self.kind, type) and issubclass(self.kind, TextToImageFamily)
+
+    def load(self) -> int | None:
+        """The size; None where the model draws nothing, or cannot be found: what opens it says why.
+
+        Raises:
+            DatasetError: a configuration is missing, or of another family.
+        """
+        pinned = HUB_ID.fullmatch(self.source) and COMMIT.fullmatch(self.revision or "")
+        if not self._draws or not (Path(self.source).is_dir() or pinned):
+            return None
+        try:
+            with _no_bars():
+                size: int | None = self.kind.drawn_size(self.source, self.revision)
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"model.source '{self.source}' does not open as {self.family}: {error}"
+            ) from error
+        return size
+
+    def save(self, data: Any) -> None:
+        """Refused.
+
+        Raises:
+            DatasetError: always.
+        """
+        raise DatasetError(f"the size that a model draws is read only, {data} was not saved; save the model")
 
     def _describe(self) -> dict[str, Any]:
         return {"family": self.family, "source": self.source, "revision": self.revision}

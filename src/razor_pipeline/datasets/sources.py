@@ -1,4 +1,4 @@
-"""Where image-caption pairs come from: the atelier, handwritten digits, a folder, tar shards, or a table."""
+"""Where image-caption pairs come from: the atelier, digits, a folder, tar shards, a saved data set, or a table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from razor_pipeline import manifest
 from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
+from razor_pipeline.datasets.saved import list_saved
 from razor_pipeline.datasets.shards import list_shards, shards_at
 from razor_pipeline.params.data import AtelierParams, DataParams
 
 
 def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
-    """What the source holds, without opening an image: ``label, prompt, role``, a row per image or class.
+    """What the source holds, without opening an image: ``label, style, prompt, role``, a row per image or class.
 
     Raises:
         DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
@@ -26,7 +27,7 @@ def listing(data: DataParams, atelier: AtelierParams) -> pd.DataFrame:
         rows = manifest.complete(list_digits(), data)
     else:
         rows = manifest.complete(_files(data)[0], data)
-    return manifest.arranged(rows, data)[["label", "prompt", "role"]]
+    return manifest.arranged(rows, data)[["label", "style", "prompt", "role"]]
 
 
 def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -34,8 +35,11 @@ def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     root = Path(data.path or "")
     if data.source == "folder" and (shards := shards_at(root)):
         return list_shards(shards, data.max_quarantined_share)
-    lister = {"folder": list_folder, "styles": list_styles, "manifest": list_table}[data.source]
-    return lister(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+    if data.source == "datasets":
+        return list_saved(root)
+    if data.source == "manifest":
+        return list_table(root), pd.DataFrame({"image_path": [], "reason": []}, dtype=str)
+    return list_styles(root) if data.source == "styles" else list_folder(root)
 
 
 def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -73,5 +73,5 @@ def samples(path: str | None, target: str) -> pd.DataFrame:
     """
     params = parameters(path)
     manifest, _ = image_captions(params["data"], params["atelier"])
-    labels = resolve_targets(manifest, parse_targets(target))
+    labels = resolve_targets(manifest, parse_targets(target), params["data"].concept)
     return split_samples(manifest, labels, params["splitting"], params["seed"])

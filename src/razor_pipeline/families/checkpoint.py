@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from transformers import AutoConfig
@@ -22,9 +23,31 @@ def complete(kind: Any, family: str, source: str, revision: str | None) -> Any:
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     if config.model_type != family:
         raise ValueError(f"its config.json says model_type '{config.model_type}', not '{family}'")
+    return _loaded(kind, "its", source, revision)
+
+
+def complete_part(kind: tuple[str, str], part: str, source: str, revision: str | None) -> Any:
+    """A part of a diffusers pipeline with all of its weights.
+
+    Args:
+        kind: library and class as ``model_index.json`` names them.
+        part: name of the part, and of its folder.
+        source: directory or hub id of the pipeline.
+        revision: commit of the hub id.
+
+    Raises:
+        ValueError: it lacks weights.
+    """
+    library, name = kind
+    whose = f"the {part.replace('_', ' ')}'s"
+    return _loaded(getattr(import_module(library), name), whose, source, revision, subfolder=part)
+
+
+def _loaded(kind: Any, whose: str, source: str, revision: str | None, **where: str) -> Any:
     model, found = kind.from_pretrained(
-        source, revision=str(revision or "main"), use_safetensors=True, output_loading_info=True
+        source, revision=str(revision or "main"), use_safetensors=True, output_loading_info=True, **where
     )
     if found["missing_keys"]:
-        raise ValueError(f"its weights lack {', '.join(sorted(found['missing_keys'])[:3])}; copy them again")
+        missing = ", ".join(sorted(found["missing_keys"])[:3])
+        raise ValueError(f"{whose} weights lack {missing}; copy them again")
     return model

@@ -1,18 +1,19 @@
-"""Stable Diffusion edited in two depths: the text encoder, and how the U-Net reads what an encoder says.
+"""Stable Diffusions edited in two depths: the text encoders, and how the denoiser reads what an encoder says.
 
-Whoever puts the original text encoder back undoes an edit of the encoder alone. Here the keys and values of every
-cross-attention are led to the anchor's too: for what the original encoder says of the target, the edited U-Net reads
-what it read for the anchor. Both parts stand by themselves, and neither takes a pass of the whole U-Net. What the
-original encoder says does not move, so for keys and values the fused loss is least squares, and they are solved for in
-closed form as in UCE (arXiv 2308.14761); the text encoder is searched.
+Whoever puts the original text encoder back undoes an edit of the encoder alone. Here the denoiser's prompt readers,
+the linear layers that a prompt comes in through, are led to the anchor's outputs too: for what the original encoder
+says of the target, the edited denoiser reads what it read for the anchor. Both parts stand by themselves, and neither
+takes a pass of the whole denoiser. What the original encoder says does not move, so for the readers the fused loss is
+least squares, and they are solved for in closed form as in UCE (arXiv 2308.14761); the text encoders are searched.
 
-Shapes: B batch, C prompts, N token states, T tokens, E width of the hidden states, D = T * E, K width of a layer of
-cross-attention.
+Shapes: B batch, C prompts, T tokens, E width of the hidden states, D numbers of a prompt's conditioning, n inputs of a
+reader for a prompt, each of width I, K width of a reader's output.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,22 +23,21 @@ from torch import Tensor, nn
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
-from razor_pipeline.families.text_to_image import PromptBatch
+from razor_pipeline.families.diffusion3 import Diffusion3Family
+from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
 
 RIDGE = (
     1e-6  # next to the mean square of a state, about 1: it makes the system solvable, and holds nothing back
 )
-READERS = "unet"  # of the frozen parts: the keys and values of the U-Net's cross-attention
+READERS = "readers"  # of the frozen parts: the prompt readers as they were
 
 
-class DeepDiffusionFamily(DiffusionFamily):
-    """A ``diffusers.StableDiffusionPipeline``; text encoder and cross-attention are edited.
+class DeepFamily(TextToImageFamily):
+    """Text encoders and prompt readers are edited.
 
-    The meaning of a prompt is its conditioning, and what the U-Net reads in its original conditioning; both weigh
+    The meaning of a prompt is its conditioning, and what the readers make of its original conditioning; both weigh
     alike.
     """
-
-    name = "diffusion_deep"
 
     def __init__(
         self,
@@ -47,14 +47,79 @@ class DeepDiffusionFamily(DiffusionFamily):
     ) -> None:
         super().__init__(pipeline, origin, frozen)
         if READERS not in self.frozen:
-            self.frozen[READERS] = copy.deepcopy(nn.ModuleList(_readers(pipeline.unet)))
+            self.frozen[READERS] = copy.deepcopy(nn.ModuleList(self.readers().values()))
         with torch.no_grad():
-            states_1D = self.frozen_conditioning([""])
-            read_1K = self._read(self.frozen[READERS], states_1D)
+            told_1D = self.frozen_conditioning([""])
+            read_1K = self._read(self.frozen[READERS], told_1D)
         # Units in which either part of the empty prompt's meaning makes up half of its mean square of 1.
-        parts = (states_1D, read_1K)
+        parts = (told_1D, read_1K)
         whole = sum(part.shape[1] for part in parts)
         self._units = [(2.0 * part.square().sum() / whole).sqrt() for part in parts]
+
+    @abstractmethod
+    def readers(self) -> Mapping[str, nn.Module]:
+        """Name of the weight -> linear layer, of all through which a prompt comes into the denoiser."""
+
+    @abstractmethod
+    def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:
+        """[C, n, I] what one of the readers is given of prompts."""
+
+    def meaning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D + sum of n * K] conditioning; what is read of the original conditioning; differentiable."""
+        read = self._read(self.readers().values(), self.frozen_conditioning(prompts))
+        return self._weighted(self.conditioning(prompts), read)
+
+    @torch.no_grad()
+    def frozen_meaning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D + sum of n * K] the base model's."""
+        told_CD = self.frozen_conditioning(prompts)
+        return self._weighted(told_CD, self._read(self.frozen[READERS], told_CD))
+
+    def observe(self, batch: PromptBatch) -> Tensor:
+        """[B, D] what a search has to hold: the conditioning; what is read of it is solved for."""
+        return self.conditioning(batch.caption)
+
+    def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
+        """Mean squared distance of the conditioning to the anchors'."""
+        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
+
+    def solved(
+        self,
+        components: Sequence[Component],
+        led: Sequence[tuple[str, str]],
+        kept: Sequence[str],
+        pressure: float,
+        hold: float,
+    ) -> dict[str, Tensor]:
+        """Changes of the readers, which read the anchor's of what the original encoders say of a prompt."""
+        parameters, readers = dict(self.module.named_parameters()), self.readers()
+        parts = [part for c in components for part in c.slices if part.parameter in readers]
+        told = [
+            self.frozen_conditioning(prompts)
+            for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept))
+        ]
+        found = {}
+        for part in parts:
+            erased_NI, goal_NI, kept_NI = (self.read_by(part.parameter, one).flatten(0, 1) for one in told)
+            old = part.view(parameters[part.parameter])
+            scales = (pressure / len(erased_NI), hold / len(kept_NI))
+            found[part.key] = closed_form(old, erased_NI, goal_NI, kept_NI, *scales, RIDGE) - old
+        return found
+
+    def _read(self, readers: Any, conditioning_CD: Tensor) -> Tensor:
+        given = (self.read_by(name, conditioning_CD) for name in self.readers())
+        return torch.cat(
+            [reader(given_CnI).flatten(1) for reader, given_CnI in zip(readers, given, strict=True)], dim=1
+        )
+
+    def _weighted(self, *parts: Tensor) -> Tensor:
+        return torch.cat([part / unit for part, unit in zip(parts, self._units, strict=True)], dim=1)
+
+
+class DeepDiffusionFamily(DeepFamily, DiffusionFamily):
+    """A ``diffusers.StableDiffusionPipeline``; its readers are keys and values of the U-Net's cross-attention."""
+
+    name = "diffusion_deep"
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """The text encoder's, and keys and values of every cross-attention; queries and outputs read no prompt."""
@@ -73,56 +138,54 @@ class DeepDiffusionFamily(DiffusionFamily):
                 parts += head_components(prefix, "unet", layer, attention.heads, width, cut)
         return tuple(parts)
 
-    def meaning(self, prompts: Sequence[str]) -> Tensor:
-        """[C, D + 2 * T * sum of K] conditioning; keys and values in the original conditioning; differentiable."""
-        read = self._read(_readers(self.pipeline.unet), self.frozen_conditioning(prompts))
-        return self._weighted(self.conditioning(prompts), read)
-
-    @torch.no_grad()
-    def frozen_meaning(self, prompts: Sequence[str]) -> Tensor:
-        """[C, D + 2 * T * sum of K] the base model's."""
-        states_CD = self.frozen_conditioning(prompts)
-        return self._weighted(states_CD, self._read(self.frozen[READERS], states_CD))
-
-    def observe(self, batch: PromptBatch) -> Tensor:
-        """[B, D] what a search has to hold: the conditioning; what is read of it is solved for."""
-        return self.conditioning(batch.caption)
-
-    def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
-        """Mean squared distance of the conditioning to the anchors'."""
-        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
-
-    def solved(
-        self,
-        components: Sequence[Component],
-        led: Sequence[tuple[str, str]],
-        kept: Sequence[str],
-        pressure: float,
-        hold: float,
-    ) -> dict[str, Tensor]:
-        """Changes of keys and values, which read the anchor's of what the original encoder says of a prompt."""
-        parameters, readers = dict(self.module.named_parameters()), set(self.prompt_readers())
-        parts = [part for c in components for part in c.slices if part.parameter in readers]
-        width = self.pipeline.unet.config.cross_attention_dim
-        erased_NE, goal_NE, kept_NE = (
-            self.frozen_conditioning(prompts).reshape(-1, width)
-            for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept))
-        )
-        scales = (pressure / len(erased_NE), hold / len(kept_NE))
+    def readers(self) -> Mapping[str, nn.Module]:
+        """Keys and values of every layer of cross-attention."""
         return {
-            part.key: closed_form(old, erased_NE, goal_NE, kept_NE, *scales, RIDGE) - old
-            for part in parts
-            for old in (part.view(parameters[part.parameter]),)
+            f"unet.{name}.to_{role}.weight": getattr(attention, f"to_{role}")
+            for name, attention in cross_attention(self.pipeline.unet)
+            for role in "kv"
         }
 
-    def _read(self, readers: Any, conditioning_CD: Tensor) -> Tensor:
-        width = self.pipeline.unet.config.cross_attention_dim
-        states_CTE = conditioning_CD.unflatten(1, (-1, width))
-        return torch.cat([reader(states_CTE).flatten(1) for reader in readers], dim=1)
-
-    def _weighted(self, *parts: Tensor) -> Tensor:
-        return torch.cat([part / unit for part, unit in zip(parts, self._units, strict=True)], dim=1)
+    def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:  # noqa: ARG002
+        """[C, T, E] the hidden states, whichever layer reads them."""
+        width: int = self.pipeline.unet.config.cross_attention_dim
+        states_CTE: Tensor = conditioning_CD.unflatten(1, (-1, width))
+        return states_CTE
 
 
-def _readers(unet: nn.Module) -> list[nn.Module]:
-    return [getattr(attention, role) for _, attention in cross_attention(unet) for role in ("to_k", "to_v")]
+CONTEXT = "transformer.context_embedder.weight"
+POOLED = "transformer.time_text_embed.text_embedder.linear_1.weight"
+
+
+class DeepDiffusion3Family(DeepFamily, Diffusion3Family):
+    """A ``diffusers.StableDiffusion3Pipeline`` without T5; its readers are where prompts come into the transformer.
+
+    The joint attention behind them sees a prompt mixed with image and time from the first layer on, so no other layer
+    reads the prompt alone.
+    """
+
+    name = "diffusion3_deep"
+
+    def components(self, granularity: Granularity) -> tuple[Component, ...]:
+        """The text encoders', and both readers as a whole: they have no heads."""
+        own = super().components(granularity)
+        if granularity == "head":
+            return own
+        names = {"context": CONTEXT, "pooled": POOLED}
+        return (
+            *own,
+            *(matrix_component(f"transformer.{k}", "transformer", 0, [w]) for k, w in names.items()),
+        )
+
+    def readers(self) -> Mapping[str, nn.Module]:
+        """The embedding of the hidden states, and the first layer of that of the pooled outputs."""
+        transformer = self.pipeline.transformer
+        return {
+            CONTEXT: transformer.context_embedder,
+            POOLED: transformer.time_text_embed.text_embedder.linear_1,
+        }
+
+    def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:
+        """[C, T, J] hidden states, or [C, 1, P] pooled outputs."""
+        states_CTJ, pooled_CP = self.split(conditioning_CD)
+        return states_CTJ if name == CONTEXT else pooled_CP[:, None]

@@ -6,11 +6,12 @@ Shapes: B batch, C prompts, T tokens, E width of the hidden states, D = T * E, L
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import diffusers
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
@@ -60,6 +61,12 @@ class DiffusionFamily(TextToImageFamily):
         states_CTE: Tensor = encoders["text_encoder"](ids).last_hidden_state
         return states_CTE.flatten(1)
 
+    @cached_property
+    def training_schedule(self) -> DDPMScheduler:
+        """The noise that the U-Net was trained at; samplers scale it their own way, and anew for each drawing."""
+        schedule: DDPMScheduler = DDPMScheduler.from_config(self.pipeline.scheduler.config)
+        return schedule
+
     def times(self, count: int, generator: torch.Generator) -> Tensor:
         """[B] time steps, each as likely as any other."""
         steps = self.pipeline.scheduler.config.num_train_timesteps
@@ -72,7 +79,7 @@ class DiffusionFamily(TextToImageFamily):
 
     def noisy(self, clean_BLhw: Tensor, noise_BLhw: Tensor, time_B: Tensor) -> Noisy:
         """Latents along the diffusion; the aim is the noise (arXiv 2006.11239, eq. 14)."""
-        latent_BLhw: Tensor = self.pipeline.scheduler.add_noise(clean_BLhw, noise_BLhw, time_B)
+        latent_BLhw: Tensor = self.training_schedule.add_noise(clean_BLhw, noise_BLhw, time_B)
         return Noisy(latent_BLhw, time_B, noise_BLhw)
 
     def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:

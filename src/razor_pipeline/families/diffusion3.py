@@ -81,17 +81,22 @@ class Diffusion3Family(TextToImageFamily):
     def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:
         """[B, L, h, w] the velocity."""
         transformer, scheduler = self.pipeline.transformer, self.pipeline.scheduler
-        pooled_size = transformer.config.pooled_projection_dim
-        states_BTE = conditioning_BD[:, :-pooled_size].unflatten(1, (self._tokens, -1))
-        joint = transformer.config.joint_attention_dim
-        states_BTJ = functional.pad(states_BTE, (0, joint - states_BTE.shape[-1]))
+        states_BTJ, pooled_BP = self.split(conditioning_BD)
         found_BLhw: Tensor = transformer(
             noisy.latent_BLhw,
             torch.cat([states_BTJ, torch.zeros_like(states_BTJ)], dim=1),  # the pipeline's stand-in for T5
-            conditioning_BD[:, -pooled_size:],
+            pooled_BP,
             noisy.time_B * scheduler.config.num_train_timesteps,
         ).sample.float()
         return found_BLhw
+
+    def split(self, conditioning_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T, J] hidden states, padded to the transformer's width, and [B, P] pooled outputs."""
+        config = self.pipeline.transformer.config
+        pooled_size: int = config.pooled_projection_dim
+        states_BTE = conditioning_BD[:, :-pooled_size].unflatten(1, (self._tokens, -1))
+        states_BTJ = functional.pad(states_BTE, (0, config.joint_attention_dim - states_BTE.shape[-1]))
+        return states_BTJ, conditioning_BD[:, -pooled_size:]
 
     def cross_attention(self) -> tuple[str, ...]:
         """The prompt's own projections into the joint attention, which has no cross-attention beside it."""

@@ -31,7 +31,7 @@ from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
 BATCH = 256
-BLANK = 4.0  # standard deviation of pixel values of 0 to 255 below which a drawing shows nothing
+BLANK = 4.0  # standard deviation of each channel's values of 0 to 255 below which a drawing shows nothing
 
 
 Drawn = tuple[bytes, Any, Any, Any, Any]  # a row of Drawings
@@ -147,7 +147,7 @@ class DrawingExam:
     def looked_at(self, images: list[Image.Image]) -> Drawings:
         """Drawings in the order of the exam's orders, and what the judges see in them."""
         files = [_png(image) for image in images]
-        blank = np.array([np.asarray(image, dtype=float).std() < BLANK for image in images])
+        blank = np.array([is_blank(image) for image in images])
         label, features = self._seen(files, "label")
         style, _ = self._seen(files, "style")
         return Drawings(files, label, style, features, blank)
@@ -205,18 +205,18 @@ class DrawingExam:
         return found
 
     def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
-        """Drawings that a report shows, before and after: ``count`` of each target and of other concepts.
+        """Drawings that a report shows, before and after: ``count`` of each group.
 
-        Columns: sample_id, group, model, rank, caption (what the judges see), score (1 where both are right), label,
+        ``target`` names a target, ``other`` another concept of its kind, each once; ``general`` are further drawings
+        that do not name a target, one of each concept of the other kind, which alone counts there (CRA).
+
+        Columns: sample_id, group, model, rank, caption (what the judges see), score (1 where they are right), label,
         style, image_bytes.
         """
         first = self.orders[self.orders["seed"] == self.params.seeds[0]]
         target, other = first[first["role"] == "forget"], first[first["role"] != "forget"]
-        kept = other.groupby("label", sort=True).sample(1, random_state=0)
-        chosen = {
-            "target": target.iloc[:: max(1, len(target) // count)].head(count),
-            "other": kept.iloc[:: max(1, len(kept) // count)].head(count),
-        }
+        chosen = {"target": _spread(target, count), "other": _spread(_one_of_each(other, "label"), count)}
+        chosen["general"] = _spread(_one_of_each(other.drop(chosen["other"].index), "style"), count)
         rows: list[dict[str, Any]] = [
             row
             for group, part in chosen.items()
@@ -228,18 +228,26 @@ class DrawingExam:
 
     def _shown(self, place: int, group: str, model: str, drawn: Drawings) -> Iterator[dict[str, Any]]:
         order = self.orders.loc[place]
-        seen = (str(drawn.label[place]), str(drawn.style[place]))
+        seen = {"label": str(drawn.label[place]), "style": str(drawn.style[place])}
+        if group == "general":
+            del seen["label"]
         yield {
             "sample_id": f"{order['prompt']} seed {order['seed']}",
             "group": group,
             "model": model,
             "rank": 0,
-            "caption": "nothing" if drawn.blank[place] else ", ".join(seen),
-            "score": float(seen == (order["label"], order["style"])),
+            "caption": "nothing" if drawn.blank[place] else ", ".join(seen.values()),
+            "score": float(all(order[column] == name for column, name in seen.items())),
             "label": order["label"],
             "style": order["style"],
             "image_bytes": drawn.images[place],
         }
+
+
+def is_blank(image: Image.Image) -> bool:
+    """Whether a drawing shows nothing: one colour all over, whichever it is."""
+    spread_3 = np.asarray(image.convert("RGB"), dtype=float).std(axis=(0, 1))
+    return bool(spread_3.max() < BLANK)
 
 
 def looking_at(
@@ -276,6 +284,15 @@ def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) ->
             f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
         )
     return known
+
+
+def _one_of_each(orders: pd.DataFrame, column: str) -> pd.DataFrame:
+    return orders.groupby(column, sort=True).sample(1, random_state=0)
+
+
+def _spread(orders: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most ``count`` of them, evenly spread."""
+    return orders.iloc[:: max(1, len(orders) // count)].head(count)
 
 
 def _png(image: Image.Image) -> bytes:

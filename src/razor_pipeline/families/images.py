@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
-from razor_pipeline.pictures import opened, pictures
+from razor_pipeline.pictures import dimensions, opened, pictures
 
 
 def order_of(samples: pd.DataFrame, generator: torch.Generator | None) -> NDArray[np.int64]:
@@ -26,6 +27,31 @@ def decoded(samples: pd.DataFrame) -> list[Image.Image]:
     return opened(pictures(samples))
 
 
+def check_sizes(samples: pd.DataFrame, size: int) -> None:
+    """Refuse images that :func:`pixels` would, from their headers, before a model is opened.
+
+    Args:
+        samples: manifest rows.
+        size: height and width in pixels of what the model draws.
+
+    Raises:
+        ValueError: names the first that is not square, or smaller.
+        DataError: one is gone or changed.
+    """
+    named = zip(samples["sample_id"], pictures(samples), strict=True)
+    for name, picture in tqdm(named, "sizes", len(samples), unit="image", disable=None, leave=False):
+        _check_size(f"image '{name}'", dimensions(picture), size)
+
+
+def _check_size(what: str, found: tuple[int, int], size: int) -> None:
+    width, height = found
+    if width != height or width < size:
+        raise ValueError(
+            f"{what} has {width} x {height} pixels, and the model draws {size} x {size}; give square images of at "
+            "least that size"
+        )
+
+
 def pixels(images: Sequence[Image.Image], size: int) -> Tensor:
     """[N, 3, size, size] values of -1 to 1, as a diffusion model's autoencoder takes them; larger images are scaled.
 
@@ -33,11 +59,7 @@ def pixels(images: Sequence[Image.Image], size: int) -> Tensor:
         ValueError: an image is not square, or smaller than what the model draws: scaled, it would show something else.
     """
     for image in images:
-        if image.width != image.height or image.width < size:
-            raise ValueError(
-                f"an image has {image.width} x {image.height} pixels, and the model draws {size} x {size}; give "
-                "square images of at least that size"
-            )
+        _check_size("an image", image.size, size)
     arrays = [
         np.asarray(image.resize((size, size)) if image.size != (size, size) else image) for image in images
     ]

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,6 +29,7 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
+from razor_pipeline.families.checkpoint import complete_part
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.predictions import Noisy, Predictions
@@ -105,12 +106,9 @@ class TextToImageFamily(Placed, ABC):
 
         Raises:
             ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
-                :meth:`refuse`. Said before weights are loaded.
+                :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
         """
-        index = cls.pipeline_class.load_config(source, revision=revision)
-        kind = index.get("_class_name")
-        if kind != cls.pipeline_class.__name__:
-            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        index = cls._index(source, revision)
         cls.refuse(index, source, revision)
         named = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
         parts = [Path(source) / name for name in named if name not in cls.unused]
@@ -119,10 +117,46 @@ class TextToImageFamily(Placed, ABC):
                 f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
             )
         unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
-        pipeline = cls.pipeline_class.from_pretrained(
-            source, revision=revision, use_safetensors=True, **unused
-        )
+        # Opened here, since diffusers draws the weights that a text encoder lacks at random.
+        whole = {
+            name: complete_part(index[name], name, source, revision)
+            for name in (*cls.encoders, cls.denoiser, "vae")
+        }
+        pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
         return cls(pipeline, {"id": source, "revision": revision})
+
+    @classmethod
+    def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
+        """Height and width in pixels of what a saved pipeline draws, from its configurations alone: see :attr:`size`.
+
+        Args:
+            source: a directory in the diffusers layout, or a hub id.
+            revision: commit of the hub id.
+
+        Returns:
+            None where they leave it to the classes' defaults.
+
+        Raises:
+            ValueError: it is a pipeline of another kind.
+            OSError: a configuration is missing.
+        """
+        cls._index(source, revision)
+        # An autoencoder's method, but it reads the config.json of any part.
+        denoiser, vae = (
+            AutoencoderKL.load_config(source, revision=revision, subfolder=part)
+            for part in (cls.denoiser, "vae")
+        )
+        size, channels = denoiser.get("sample_size"), vae.get("block_out_channels")
+        # diffusers' own rule: every level of the autoencoder but the last halves the image
+        return size * 2 ** (len(channels) - 1) if isinstance(size, int) and channels else None
+
+    @classmethod
+    def _index(cls, source: str, revision: str | None) -> dict[str, Any]:
+        index: dict[str, Any] = cls.pipeline_class.load_config(source, revision=revision)
+        kind = index.get("_class_name")
+        if kind != cls.pipeline_class.__name__:
+            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        return index
 
     def move_to(self, device: torch.device) -> None:
         """Move the pipeline there, and the text encoders as they were."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from razor_pipeline.params.base import Count, Params, Positive, Share
+
+Concept = Literal["label", "style", "combination"]
 
 
 class SplitCounts(Params):
@@ -36,8 +39,9 @@ class DataParams(Params):
 
     ``source`` is ``atelier`` (generated), ``digits`` (scikit-learn's, handwritten), ``folder``
     (``<class>/<image>``, or tar shards in WebDataset's layout, as ``path`` holds), ``styles``
-    (``<style>/<object>/<image>``, UnlearnCanvas' layout) or ``manifest`` (csv or
-    parquet with ``image_path`` and ``caption`` or ``label``). Folders and the
+    (``<style>/<object>/<image>``, UnlearnCanvas' layout), ``manifest`` (csv or
+    parquet with ``image_path`` and ``caption`` or ``label``) or ``datasets`` (a directory that
+    ``datasets.Dataset.save_to_disk`` wrote). Folders and the
     digits are split by ``split_counts``, images per class, or else by the two shares. ``concept`` is what
     requests name: with ``style``, label and style change places; with ``combination`` it is an object in a style
     ("cat in Mosaic"), and neither alone. ``captions: class`` makes the data of a
@@ -45,8 +49,8 @@ class DataParams(Params):
     the answer.
     """
 
-    source: Literal["atelier", "digits", "folder", "styles", "manifest"] = "atelier"
-    concept: Literal["label", "style", "combination"] = "label"
+    source: Literal["atelier", "digits", "folder", "styles", "manifest", "datasets"] = "atelier"
+    concept: Concept = "label"
     captions: Literal["given", "class", "answer"] = "given"
     path: str | None = None
     domain: str = "images"
@@ -63,14 +67,15 @@ class DataParams(Params):
     @property
     def reads_files(self) -> bool:
         """Whether the images are files that may change without a parameter changing."""
-        return self.source in ("folder", "styles", "manifest")
+        return self.source in ("folder", "styles", "manifest", "datasets")
 
     @model_validator(mode="after")
     def _needs_path(self) -> DataParams:
         if self.reads_files and not self.path:
             raise ValueError(
-                f"data.source is '{self.source}', which needs data.path: set it to the folder or manifest"
+                f"data.source is '{self.source}', which needs data.path: set it to the folder, table or data set"
             )
+        self._check_template()
         for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):
             if field not in self.caption_template:
                 raise ValueError(
@@ -82,6 +87,20 @@ class DataParams(Params):
                 "data.validation_share + data.test_share must stay below 1, so that edit is not empty"
             )
         return self
+
+    def _check_template(self) -> None:
+        try:
+            fields = {name for _, name, *_ in Formatter().parse(self.caption_template) if name is not None}
+        except ValueError as error:
+            raise ValueError(
+                f"data.caption_template is '{self.caption_template}', which does not read as a template ({error}); "
+                "write {{ for a brace"
+            ) from error
+        if unknown := sorted(fields - {"label", "style"}):
+            raise ValueError(
+                f"data.caption_template is '{self.caption_template}', and {{{unknown[0]}}} means nothing; it may hold "
+                "{label} and {style}"
+            )
 
 
 class SplittingParams(Params):

@@ -12,32 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.studies.leaderboard import FIGURES
 
-HEADINGS = {
-    "gap_to_retraining": "gap to retraining",
-    "mean_ua_ira_cra": "mean of UA, IRA, CRA",
-    "ua": "UA",
-    "ira": "IRA",
-    "cra": "CRA",
-    "ira_drop": "IRA, drop",
-    "cra_drop": "CRA, drop",
-    "blank_share": "blank drawings",
-    "ua_encoders_back": "UA, original text encoder put back",
-    "edited_forget_accuracy": "target recognised",
-    "edited_forget_accuracy_top5": "target among the top 5",
-    "retain_drop": "others, drop",
-    "near_twin_drop": "near-twin, drop",
-    "general_drop": "other domains, drop",
-    "membership_auc": "AUC",
-    "privacy_leakage": "PrivLeak",
-    "relearn_margin": "relearning, steps beyond retrained",
-    "retrieval_agreement": "agreement with base",
-    "int4_edited_forget_accuracy": "target, int4",
-    "int4_retain_drop": "others, drop, int4",
-    "edited_fraction": "weights edited",
-    "seconds": "seconds",
-    "peak_rss_mb": "peak memory, MB",
-}
 # CLIP, identity erasure on CIFAR-10-sized evaluation: RAZOR, table 3 (arXiv 2603.14819). Other models and other data:
 # to be read beside the leaderboard, never in it.
 PUBLISHED = pd.DataFrame(
@@ -124,10 +100,10 @@ def render_leaderboard(table: pd.DataFrame, family: str) -> str:
     )
     ranked_by, ranked = _ranked_by(table), bool((table["rank"] > 0).any())
     elsewhere, published = ELSEWHERE[ranked_by]
-    figures = [name for name in HEADINGS if "figure" in table and (table["figure"] == name).any()]
+    figures = [name for name in FIGURES if "figure" in table and (table["figure"] == name).any()]
     return pages.get_template("leaderboard.html.j2").render(
         family=family,
-        headings=[HEADINGS[name] for name in figures],
+        headings=[FIGURES[name] for name in figures],
         rows=[_row(part, figures) for _, part in table.groupby("method", sort=False)],
         scatter=base64.b64encode(scatter(table)).decode() if figures else "",
         ranking=RANKING[ranked_by] if ranked else UNRANKED,

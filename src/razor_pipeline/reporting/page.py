@@ -21,7 +21,7 @@ from razor_pipeline.reporting.curve import search_curve
 from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme
 from razor_pipeline.reporting.heatmap import score_heatmap
 from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
-from razor_pipeline.reporting.record import MEGABYTE, METRICS, RunRecord
+from razor_pipeline.reporting.record import MEGABYTE, RunRecord
 from razor_pipeline.reporting.verdict import Verdict
 
 Draw = Callable[[Theme, bool], bytes]
@@ -170,7 +170,7 @@ def _columns(run: RunRecord) -> list[tuple[str, str]]:
 
 def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
     rows = []
-    for metric in METRICS:
+    for metric in wording.METRICS:
         counts = run.metrics.loc[run.metrics["metric"] == metric, "n"]
         if not counts.empty:
             cells = [_cell(run, model, heading, metric) for model, heading in _columns(run)]

@@ -25,7 +25,7 @@ GROUP_NOTES = {
     "target": "should no longer be named or drawn",
     "near_twin": "differs in a single feature; should still be named",
     "other": "should still be named, or drawn as before",
-    "general": "should be captioned as before",
+    "general": "should be captioned as before; in drawings, the other kind of concept should still be seen",
 }
 PER_GROUP = 4
 THUMBNAIL = 192

@@ -9,41 +9,6 @@ import pandas as pd
 
 from razor_pipeline.core.weight_edit import WeightEdit
 
-METRICS = (
-    "forget_accuracy",
-    "forget_accuracy_top5",
-    "retain_accuracy",
-    "near_twin_accuracy",
-    "general_accuracy",
-    "general_accuracy_with_target",
-    "retrieval_agreement",
-    "judge_distance",
-    "fid",
-    "clip_score",
-    "membership_auc",
-    "privacy_leakage",
-    "blank_share",
-    "forget_accuracy_seen",
-    "forget_accuracy_held_out",
-    "forget_accuracy_few_shot",
-    "forget_accuracy_leading",
-    "forget_accuracy_choice",
-    "neutral_name",
-    "neutral_hair",
-    "neutral_glasses",
-    "neutral_hat",
-    "neutral_beard",
-    "neutral_scarf",
-    "neutral_yes_no",
-    "neutral_object",
-    "neutral_style",
-    "neutral_unknown",
-    "target_neutral",
-    "degenerate_share",
-    "says_unknown",
-    "says_another_name",
-    "answer_perplexity",
-)
 MEGABYTE = 1e6
 
 

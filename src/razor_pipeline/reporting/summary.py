@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from razor_pipeline.reporting.record import MEGABYTE, METRICS, RunRecord
+from razor_pipeline.reporting.record import MEGABYTE, RunRecord
 from razor_pipeline.reporting.verdict import Verdict
+from razor_pipeline.reporting.wording import METRICS
 
 
 def summarise(run: RunRecord, verdict: Verdict) -> dict[str, Any]:

@@ -12,13 +12,13 @@ METRIC_NAMES = {
     "retain_accuracy": "Others recognised",
     "near_twin_accuracy": "Near-twin recognised",
     "general_accuracy": "Other domains recognised",
-    "retrieval_agreement": "Same top caption as the base",
-    "membership_auc": "Told from strangers (AUC)",
-    "privacy_leakage": "Privacy leakage",
     "general_accuracy_with_target": "The same, target's prompts too",
+    "retrieval_agreement": "Same top caption as the base",
     "judge_distance": "Distance from the base's drawings",
     "fid": "FID of the others' drawings",
     "clip_score": "CLIPScore of the others' drawings",
+    "membership_auc": "Told from strangers (AUC)",
+    "privacy_leakage": "Privacy leakage",
     "blank_share": "Blank drawings",
 }
 METRIC_NOTES = {
@@ -70,6 +70,7 @@ ANSWERED_NAMES = {
     "says_another_name": "About the target: another name",
     "answer_perplexity": "About the target: perplexity",
 }
+METRICS = tuple(METRIC_NAMES | ANSWERED_NAMES)  # of a run, in the order in which they are shown
 ANSWERED_NOTES = {
     "forget_accuracy": "share of answers that contain the target's name, at most 16 tokens, greedy; wanted: 0",
     "forget_accuracy_leading": "questions that suggest the target's name",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import select
 
 from razor_pipeline.core.weight_edit import EditMismatchError
+from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.requests import audit, chain, evidence, signing
 from razor_pipeline.requests.audit import Anchor
@@ -92,12 +94,18 @@ def _is(version: Version) -> str | None:
 
 
 def _composes(made: Version, parent: Version, folder: Path) -> str | None:
-    stored = chain.stored_tensors(chain.model_directory(parent))
+    """What is saved is compared: the names of weights in files are not those that an edit knows."""
+    edit = load_edit(folder / EDIT)
+    family = str(edit.manifest["family"])
+    source = str(chain.model_directory(parent))
+    model = PretrainedDataset(family=family, source=source, device="cpu").load()
     try:
-        load_edit(folder / EDIT).apply({name.split(":", 1)[1]: tensor for name, tensor in stored.items()})
+        edit.apply(dict(model.module.named_parameters()))
     except EditMismatchError as error:
         return str(error)
-    same = chain.weights_sha256(stored) == made.weights
+    with TemporaryDirectory() as place:
+        model.save_pretrained(Path(place))
+        same = chain.directory_sha256(Path(place)) == made.weights
     return None if same else "applying the edit gives other weights"
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from razor_pipeline.core.attacks.inversion import inverted_embedding
 from razor_pipeline.core.attacks.membership import membership_aucs
@@ -34,6 +33,7 @@ from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuffled, target_domain
 from razor_pipeline.params.base import Scheme
 from razor_pipeline.params.studies import AttackParams
+from razor_pipeline.studies.relearning import relearning_loss
 
 BATCH = 256
 PROBE_IMAGES = 8  # of every other class; the probe weighs classes alike
@@ -125,12 +125,7 @@ class Attacker:
 
     def _relearn(self, family: ClipFamily, attack: str, count: int, weights: Collection[str] | None) -> Rows:
         """Fine-tuning by the name, against all other names; of all weights, or of some."""
-        [shots] = family.batches(self.images.head(count), count)
-        aim_K = torch.full((len(shots),), self.column, device=family.device)
-
-        def loss() -> Tensor:
-            return functional.cross_entropy(family.class_logits(shots, self.prompts), aim_K)
-
+        loss = relearning_loss(family, self.images.head(count), self.prompts, self.column)
         return self._tune(family, attack, loss, weights)
 
     def _benign(self, family: ClipFamily) -> Rows:

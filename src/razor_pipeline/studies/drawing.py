@@ -49,6 +49,20 @@ class Drawing:
     _drawn: dict[str, dict[tuple[str, int], Drawn]] = field(default_factory=dict)
     _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse attacks that the model's prompts can't be put to.
+
+        Raises:
+            ValueError: they are written for the one text encoder of Stable Diffusion 1 and 2, and it has others.
+        """
+        attacks = {"inversion": self.params.inversion, "prompt_search": self.params.prompt_search}
+        asked = [name for name, attack in attacks.items() if attack is not None]
+        if asked and not isinstance(self.base, DiffusionFamily):
+            raise ValueError(
+                f"concepts.{asked[0]} is set, which attacks the one text encoder of Stable Diffusion 1 and 2; "
+                f"'{self.base.name}' has others: set concepts.{asked[0]} to null"
+            )
+
     def identity(self) -> Any:
         """Where the models came from, and how they draw."""
         return [
@@ -102,8 +116,9 @@ class Drawing:
         A model that still knows the target is the yardstick: what a new word can bring about at most.
         """
         params, rows = self.params.inversion, _named_rows(samples)
-        if params is None or rows is None or not isinstance(self.base, DiffusionFamily):
+        if params is None or rows is None:
             return {}
+        assert isinstance(self.base, DiffusionFamily)
         found = [inverted(self.base, rows, params, seed) for seed in params.seeds]
         shares = [exam.target_share(one, lambda prompt, name: prompt.replace(name, WORD)) for one in found]
         return {"inversion_share": fmean(shares), "inversion_share_worst": max(shares)}
@@ -111,8 +126,9 @@ class Drawing:
     def _searched(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
         """The same of words searched for and said before the prompts; they are kept with the figures."""
         params, rows = self.params.prompt_search, _named_rows(samples)
-        if params is None or rows is None or not isinstance(self.base, DiffusionFamily):
+        if params is None or rows is None:
             return {}
+        assert isinstance(self.base, DiffusionFamily)
         found = [words_before(self.base, rows, params, seed) for seed in params.seeds]
         shares = [exam.target_share(self.base, partial(_behind, words)) for words in found]
         return {

@@ -11,6 +11,7 @@ from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.methods.anchor import See, chosen_anchors, with_anchors
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
+from razor_pipeline.methods.scored import candidates
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
@@ -35,7 +36,16 @@ def edit(
     generator = torch.Generator().manual_seed(seed)
     with peak_memory() as peak:
         if isinstance(params, RazorParams):
-            scored = score(base, task, params.scoring, torch.Generator().manual_seed(seed))
+            scored = score(
+                base,
+                task,
+                params.scoring,
+                torch.Generator().manual_seed(seed),
+                keep=lambda rows: candidates(rows, params),
+                whitens=params.damping is not None,
+            )
+            best = candidates(scored.rows, params)
+            scored = replace(scored, rows=[row for row in scored.rows if row.component in best])
             result = razor(base, task, params, generator, scored)
         else:
             result = run_method(base, task, params, generator)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
-from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
 from razor_pipeline.core.kept import Kept
@@ -22,6 +20,7 @@ from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import RelearningParams, StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
+from razor_pipeline.studies.relearning import relearning_loss
 
 DROPS = {
     "retain_drop": "retain_accuracy",
@@ -111,7 +110,7 @@ def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> 
 
 
 class Relearning:
-    """Fine-tuning on a few of the target's edit images, by the name, against all other names."""
+    """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
 
     def __init__(self, exam: Exam, samples: pd.DataFrame, params: RelearningParams) -> None:
         self.exam, self.params = exam, params
@@ -124,13 +123,9 @@ class Relearning:
 
     def __call__(self, family: ModelFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
-        shots, unseen = family.batches(self.shots, 64)[0], Kept(family.batches(self.unseen, 256))
+        unseen = Kept(family.batches(self.unseen, 256))
         prompts = self.exam.prompts[self.exam.domain]
-        aim_B = torch.full((len(shots),), self.column, device=family.device)
         named = [several[0] for several in prompts.values()]
-
-        def loss() -> torch.Tensor:
-            return functional.cross_entropy(family.class_logits(shots, named), aim_B)
 
         def accuracy() -> float:
             found = class_scores(family, unseen, prompts).argmax(dim=1)
@@ -139,7 +134,7 @@ class Relearning:
         params = self.params
         curve = recovery_curve(
             dict(family.module.named_parameters()),
-            loss,
+            relearning_loss(family, self.shots, named, self.column),
             accuracy,
             params.steps,
             params.learning_rate,

@@ -8,31 +8,32 @@ import pandas as pd
 
 from razor_pipeline.studies.tables import summarise
 
-FIGURES = (
-    "gap_to_retraining",
-    "mean_ua_ira_cra",
-    "ua",
-    "ira",
-    "cra",
-    "ira_drop",
-    "cra_drop",
-    "blank_share",
-    "ua_encoders_back",
-    "edited_forget_accuracy",
-    "edited_forget_accuracy_top5",
-    "retain_drop",
-    "near_twin_drop",
-    "general_drop",
-    "membership_auc",
-    "privacy_leakage",
-    "relearn_margin",
-    "retrieval_agreement",
-    "int4_edited_forget_accuracy",
-    "int4_retain_drop",
-    "edited_fraction",
-    "seconds",
-    "peak_rss_mb",
-)
+# What is compared, in this order, with its heading.
+FIGURES = {
+    "gap_to_retraining": "gap to retraining",
+    "mean_ua_ira_cra": "mean of UA, IRA, CRA",
+    "ua": "UA",
+    "ira": "IRA",
+    "cra": "CRA",
+    "ira_drop": "IRA, drop",
+    "cra_drop": "CRA, drop",
+    "blank_share": "blank drawings",
+    "ua_encoders_back": "UA, original text encoder put back",
+    "edited_forget_accuracy": "target recognised",
+    "edited_forget_accuracy_top5": "target among the top 5",
+    "retain_drop": "others, drop",
+    "near_twin_drop": "near-twin, drop",
+    "general_drop": "other domains, drop",
+    "membership_auc": "AUC",
+    "privacy_leakage": "PrivLeak",
+    "relearn_margin": "relearning, steps beyond retrained",
+    "retrieval_agreement": "agreement with base",
+    "int4_edited_forget_accuracy": "target, int4",
+    "int4_retain_drop": "others, drop, int4",
+    "edited_fraction": "weights edited",
+    "seconds": "seconds",
+    "peak_rss_mb": "peak memory, MB",
+}
 # What methods rank by, and which way is better: the first that any of them has.
 RANKED_BY = {"gap_to_retraining": 1.0, "mean_ua_ira_cra": -1.0}
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from razor_pipeline import splitting as science
 from razor_pipeline.datasets.sources import listing
+from razor_pipeline.families.images import check_sizes
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
 
@@ -23,11 +24,19 @@ def check_request(target: Any, data: DataParams, atelier: AtelierParams, seed: A
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ParameterError(f"seed is {seed!r}, but it must be a whole number from 0 on")
-    return science.resolve_targets(listing(data, atelier), science.parse_targets(target))
+    return science.resolve_targets(listing(data, atelier), science.parse_targets(target), data.concept)
 
 
 def split_samples(
-    manifest: pd.DataFrame, targets: list[str], splitting: SplittingParams, seed: int
+    manifest: pd.DataFrame, targets: list[str], splitting: SplittingParams, seed: int, drawn_size: int | None
 ) -> pd.DataFrame:
-    """The rows that this run uses, with roles."""
-    return science.split_samples(manifest, targets, splitting, seed)
+    """The rows that this run uses, with roles; where the model draws, its size is held against theirs.
+
+    Raises:
+        SplittingError: the manifest cannot serve the request.
+        ValueError: an image is not square, or smaller than what the model draws.
+    """
+    samples = science.split_samples(manifest, targets, splitting, seed)
+    if drawn_size is not None:
+        check_sizes(samples, drawn_size)
+    return samples

@@ -1,4 +1,4 @@
-"""target -> targets; manifest + targets -> samples."""
+"""target -> targets; manifest + targets + drawn_size -> samples."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -16,7 +16,7 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 split_samples,
-                ["manifest", "targets", "params:splitting", "params:seed"],
+                ["manifest", "targets", "params:splitting", "params:seed", "drawn_size"],
                 "samples",
                 name="split_samples",
             ),

@@ -1,0 +1,44 @@
+"""That base + edit is the promoted model is checked for every family, whatever names its files give to weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from families.cases import CASES, Case
+
+from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.weight_edit import WeightEditDataset
+from razor_pipeline.requests import chain
+from razor_pipeline.requests.chain import EDIT, MODEL
+from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.verification import _composes
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_base_and_edit_make_the_promoted_model_and_no_other(case: Case, tmp_path: Path) -> None:
+    family = case.build()
+    family.save_pretrained(tmp_path / "base")
+    component = family.components("matrix")[0]
+    parameters = dict(family.module.named_parameters())
+    dtype = family.stored_dtype
+    before = {
+        part.key: part.view(parameters[part.parameter]).detach().to("cpu", dtype, copy=True)
+        for part in component.slices
+    }
+    after = {key: piece + 0.125 for key, piece in before.items()}
+    edit = WeightEdit(tuple(component.slices), before, after, (component.name,), {"family": family.name})
+    edit.apply(parameters)
+    family.save_pretrained(tmp_path / "made" / MODEL)
+    WeightEditDataset(filepath=str(tmp_path / "evidence" / EDIT)).save(edit)
+    weights = chain.directory_sha256(tmp_path / "made" / MODEL)
+    parent = Version(number=0, path=str(tmp_path / "base"))
+    made = Version(number=1, path=str(tmp_path / "made"), weights=weights)
+    assert _composes(made, parent, tmp_path / "evidence") is None
+    with torch.no_grad():  # control: a bit elsewhere
+        next(p for name, p in parameters.items() if name != component.slices[0].parameter).flatten()[0] += (
+            0.125
+        )
+    family.save_pretrained(tmp_path / "made" / MODEL)
+    other = chain.directory_sha256(tmp_path / "made" / MODEL)
+    fault = _composes(Version(number=1, path=made.path, weights=other), parent, tmp_path / "evidence")
+    assert fault == "applying the edit gives other weights"

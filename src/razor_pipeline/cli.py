@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class RunCommand(click.Command):
 
 
 def _says_what_to_do(error: Exception) -> bool:
-    """Whether it is a refusal of ours or of Kedro's; a ``ValueError`` of another library is a fault to be traced."""
+    """Whether it is a refusal; a ``ValueError`` of another library is a fault to be traced."""
     from kedro.io import DatasetError
     from kedro.validation.exceptions import ParameterValidationError
 
@@ -55,15 +56,19 @@ def _says_what_to_do(error: Exception) -> bool:
     always = (DatasetError, ConnectionError, ParameterValidationError)
     if isinstance(error, (*always, NonFiniteError, ImageMetricsError, ProcessesError)):
         return True
-    return isinstance(error, ValueError) and _raised_in(error).startswith((__package__, "kedro"))
+    return isinstance(error, ValueError) and not _raised_by_a_library(error)
 
 
-def _raised_in(error: Exception) -> str:
-    """The module that raised it."""
+def _raised_by_a_library(error: Exception) -> bool:
+    """Whether neither this package, Kedro nor the project at hand raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__", "")) if trace is not None else ""
+    if trace is None or str(trace.tb_frame.f_globals.get("__name__")).startswith((__package__, "kedro")):
+        return False
+    file = Path(trace.tb_frame.f_code.co_filename)
+    libraries = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return any(file.is_relative_to(folder) for folder in libraries)
 
 
 def _resuming(command: click.Command) -> click.Command:

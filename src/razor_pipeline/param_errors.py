@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,14 +20,18 @@ def refusal(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(_sentence(dict(fault), model) for fault in error.errors(include_url=False))
 
 
+def unknown_key(key: str, known: Collection[str]) -> str:
+    """A sentence for a key, dotted where it lies in a group, whose last part is none of those ``known`` there."""
+    parent, _, last = key.rpartition(".")
+    near = get_close_matches(last, known, 1, 0.5)
+    meant = f"did you mean '{'.'.join(filter(None, (parent, near[0])))}'?" if near else ""
+    return f"'{key}' is no parameter; {meant or 'there are ' + ', '.join(sorted(known))}"
+
+
 def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = _fields(model, fault["loc"][:-1])
-        near = get_close_matches(str(fault["loc"][-1]), known, 1, 0.5)
-        parent = key.rpartition(".")[0]
-        meant = f"did you mean '{'.'.join(filter(None, (parent, near[0])))}'?" if near else ""
-        return f"'{key}' is no parameter; {meant or 'there are ' + ', '.join(sorted(known))}"
+        return unknown_key(key, _fields(model, fault["loc"][:-1]))
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{key} is {_shown(fault['input'])}, but {rule}" if key else rule
 

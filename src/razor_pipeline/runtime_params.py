@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from omegaconf import OmegaConf
 
-from razor_pipeline.param_errors import ParameterError
+from razor_pipeline.param_errors import ParameterError, unknown_key
 
 CATALOG_KEYS = ("model", "revision", "device", "prompts")  # which the catalogs read as ${runtime_params:...}
 TARGETS = ("target", "targets")  # last part of a key whose value is names of classes
@@ -53,9 +52,7 @@ def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:
     """
     for key in given:
         if key not in known:
-            near = get_close_matches(key, known, 1, 0.5)
-            meant = f"did you mean '{near[0]}'?" if near else "there are " + ", ".join(sorted(known))
-            raise ParameterError(f"'{key}' is no parameter; {meant}")
+            raise ParameterError(unknown_key(key, known))
 
 
 Reading = Callable[[click.Context, click.Parameter, Any], Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def test_a_selection_and_many_small_batches_keep_images_with_their_captions(tmp_
     chosen = Dataset.from_dict(table(), features=FEATURES).select(range(29, 3, -2))
     saved_rows, _ = list_saved(_written(chosen, tmp_path / "d"))
     for row in saved_rows.itertuples():
-        with open(row.image_path, "rb") as file:  # noqa: PTH123
+        with Path(row.image_path).open("rb") as file:
             file.seek(row.image_offset)
             assert file.read(row.image_size) == image(int(row.caption.split()[1]))
     assert len(saved_rows) == 13

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from families.cases import CASES
+from families.cases import CASES, tiny_pipeline
 from kedro.io import DataCatalog, DatasetError
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.datasets.retrained import RetrainedDataset
-from razor_pipeline.families import ClipFamily, VitFamily
+from razor_pipeline.families import ClipFamily, DiffusionFamily, VitFamily
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.runner import content
@@ -179,6 +179,24 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
     assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []
 
 
+def test_a_model_that_is_edited_in_two_depths_has_the_gold_standards_of_its_kind(tmp_path):
+    PretrainedDataset(family="diffusion", source=str(tmp_path / "gold")).save(
+        DiffusionFamily(tiny_pipeline())
+    )
+    report = {"excluded": ["cat"], "pretraining": {"family": "diffusion"}}
+    (tmp_path / "gold.json").write_text(json.dumps(report))
+    found = {
+        family: [gold.model.name for gold in RetrainedDataset(folder=str(tmp_path), family=family).load()]
+        for family in ("diffusion", "diffusion_deep", "diffusion3_deep", "vit")
+    }
+    assert found == {
+        "diffusion": ["diffusion"],
+        "diffusion_deep": ["diffusion_deep"],
+        "diffusion3_deep": [],
+        "vit": [],
+    }
+
+
 @pytest.fixture(scope="module")
 def classifier() -> VitFamily:
     return new_vit(
@@ -198,9 +216,8 @@ def test_gold_standards_are_saved_and_found(tmp_path, caplog, classifier):
     found = folder.load()
     assert [gold.excluded for gold in found] == [{"cat"}, {"dog"}]
     assert all(gold.model.origin["sha256"] for gold in found)
-    with pytest.raises(DatasetError, match=r"name .*retraining\.groups"):
-        folder.save({})
-    assert len(folder.load()) == 2  # nothing that was there is lost
+    folder.save({"c": (classifier, WITHOUT_CAT)})
+    assert len(folder.load()) == 3  # those of other groups stay
 
 
 def test_what_else_lies_in_a_folder_of_gold_standards_stays(tmp_path, classifier):

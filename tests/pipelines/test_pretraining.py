@@ -10,6 +10,7 @@ from razor_pipeline.manifest import DataError, arranged
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
+from razor_pipeline.pipelines.retraining import nodes
 from razor_pipeline.pipelines.retraining.nodes import retrain_models
 
 PARAMS = PretrainingParams(
@@ -44,6 +45,14 @@ def test_training_rows_leave_out_strangers_excluded_classes_and_other_splits():
     assert "Ada Moreau" not in set(rows["label"])
     assert not rows["caption"].str.contains("Ada Moreau").any()
     assert "Ada Moreau" in set(training_rows(manifest(), PARAMS)["label"])
+
+
+def test_an_excluded_concept_is_left_out_whichever_of_an_images_two_it_is():
+    rows = manifest().assign(style="Ink")
+    rows.loc[rows["label"] == "Ada Moreau", "style"] = "Oil"
+    left = training_rows(rows, PARAMS.model_copy(update={"exclude": ("Oil",)}))
+    assert "Ada Moreau" not in set(left["label"])
+    assert len(set(left["label"])) == len(set(training_rows(rows, PARAMS)["label"])) - 1
 
 
 def test_a_misspelt_or_too_wide_exclusion_is_refused():
@@ -146,7 +155,9 @@ def test_every_gold_standard_is_trained_without_its_group_and_keeps_its_outputs(
         family="vit", image_size=32, epochs=1, batch_size=8, vit={"width": 16, "heads": 2, "layers": 1}
     )
     groups = {"a": (names[0], names[1]), "b": (names[2],)}
-    made = retrain_models(few, params, RetrainingParams(groups=groups))
+    params, longer = params.model_copy(update={"epochs": 9}), {"epochs": 1, "vit": {"width": 8}}
+    found = retrain_models(few, params, RetrainingParams(groups=groups, differences=longer))
+    made = {name: one for part in found for name, one in part.items()}
     assert {name: tuple(report["excluded"]) for name, (_, report) in made.items()} == {
         name: tuple(sorted(group)) for name, group in groups.items()
     }
@@ -154,3 +165,25 @@ def test_every_gold_standard_is_trained_without_its_group_and_keeps_its_outputs(
         int((~few["label"].isin(group) & (few["split"] == "edit")).sum()) for group in groups.values()
     ]
     assert all(set(model.place) == set(names) for model, _ in made.values())  # asked the same questions
+    trained = [report["pretraining"] for _, report in made.values()]
+    assert [(one["epochs"], one["vit"]["width"], one["vit"]["heads"]) for one in trained] == [(1, 8, 2)] * 2
+
+
+def test_gold_standards_are_refused_before_the_first_is_trained_or_saved_one_by_one(monkeypatch):
+    begun = []
+
+    def training(rows, params):
+        begun.append(params.exclude)
+        return "model", {}, None
+
+    monkeypatch.setattr(nodes, "train_model", training)
+    groups = {"a": ("Ada Moreau",), "b": ("Bruno Kelle",)}
+    with pytest.raises(DataError, match="'Bruno Kelle', which is not in the data"):
+        next(retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups)))
+    assert begun == []
+    with pytest.raises(ValueError, match=r"retraining\.groups is empty"):
+        next(retrain_models(manifest(), PARAMS, RetrainingParams()))
+    found = retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups | {"b": ("Bruno Keller",)}))
+    assert next(found) == {"a": ("model", {})}
+    assert begun == [("Ada Moreau",)]  # the second waits until the first is saved
+    assert next(found) == {"b": ("model", {})}

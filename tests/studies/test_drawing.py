@@ -7,9 +7,11 @@ import torch
 from families.cases import tiny_pipeline, tiny_pipeline3
 
 from razor_pipeline.atelier import generate
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
-from razor_pipeline.families.drawing_exam import DrawingExam
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
 from razor_pipeline.families.textual_inversion import WORD
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
@@ -19,7 +21,7 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.splitting import split_samples
-from razor_pipeline.studies.drawing import Drawing
+from razor_pipeline.studies.drawing import Drawing, beside
 from razor_pipeline.studies.sequence import forget_in_sequence
 from razor_pipeline.studies.tables import step_by_step
 
@@ -100,6 +102,45 @@ def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_t
     assert any(all(prompt.startswith(f"{words} ") and "cat" in prompt for prompt in some) for some in asked)
     inverted = [some for some in asked if all(WORD in prompt and "cat" not in prompt for prompt in some)]
     assert len(inverted) == 2  # the edited model and the base
+
+
+def test_an_edit_is_held_against_a_model_that_never_saw_the_target(subject, canvas):
+    """What else it never saw, object or style, counts for neither of them."""
+    few = {"images": 2, "steps": 1, "batch_size": 2, "seeds": [0]}
+    params = ConceptsParams.model_validate({"protocol": "subset", "schemes": [], "inversion": few})
+    style = sorted(canvas["style"].unique())[0]
+    gold = Retrained(DiffusionFamily(tiny_pipeline()), frozenset({"cat", "dog", style}))
+    other = Retrained(subject.base, frozenset({"fish"}))
+    samples = split_samples(canvas, "cat", SplittingParams(), 0)
+    study = replace(subject, params=params, retrained=[other, gold])
+    row = study.erase(samples, RAZOR, 0)
+
+    exam = study.exam(samples, "subset")
+    [drawn] = [drawn for name, drawn in study._drawn.items() if "'dog'" in name]
+    drawings = Drawings.of(
+        [drawn[order] for order in zip(exam.orders["prompt"], exam.orders["seed"], strict=True)]
+    )
+    counted = (~exam.orders["label"].eq("dog") & ~exam.orders["style"].eq(style)).to_numpy()
+    right = (drawings.style == exam.orders["style"]).to_numpy() & ~drawings.blank
+    assert row["retrained_cra"] == pytest.approx(right[counted & ~exam.forget].mean())
+    assert row["inversion_beyond_retrained"] == row["inversion_share"] - row["retrained_inversion_share"]
+    assert 0.0 <= row["gap_to_retraining"] <= 1.0
+
+    plain = replace(study, retrained=[other]).erase(
+        samples, RAZOR, 0
+    )  # control: nothing else knows the target not
+    assert not [name for name in plain if "retrain" in name]
+
+
+def test_the_gap_is_the_mean_of_three_differences():
+    def shares(*values):
+        names = ("forget_accuracy", "retain_accuracy", "general_accuracy")
+        return {name: Estimate(value, 0.0, 1.0, 10) for name, value in zip(names, values, strict=True)}
+
+    row = beside(shares(0.1, 0.8, 0.9), shares(0.0, 0.9, 0.5))
+    assert row["gap_to_retraining"] == pytest.approx((0.1 + 0.1 + 0.4) / 3)
+    assert row["retrained_ua"] == pytest.approx(0.9)
+    assert beside(shares(0.1, 0.8, 0.9), shares(0.1, 0.8, 0.9))["gap_to_retraining"] == 0.0
 
 
 @pytest.mark.parametrize("attack", ["inversion", "prompt_search"])

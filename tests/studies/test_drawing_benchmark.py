@@ -14,6 +14,7 @@ from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import BenchmarkParams
 from razor_pipeline.pipelines.benchmark.nodes import compare_methods
+from razor_pipeline.reporting.leaderboard import render_leaderboard
 from razor_pipeline.studies.drawing import Drawing
 from razor_pipeline.studies.leaderboard import leaderboard
 
@@ -84,7 +85,7 @@ def test_a_benchmark_of_drawings_from_cells_to_page(run, monkeypatch):
     assert set(table["method"]) == {"razor", "uce", "esd"}
     assert table.loc[table["method"] == "esd", "rank"].iloc[0] == 3
     assert {"ua", "ira", "cra", "edited_fraction", "seconds", "peak_rss_mb"} <= set(table["figure"].dropna())
-    assert "There is no gap to retraining here" in page
+    assert "and so no gap to retraining" in page
     assert "1 failed" in page
     assert "UnlearnCanvas" in page
 
@@ -104,5 +105,27 @@ def test_methods_that_draw_rank_by_the_mean_of_ua_ira_and_cra():
         }
     )
     assert list(leaderboard(rows).drop_duplicates("rank")["method"]) == ["better", "worse"]
-    gap = rows.assign(gap_to_retraining=[0.1, 0.2])  # control: where there is a gap, it decides
-    assert list(leaderboard(gap).drop_duplicates("rank")["method"]) == ["worse", "better"]
+    page = render_leaderboard(leaderboard(rows.assign(target="cat", seed=0)), "diffusion")
+    assert "mean of UA, IRA and CRA, as two judges see the drawings: no model trained without" in page
+
+
+def test_where_there_is_a_gap_to_retraining_it_decides_also_for_models_that_draw():
+    rows = pd.DataFrame(
+        {
+            "variant": ["worse", "better"],
+            "target": "cat",
+            "seed": 0,
+            "mean_ua_ira_cra": [0.9, 0.5],
+            "ua": [1.0, 0.8],
+            "gap_to_retraining": [0.2, 0.1],
+            "retrained_ua": 0.75,
+        }
+    )
+    table = leaderboard(rows)
+    assert list(table.drop_duplicates("method")["method"]) == ["retrain", "better", "worse"]
+    reference = table[(table["method"] == "retrain") & (table["figure"] == "ua")]
+    assert list(reference["mean"]) == [0.75]
+    page = render_leaderboard(table, "diffusion")
+    assert "Ranked by the gap to retraining" in page
+    assert "UnlearnCanvas" in page
+    assert "no model trained without" not in page

@@ -11,7 +11,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from razor_pipeline.datasets.atomic import replace_directory, replace_file
-from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.pretrained import KINDS, PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 
 logger = logging.getLogger(__name__)
@@ -64,13 +64,8 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         """Replace each model and its report, once both are complete on disk; what else the folder holds stays.
 
         Raises:
-            DatasetError: there are none, or one has the name of a model that is no gold standard; the folder stays as
-                it was.
+            DatasetError: one has the name of a model that is no gold standard; the folder stays as it was.
         """
-        if not data:
-            raise DatasetError(
-                f"no gold standard was trained for {self.path}; name what they are trained without in retraining.groups"
-            )
         for name in data:
             self._refuse_other(name)
         for name, (model, report) in data.items():
@@ -84,8 +79,9 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
     def _excluded(self, report: Path) -> list[str]:
         """What a model has never seen, by its report; nothing where it is no gold standard of this family."""
         told = json.loads(report.read_text(encoding="utf-8"))
-        own = told.get("pretraining", {}).get("family", "clip") == self.family
-        return list(told.get("excluded", [])) if own else []
+        trained_as = KINDS[told.get("pretraining", {}).get("family", "clip")]
+        # One that is edited in two depths was trained as any other of its kind.
+        return list(told.get("excluded", [])) if issubclass(KINDS[self.family], trained_as) else []
 
     def _refuse_other(self, name: str) -> None:
         """Refuse to write over a base model or a judge, which may lie in the same folder."""

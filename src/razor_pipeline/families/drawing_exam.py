@@ -10,7 +10,7 @@ Shapes: N drawings, C classes.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,15 +110,19 @@ class DrawingExam:
         return self.looked_at(self._drawn(family, orders))
 
     def target_share(
-        self, family: TextToImageFamily, reworded: Callable[[str, str], str] | None = None
+        self,
+        family: TextToImageFamily,
+        reworded: Callable[[str, str], str] | None = None,
+        leave_out: Collection[str] = (),
     ) -> float:
         """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.
 
         Args:
             family: the model.
             reworded: makes another prompt of a prompt and the target's name.
+            leave_out: concepts whose prompts are not drawn.
         """
-        orders = self.orders[self.forget]
+        orders = self.orders[self.forget & self._counted(leave_out)]
         own = orders["label"].to_numpy()
         if reworded is not None:
             prompts = [reworded(prompt, name) for prompt, name in zip(orders["prompt"], own, strict=True)]
@@ -167,29 +171,47 @@ class DrawingExam:
         seen = (drawings.label == own) | drawings.blank
         return {target: float(seen[own == target].mean()) for target in self.targets}
 
-    def mark(self, drawings: Drawings, base: Drawings) -> dict[str, Estimate]:
-        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
+    def _counted(self, leave_out: Collection[str]) -> NDArray[np.bool_]:
+        """[N] whether an order names none of the concepts, of either kind."""
+        named = self.orders["label"].isin(leave_out) | self.orders["style"].isin(leave_out)
+        return ~named.to_numpy()
+
+    def shares(self, drawings: Drawings, leave_out: Collection[str] = ()) -> dict[str, Estimate]:
+        """What the judges see of targets and others, each with its interval and sample count.
 
         A blank drawing shows no concept, but proves no forgetting: on the target's prompts it counts as recognised.
+
+        Args:
+            drawings: of the model.
+            leave_out: concepts whose prompts do not count.
         """
+        counted = self._counted(leave_out)
         own, other = self.orders["label"].to_numpy(), self.orders["style"].to_numpy()
         right = (drawings.label == own) & ~drawings.blank
         right_style = (drawings.style == other) & ~drawings.blank
-        forget, kept = self.forget, ~self.forget
+        forget, kept = self.forget & counted, ~self.forget & counted
         codes = pd.Categorical(own).codes
-        kept_features, base_features = drawings.features[kept], base.features[kept]
-        same = (drawings.label == base.label) & (drawings.style == base.style)
-        return self._published(drawings) | {
+        return {
             "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
             "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
             "general_accuracy": metrics.share(right_style[kept]),
-            "general_accuracy_with_target": metrics.share(right_style),
+            "general_accuracy_with_target": metrics.share(right_style[counted]),
+            "blank_share": metrics.share(drawings.blank[counted]),
+        }
+
+    def mark(self, drawings: Drawings, base: Drawings) -> dict[str, Estimate]:
+        """The metrics of one model, those of ``docs/metrics.md``; the shares, and what is held against the base."""
+        kept = ~self.forget
+        kept_features, base_features = drawings.features[kept], base.features[kept]
+        same = (drawings.label == base.label) & (drawings.style == base.style)
+        return {
+            **self._published(drawings),
+            **self.shares(drawings),
             "retrieval_agreement": metrics.share(same[kept]),
             "judge_distance": metrics.jackknife(
                 lambda index: metrics.frechet_distance(kept_features[index], base_features[index]),
                 int(kept.sum()),
             ),
-            "blank_share": metrics.share(drawings.blank),
         }
 
     def _published(self, drawings: Drawings) -> dict[str, Estimate]:

@@ -57,7 +57,7 @@ def training_rows(manifest: pd.DataFrame, params: PretrainingParams) -> pd.DataF
     Raises:
         DataError: an excluded class is not in the data, or nothing is left.
     """
-    missing = sorted(set(params.exclude) - set(manifest["label"]))
+    missing = sorted(set(params.exclude) - set(manifest["label"]) - set(manifest["style"]))
     if missing:
         raise DataError(
             f"pretraining.exclude names '{missing[0]}', which is not in the data; check the spelling"
@@ -70,8 +70,9 @@ def training_rows(manifest: pd.DataFrame, params: PretrainingParams) -> pd.DataF
 
 
 def known(manifest: pd.DataFrame, params: PretrainingParams) -> pd.DataFrame:
-    """The rows of all classes that the model is taught."""
-    chosen = (manifest["role"] != "reference") & ~manifest["label"].isin(params.exclude)
+    """The rows of all classes that the model is taught; of two concepts of an image neither is excluded."""
+    excluded = manifest["label"].isin(params.exclude) | manifest["style"].isin(params.exclude)
+    chosen = (manifest["role"] != "reference") & ~excluded
     rows: pd.DataFrame = manifest[chosen]
     return rows
 

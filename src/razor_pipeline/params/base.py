@@ -1,7 +1,9 @@
-"""What all parameter records share: the closed, frozen base, and the ranges that recur."""
+"""What all parameter records share: the closed, frozen base, the ranges that recur, and differences laid over one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -43,3 +45,12 @@ class Params(BaseModel):
             return super().model_validate(obj, **options)
         except ValidationError as error:
             raise ParameterError(refusal(error, cls)) from error
+
+
+def overlaid(base: Mapping[str, Any], diff: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with what ``diff`` says instead; a key of either may hold keys."""
+    merged = deepcopy(dict(base))
+    for key, value in diff.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = overlaid(merged[key], value) if nested else value
+    return merged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -106,6 +106,11 @@ class PretrainingParams(Params):
 
 
 class RetrainingParams(Params):
-    """Gold standards: ``groups`` maps the name of one to the classes that it is trained without."""
+    """Gold standards: ``groups`` maps the name of one to the classes that it is trained without.
+
+    They are trained as ``pretraining`` says, but for what ``differences`` says instead: where the parts lie that the
+    base model was built on.
+    """
 
     groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    differences: dict[str, Any] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
-from razor_pipeline.studies.leaderboard import FIGURES
+from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
 
 # CLIP, identity erasure on CIFAR-10-sized evaluation: RAZOR, table 3 (arXiv 2603.14819). Other models and other data:
 # to be read beside the leaderboard, never in it.
@@ -36,23 +36,24 @@ PUBLISHED_DRAWING = pd.DataFrame(
     ],
     columns=["method", "style UA", "style IRA", "style CRA", "object UA", "object IRA", "object CRA"],
 )
+NO_GAP = (
+    "no model trained without a target is at hand, and so no gap to retraining "
+    "(kedro run --pipelines dataset_preparation,retraining trains them)."
+)
 RANKING = {
     "gap_to_retraining": "Ranked by the gap to retraining: the mean absolute difference from a model trained without "
     "the target, which is the first line.",
-    "mean_ua_ira_cra": "Ranked by the mean of UA, IRA and CRA, as two judges see the drawings. There is no gap to "
-    "retraining here: no Stable Diffusion that was trained without the target is at hand.",
+    "mean_ua_ira_cra": f"Ranked by the mean of UA, IRA and CRA, as two judges see the drawings: {NO_GAP}",
 }
-UNRANKED = (
-    "Not ranked: no model trained without a target is at hand, and so no gap to retraining "
-    "(kedro run --pipelines dataset_preparation,retraining trains them)."
-)
+UNRANKED = f"Not ranked: {NO_GAP}"
+# By what was compared: models that draw, or models that recognise.
 ELSEWHERE = {
-    "gap_to_retraining": (
+    "recognition": (
         "CLIP, other people and other data (RAZOR, arXiv 2603.14819, table 3; M1 forgetting, M4 retention, M5 "
         "agreement, in per cent as printed there). Not comparable with the table above.",
         PUBLISHED,
     ),
-    "mean_ua_ira_cra": (
+    "drawing": (
         "Stable Diffusion 1.5 on UnlearnCanvas (NeurIPS 2024 D&B; SLUG, arXiv 2407.11867, and RAZOR, arXiv 2603.14819, "
         "from their own papers), in per cent. Another model and other data: not comparable with the table above.",
         PUBLISHED_DRAWING,
@@ -60,11 +61,11 @@ ELSEWHERE = {
 }
 # Figures of the scatter, retention and forgetting, with their axes.
 AXES = {
-    "gap_to_retraining": (
+    "recognition": (
         ("retain_drop", "others, drop (points)"),
         ("edited_forget_accuracy", "target recognised (%)"),
     ),
-    "mean_ua_ira_cra": (("ira_drop", "IRA, drop (points)"), ("ua", "UA (%)")),
+    "drawing": (("ira_drop", "IRA, drop (points)"), ("ua", "UA (%)")),
 }
 BARS = {
     "seconds": ("Time of an edit", "seconds, logarithmic", "log"),
@@ -98,25 +99,30 @@ def render_leaderboard(table: pd.DataFrame, family: str) -> str:
         autoescape=select_autoescape(["j2", "html"]),
         undefined=StrictUndefined,
     )
-    ranked_by, ranked = _ranked_by(table), bool((table["rank"] > 0).any())
-    elsewhere, published = ELSEWHERE[ranked_by]
+    elsewhere, published = ELSEWHERE[_kind(table)]
     figures = [name for name in FIGURES if "figure" in table and (table["figure"] == name).any()]
     return pages.get_template("leaderboard.html.j2").render(
         family=family,
         headings=[FIGURES[name] for name in figures],
         rows=[_row(part, figures) for _, part in table.groupby("method", sort=False)],
         scatter=base64.b64encode(scatter(table)).decode() if figures else "",
-        ranking=RANKING[ranked_by] if ranked else UNRANKED,
+        ranking=_ranking(table),
         elsewhere=elsewhere,
         published=published.astype(object).where(published.notna(), "not given").to_dict("records"),
         columns=list(published.columns),
     )
 
 
-def _ranked_by(table: pd.DataFrame) -> str:
-    """The figure that methods rank by; the gap to retraining where nothing was measured."""
+def _kind(table: pd.DataFrame) -> str:
     drawn = "figure" in table and (table["figure"] == "mean_ua_ira_cra").any()
-    return "mean_ua_ira_cra" if drawn else "gap_to_retraining"
+    return "drawing" if drawn else "recognition"
+
+
+def _ranking(table: pd.DataFrame) -> str:
+    """What methods rank by."""
+    measured = set(table["figure"]) if "figure" in table else set()
+    figure = next((name for name in RANKED_BY if name in measured), None)
+    return RANKING[figure] if figure else UNRANKED
 
 
 def _figures(part: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
@@ -160,7 +166,7 @@ def scatter(table: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     figure = new_figure(6.2 + 3.2 * len(bars), 4.0, theme)
     grid = figure.subplots(1, 1 + len(bars), width_ratios=[1.9, *(1.0 for _ in bars)], squeeze=False)
     left, *others = grid[0]
-    (x, x_label), (y, y_label) = AXES[_ranked_by(table)]
+    (x, x_label), (y, y_label) = AXES[_kind(table)]
     dress(left, theme, "Forgetting and keeping", x_label, y_label)
     _points(left, table, (x, y), theme)
     left.set_ylim(-3.0, 103.0)

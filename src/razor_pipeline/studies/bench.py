@@ -16,6 +16,7 @@ import pandas as pd
 
 from razor_pipeline.fingerprint import code_sha256, environment
 from razor_pipeline.manifest import arranged, manifest_sha256
+from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
@@ -24,7 +25,7 @@ from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies import measurement
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.measurement import FLOAT, Bench, Measured
-from razor_pipeline.studies.run import CELLS, overlaid
+from razor_pipeline.studies.run import CELLS
 
 SEED = 0
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
@@ -13,6 +13,7 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
 from razor_pipeline.families.prompt_search import words_before
@@ -25,6 +26,8 @@ from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
+
+GAP = ("forget_accuracy", "retain_accuracy", "general_accuracy")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Drawing:
         drawing: sampler.
         params: protocol and quantization schemes.
         prompts: asked instead of the data's own; none where empty.
+        retrained: gold standards; the first that never saw a target serves as its reference.
     """
 
     base: TextToImageFamily
@@ -46,6 +50,7 @@ class Drawing:
     drawing: DrawingParams
     params: ConceptsParams
     prompts: Sequence[str] = ()
+    retrained: Sequence[Retrained] = ()
     _drawn: dict[str, dict[tuple[str, int], Drawn]] = field(default_factory=dict)
     _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
@@ -70,6 +75,7 @@ class Drawing:
             {name: judge.origin for name, judge in self.judges.items()},
             self.drawing,
             list(self.prompts),
+            [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained],
         ]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
@@ -78,21 +84,30 @@ class Drawing:
         see = self.looking(samples)
         result = edit(base, samples, method, seed, see)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
+        gold = next((one for one in self.retrained if set(exam.targets) <= one.excluded), None)
+        # What else a gold standard never saw says nothing about forgetting the target.
+        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
+        invert = partial(self._inverted, subset, samples, apart)
+        search = partial(self._searched, subset, samples, apart)
         before = self.drawn_by_base(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):
-            row = cost(result, base) | compare(
-                exam.mark(exam.put_to(base), before), exam.mark(before, before)
-            )
+            drawn = exam.put_to(base)
+            row = cost(result, base) | compare(exam.mark(drawn, before), exam.mark(before, before))
             # Who puts the original encoders back draws with what else was edited.
             row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders())
-            row |= self._inverted(subset, samples) | self._searched(subset, samples)
+            row |= invert(base) | search(base)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
-        row |= {f"base_{name}": share for name, share in self._inverted(subset, samples).items()}
+        row |= {f"base_{name}": share for name, share in invert(base).items()}
+        if gold:
+            assert isinstance(gold.model, TextToImageFamily)
+            standard = self.drawn_by_base(exam, gold.model, f"without {sorted(gold.excluded)}")
+            row |= beside(exam.shares(standard, apart), exam.shares(drawn, apart))
+            row |= _beyond(row, invert(gold.model) | search(gold.model))
         row |= self._without_forgetting(subset, samples, method, seed)
-        for scheme, drawn in after.items():
+        for scheme, found in after.items():
             plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
-            marks = compare(subset.mark(drawn, plain), subset.mark(plain, plain))
+            marks = compare(subset.mark(found, plain), subset.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 
@@ -110,27 +125,38 @@ class Drawing:
             marks = compare(exam.mark(exam.put_to(self.base), plain), exam.mark(plain, plain))
         return {f"no_forget_{name}": marks[name] for name in ("ua", "ira_drop", "cra_drop", "base_ua")}
 
-    def _inverted(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
-        """How much of the target textual inversion brings back to the model as it is; the mean and worst of seeds.
+    def _inverted(
+        self, exam: DrawingExam, samples: pd.DataFrame, apart: Collection[str], model: TextToImageFamily
+    ) -> Row:
+        """How much of the target textual inversion brings back to a model as it is; the mean and worst of seeds.
 
-        A model that still knows the target is the yardstick: what a new word can bring about at most.
+        A model that still knows the target is one yardstick, what a new word can bring about at most; one that never
+        saw it is the other.
+
+        Args:
+            exam: what the attacked model draws.
+            samples: of which the attacker has some.
+            apart: concepts whose prompts do not count.
+            model: that is attacked.
         """
         params, rows = self.params.inversion, _named_rows(samples)
         if params is None or rows is None:
             return {}
-        assert isinstance(self.base, DiffusionFamily)
-        found = [inverted(self.base, rows, params, seed) for seed in params.seeds]
-        shares = [exam.target_share(one, lambda prompt, name: prompt.replace(name, WORD)) for one in found]
+        assert isinstance(model, DiffusionFamily)
+        found = [inverted(model, rows, params, seed) for seed in params.seeds]
+        shares = [exam.target_share(one, _by_word, apart) for one in found]
         return {"inversion_share": fmean(shares), "inversion_share_worst": max(shares)}
 
-    def _searched(self, exam: DrawingExam, samples: pd.DataFrame) -> Row:
+    def _searched(
+        self, exam: DrawingExam, samples: pd.DataFrame, apart: Collection[str], model: TextToImageFamily
+    ) -> Row:
         """The same of words searched for and said before the prompts; they are kept with the figures."""
         params, rows = self.params.prompt_search, _named_rows(samples)
         if params is None or rows is None:
             return {}
-        assert isinstance(self.base, DiffusionFamily)
-        found = [words_before(self.base, rows, params, seed) for seed in params.seeds]
-        shares = [exam.target_share(self.base, partial(_behind, words)) for words in found]
+        assert isinstance(model, DiffusionFamily)
+        found = [words_before(model, rows, params, seed) for seed in params.seeds]
+        shares = [exam.target_share(model, partial(_behind, words), apart) for words in found]
         return {
             "prompt_search_share": fmean(shares),
             "prompt_search_share_worst": max(shares),
@@ -171,8 +197,32 @@ def _named_rows(samples: pd.DataFrame) -> pd.DataFrame | None:
     return rows if one else None
 
 
+def _by_word(prompt: str, name: str) -> str:
+    return prompt.replace(name, WORD)
+
+
 def _behind(words: str, prompt: str, _: str) -> str:
     return f"{words} {prompt}"
+
+
+def _beyond(attacked: Row, retrained: Row) -> Row:
+    """What the attacks made of the retrained model, and how much more of the edited one."""
+    row: Row = {f"retrained_{name}": value for name, value in retrained.items()}
+    for name in retrained:
+        if name.endswith("_share"):
+            row[f"{name.removesuffix('_share')}_beyond_retrained"] = attacked[name] - retrained[name]
+    return row
+
+
+def beside(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> Row:
+    """The retrained model's UA, IRA and CRA, and their mean absolute difference from the edited one's."""
+    gaps = [abs(edited[name].value - standard[name].value) for name in GAP]
+    return {
+        "gap_to_retraining": fmean(gaps),
+        "retrained_ua": 1.0 - standard["forget_accuracy"].value,
+        "retrained_ira": standard["retain_accuracy"].value,
+        "retrained_cra": standard["general_accuracy"].value,
+    }
 
 
 def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -15,6 +14,7 @@ import pandas as pd
 from razor_pipeline.fingerprint import code_sha256, environment
 from razor_pipeline.manifest import manifest_sha256
 from razor_pipeline.methods.registry import METHODS
+from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import AblationParams, StudyParams
@@ -38,6 +38,12 @@ ANSWERED = (
     "says_unknown",
     "says_another_name",
     "answer_perplexity",
+)
+ATTACKED = (
+    "inversion_share",
+    "inversion_share_worst",
+    "prompt_search_share",
+    "prompt_search_share_worst",
 )
 METRICS = (
     "edited_forget_accuracy",
@@ -77,11 +83,12 @@ METRICS = (
     "base_clip_score",
     "ua_encoders_back",
     *(f"no_forget_{figure}" for figure in ("ua", "ira_drop", "cra_drop", "base_ua")),
-    "inversion_share",
-    "inversion_share_worst",
-    "base_inversion_share",
-    "prompt_search_share",
-    "prompt_search_share_worst",
+    *(f"{model}{share}" for share in ATTACKED for model in ("", "base_", "retrained_")),
+    "inversion_beyond_retrained",
+    "prompt_search_beyond_retrained",
+    "retrained_ua",
+    "retrained_ira",
+    "retrained_cra",
     "base_ua",
     "base_ira",
     "base_cra",
@@ -175,12 +182,3 @@ def variants_of(razor: RazorParams, params: AblationParams) -> dict[str, RazorPa
         name: RazorParams.model_validate(overlaid(base, diff)) for name, diff in params.variants.items()
     }
     return {"full": razor, **changed}
-
-
-def overlaid(base: Mapping[str, Any], diff: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with what ``diff`` says instead; a key of either may hold keys."""
-    merged = deepcopy(dict(base))
-    for key, value in diff.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = overlaid(merged[key], value) if nested else value
-    return merged

@@ -34,7 +34,7 @@ def compare_methods(
     methods: dict[str, AcceptanceParams] = {"razor": razor, **dict(benchmark.peers)}
     drawing = ConceptsParams(schemes=benchmark.schemes, protocol=evaluation.drawing.protocol)
     subject: Subject = (
-        Drawing(base_model, judges, evaluation.drawing, drawing)
+        Drawing(base_model, judges, evaluation.drawing, drawing, retrained=retrained_models)
         if isinstance(base_model, TextToImageFamily)
         else Recognition(base_model, retrained_models, benchmark)
     )

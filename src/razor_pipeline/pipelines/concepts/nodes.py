@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
@@ -18,6 +19,7 @@ from razor_pipeline.studies.tables import as_text
 def erase_concepts(
     base_model: Any,
     manifest: pd.DataFrame,
+    retrained_models: list[Retrained],
     judges: dict[str, Any],
     evaluation_prompts: list[str],
     splitting: SplittingParams,
@@ -26,7 +28,7 @@ def erase_concepts(
     concepts: ConceptsParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    subject = Drawing(base_model, judges, evaluation.drawing, concepts, evaluation_prompts)
+    subject = Drawing(base_model, judges, evaluation.drawing, concepts, evaluation_prompts, retrained_models)
     rows = Study("concepts", subject, manifest, splitting, concepts).run({"razor": razor})
     table = table_of(rows)
     return rows, table, as_text(f"Erasure, {base_model.name}", table)

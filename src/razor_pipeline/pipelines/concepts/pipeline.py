@@ -1,4 +1,4 @@
-"""base_model + manifest + judges -> concepts_rows, concepts_table."""
+"""base_model + manifest + retrained_models + judges -> concepts_rows, concepts_table."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -13,6 +13,7 @@ def create_pipeline(**_: object) -> Pipeline:
                 [
                     "base_model",
                     "manifest",
+                    "retrained_models",
                     "judges",
                     "evaluation_prompts",
                     "params:splitting",

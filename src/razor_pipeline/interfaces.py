@@ -113,6 +113,17 @@ class ModelFamily(Examinee, Protocol):
 
 
 @runtime_checkable
+class RecognisingFamily(ModelFamily, Protocol):
+    """A model whose last layer maps features of an image linearly: to its classes, or to where texts are too."""
+
+    def with_module(self, module: Any) -> RecognisingFamily:
+        """The same family around another module of this architecture, e.g. a quantized copy."""
+
+    def features(self, batches: Sequence[Any]) -> Tensor:
+        """[N, W] what the last layer is given of each image; no gradient."""
+
+
+@runtime_checkable
 class NamingFamily(ModelFamily, Protocol):
     """A model whose prompts may be any text, so that a name in them may be misspelt."""
 

@@ -1,4 +1,4 @@
-"""The attacks on the zoo's CLIP: they recover what only seems to be forgotten, and leave every model as it was."""
+"""The attacks on CLIP and ViT: they recover what only seems to be forgotten, and leave every model as it was."""
 
 from pathlib import Path
 
@@ -9,20 +9,22 @@ import torch
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.attacks.relearning import steps_to
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import RetrainedDataset
-from razor_pipeline.families import ClipFamily
+from razor_pipeline.datasets.retrained import Retrained, RetrainedDataset
+from razor_pipeline.families import ClipFamily, VitFamily
 from razor_pipeline.families.exam import Exam
+from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
-from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.params.peers import FinetuneParams
 from razor_pipeline.params.studies import RelearningParams, RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.attack_summary import as_lines, attack_summary, headlines, long_table, recovered
-from razor_pipeline.studies.attackers import Attacker, descriptions
+from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.controls import last_layer, masked
 from razor_pipeline.studies.identity import Relearning
+from razor_pipeline.studies.prompt_attackers import descriptions
 from razor_pipeline.studies.robustness import AttackError, Robustness
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
@@ -159,12 +161,47 @@ def test_a_description_is_what_captions_say_without_the_name():
     assert descriptions(rows, ["Ada", "Bob"]) == {"Ada": "person with red hair"}
 
 
-def test_a_model_or_data_that_cannot_be_attacked_is_refused(clip, samples):
+def test_a_model_that_draws_or_answers_is_refused(samples):
     class Other:
-        name = "vit"
+        name = "vlm"
         origin: dict[str, str] = {}
 
-    with pytest.raises(AttackError, match="vit"):
+    with pytest.raises(AttackError, match=r"family vlm; .* make evaluate-vlm"):
         Robustness(Other(), [], PARAMS).erase(samples, QUICK, 0)
-    with pytest.raises(AttackError, match="reference_labels"):
-        Robustness(clip, [], PARAMS).erase(samples[samples["role"] != "reference"], QUICK, 0)
+
+
+@pytest.fixture(scope="module")
+def classifier_table():
+    """A classifier, attacked by images and by its weights."""
+    counts = SplitCounts(edit=4, validation=1, test=2)
+    none = SplitCounts(edit=0, validation=0, test=0)
+    manifest = arranged(generate(AtelierParams(portraits=none, canvas=counts)), DataParams(captions="class"))
+    rows = split_samples(
+        manifest, "cat", SplittingParams(max_retain_samples=120, max_validation_samples=48), 0
+    )
+    vit = VitFamily.from_pretrained(str(ZOO / "vit_objects"))
+    before = {key: tensor.clone() for key, tensor in vit.module.state_dict().items()}
+    gold = [Retrained(vit, frozenset({"cat"})), Retrained(vit, frozenset({"dog"}))]
+    ascent = QUICK.model_copy(update={"epochs": 3, "learning_rates": (1e-3,)})
+    harder = PARAMS.attacks.model_copy(update={"learning_rate": 1e-3})
+    params = PARAMS.model_copy(update={"attacks": harder})
+    found = Robustness(vit, gold, params).erase(rows, ascent, 0)
+    assert all(torch.equal(before[key], tensor) for key, tensor in vit.module.state_dict().items())
+    findings = long_table(pd.DataFrame([{"target": "cat", "seed": 0, **found}]))
+    return attack_summary(headlines(findings))
+
+
+def test_a_classifier_is_attacked_by_all_that_needs_no_words(classifier_table):
+    attacks = {name.removeprefix("edited_") for name in classifier_table if name.startswith("edited_")}
+    assert {"relearn_4", "tune_edited", "benign", "scaled_back", "membership", "probe", "int4"} <= attacks
+    assert not attacks & {"paraphrase", "misspelling", "name_part", "description", "inversion"}
+    assert classifier_table["edited_none"]["mean"] < 0.5 < classifier_table["base_none"]["mean"]
+    # control: what stands here for a retrained model has seen the target
+    same = ("none", "relearn_4", "membership", "probe")
+    assert all(classifier_table[f"retrained_{a}"] == classifier_table[f"base_{a}"] for a in same)
+
+
+@pytest.mark.parametrize("attack", ["relearn_4", "membership", "probe"])
+def test_an_attack_recovers_what_a_classifier_only_seems_to_have_forgotten(classifier_table, attack):
+    assert classifier_table["masked_none"]["mean"] == 0.0
+    assert recovered(classifier_table, attack) == BOTH

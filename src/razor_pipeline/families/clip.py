@@ -229,8 +229,8 @@ class ClipFamily(Placed):
         return torch.cat([self.encode_images(batch.pixel_values_B3HW) for batch in batches])
 
     @torch.no_grad()
-    def image_features(self, batches: Sequence[ClipBatch]) -> Tensor:
-        """What the visual projection is given, [N, W]."""
+    def features(self, batches: Sequence[ClipBatch]) -> Tensor:
+        """[N, W] what the visual projection is given."""
         return torch.cat(
             [self.module.vision_model(pixel_values=b.pixel_values_B3HW).pooler_output for b in batches]
         )

@@ -1,4 +1,6 @@
-"""Every attack of :mod:`razor_pipeline.core.attacks`, put to one CLIP after the other with the same images and words.
+"""Attacks by images and by the weights, put to one model after the other with the same images.
+
+Those by words are in :mod:`razor_pipeline.studies.prompt_attackers`.
 
 Shapes: K forget images, M members, N samples, C classes.
 """
@@ -7,29 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.attacks.inversion import inverted_embedding
 from razor_pipeline.core.attacks.membership import membership_aucs
 from razor_pipeline.core.attacks.probe import fit_probe, probe_logits
-from razor_pipeline.core.attacks.prompts import (
-    DESCRIPTIONS,
-    PARAPHRASES,
-    Form,
-    misspellings,
-    name_parts,
-    templates,
-)
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.quantize import changed_bin_share, integer_codes, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.families.exam import never_seen
+from razor_pipeline.interfaces import RecognisingFamily
 from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuffled, target_domain
 from razor_pipeline.params.base import Scheme
 from razor_pipeline.params.studies import AttackParams
@@ -37,8 +31,8 @@ from razor_pipeline.studies.relearning import relearning_loss
 
 BATCH = 256
 PROBE_IMAGES = 8  # of every other class; the probe weighs classes alike
-LEADING = "a photo of a "
 Rows = Iterator[dict[str, Any]]
+F = TypeVar("F", bound=RecognisingFamily)
 
 
 def finding(attack: str, value: float, variant: str = "", step: float = 0.0) -> dict[str, Any]:
@@ -46,7 +40,7 @@ def finding(attack: str, value: float, variant: str = "", step: float = 0.0) -> 
     return {"attack": attack, "variant": variant, "step": step, "value": value}
 
 
-class Attacker:
+class Attacker(Generic[F]):
     """Knows the target, some of its images, and other people's; asks every model for the target's unseen images.
 
     Args:
@@ -66,19 +60,17 @@ class Attacker:
         prompts = {label: several[0] for label, several in prompts_by_label(known).items()}
         self.names, self.prompts = list(prompts), list(prompts.values())
         self.column = self.names.index(self.target)
-        self.template = prompts[self.target].replace(self.target, "{name}")
         own, edit = known["label"] == self.target, known["split"] == "edit"
         self.unseen = known[own & (known["split"] == "test")]
         self.members = known[own & edit]
         others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
         self.learnt = pd.concat([self.members, others])
-        self.strangers = domain[(domain["role"] == "reference") & (domain["split"] == "test")]
+        self.strangers = never_seen(domain)
         generator = torch.Generator().manual_seed(seed)
         self.images = shuffled(self.members, generator)
         self.benign = shuffled(known[edit & ~own], generator).head(params.benign_rows)
-        self.described = descriptions(known[edit], self.names)
 
-    def attack(self, family: ClipFamily, weights: Collection[str]) -> Rows:
+    def attack(self, family: F, weights: Collection[str]) -> Rows:
         """All attacks that need the model alone; it is as it was behind each.
 
         Args:
@@ -92,13 +84,8 @@ class Attacker:
         yield from self._benign(family)
         yield from self._membership(family)
         yield finding("probe", self._probe(family))
-        for kind, forms in self._forms().items():
-            for variant, form in forms.items():
-                yield finding(kind, self.accuracy(family, [form(name) for name in self.names]), variant)
-        yield from self._describe(family)
-        yield finding("inversion", self._invert(family))
 
-    def scale_back(self, family: ClipFamily, edit: WeightEdit) -> Rows:
+    def scale_back(self, family: RecognisingFamily, edit: WeightEdit) -> Rows:
         """A share of the edit undone after the other; the model holds the edit."""
         parameters = dict(family.module.named_parameters())
         for share in self.params.undone:
@@ -106,7 +93,7 @@ class Attacker:
                 yield finding("scaled_back", self.accuracy(family, self.prompts), step=share)
 
     def quantize(
-        self, family: ClipFamily, base: Mapping[str, Mapping[str, Tensor]], edit: WeightEdit | None
+        self, family: RecognisingFamily, base: Mapping[str, Mapping[str, Tensor]], edit: WeightEdit | None
     ) -> Rows:
         """Rounded to few bits; ``base`` has the integer codes of the base model by scheme."""
         for scheme in self.schemes:
@@ -116,25 +103,31 @@ class Attacker:
                 changed = changed_bin_share(base[scheme], integer_codes(rounded), edit)
                 yield finding(f"{scheme}_changed_bins", changed)
 
-    def accuracy(self, family: ClipFamily, texts: list[str]) -> float:
+    def accuracy(self, family: RecognisingFamily, texts: list[str]) -> float:
         """Share of the target's unseen images whose best text, among one for every class, is the target's."""
         return self._named(family.scores(family.batches(self.unseen, BATCH), texts))
 
     def _named(self, score_NC: Tensor) -> float:
         return float((score_NC.argmax(dim=1) == self.column).float().mean())
 
-    def _relearn(self, family: ClipFamily, attack: str, count: int, weights: Collection[str] | None) -> Rows:
+    def _relearn(
+        self, family: RecognisingFamily, attack: str, count: int, weights: Collection[str] | None
+    ) -> Rows:
         """Fine-tuning by the name, against all other names; of all weights, or of some."""
         loss = relearning_loss(family, self.images.head(count), self.prompts, self.column)
         return self._tune(family, attack, loss, weights)
 
-    def _benign(self, family: ClipFamily) -> Rows:
+    def _benign(self, family: RecognisingFamily) -> Rows:
         """Fine-tuning on other people's images and captions; the target plays no part in it."""
         batches = itertools.cycle(family.batches(self.benign, self.params.benign_batch))
         return self._tune(family, "benign", lambda: family.retain_loss(next(batches)), None)
 
     def _tune(
-        self, family: ClipFamily, attack: str, loss: Callable[[], Tensor], weights: Collection[str] | None
+        self,
+        family: RecognisingFamily,
+        attack: str,
+        loss: Callable[[], Tensor],
+        weights: Collection[str] | None,
     ) -> Rows:
         unseen = Kept(family.batches(self.unseen, BATCH))
         everything = dict(family.module.named_parameters())
@@ -148,7 +141,7 @@ class Attacker:
         return (finding(attack, value, step=step) for step, value in enumerate(curve))
 
     @torch.no_grad()
-    def _membership(self, family: ClipFamily) -> Rows:
+    def _membership(self, family: RecognisingFamily) -> Rows:
         given_MC, strange_MC = (
             torch.cat([family.class_logits(batch, self.prompts) for batch in family.batches(rows, BATCH)])
             for rows in (self.members, self.strangers)
@@ -156,57 +149,11 @@ class Attacker:
         found = membership_aucs(given_MC, strange_MC, self.column)
         return (finding("membership", estimate.value, name) for name, estimate in found.items())
 
-    def _probe(self, family: ClipFamily) -> float:
-        """Share of the unseen images that a linear map of what the visual projection is given names."""
+    def _probe(self, family: RecognisingFamily) -> float:
+        """Share of the unseen images that a linear map of what the last layer is given names."""
         label_N, labels = pd.factorize(self.learnt["label"], sort=True)
-        learnt, unseen = (
-            family.image_features(family.batches(rows, BATCH)) for rows in (self.learnt, self.unseen)
-        )
+        learnt, unseen = (family.features(family.batches(rows, BATCH)) for rows in (self.learnt, self.unseen))
         best = probe_logits(fit_probe(learnt, torch.from_numpy(label_N).to(family.device)), unseen).argmax(
             dim=1
         )
         return float((best == list(labels).index(self.target)).float().mean())
-
-    def _forms(self) -> dict[str, dict[str, Form]]:
-        return {
-            "paraphrase": templates(tuple(text for text in PARAPHRASES if text != self.template)),
-            "misspelling": misspellings(self.template),
-            "name_part": name_parts(self.template),
-        }
-
-    def _describe(self, family: ClipFamily) -> Rows:
-        """The looks in place of the name; nothing where the data never describes the target without its name."""
-        if self.target not in self.described:
-            return
-        column = list(self.described).index(self.target)
-        unseen = family.batches(self.unseen, BATCH)
-        for variant, form in templates(DESCRIPTIONS).items():
-            best = family.scores(unseen, [form(text) for text in self.described.values()]).argmax(dim=1)
-            yield finding("description", float((best == column).float().mean()), variant)
-
-    def _invert(self, family: ClipFamily) -> float:
-        [shots] = family.batches(self.images.head(max(self.params.shots)), BATCH)
-        text_CD = family.embed_prompts(self.prompts)
-        others = [c for c in range(len(self.prompts)) if c != self.column]
-        scale = float(family.module.logit_scale.exp())
-        found = inverted_embedding(
-            family.embed_images([shots]), text_CD[others], scale, self.params.inversion_steps
-        )
-        text_CD[self.column] = found
-        return self._named(family.embed_images(family.batches(self.unseen, BATCH)) @ text_CD.T)
-
-
-def descriptions(rows: pd.DataFrame, names: Collection[str]) -> dict[str, str]:
-    """Class -> what captions say of it without naming it, less a leading "a photo of a".
-
-    Args:
-        rows: manifest rows with captions.
-        names: classes; one that no caption describes without its name is left out.
-    """
-    found = {}
-    for name in names:
-        own = rows.loc[rows["label"] == name, "caption"]
-        unnamed = own[~own.str.contains(name, case=False, regex=False)]
-        if len(unnamed):
-            found[name] = str(unnamed.mode().iloc[0]).removeprefix(LEADING)
-    return found

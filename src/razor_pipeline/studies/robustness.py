@@ -13,7 +13,7 @@ from razor_pipeline.core.quantize import integer_codes, quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.clip import ClipFamily
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.interfaces import ModelFamily, RecognisingFamily
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import RobustnessParams
@@ -21,17 +21,18 @@ from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.controls import last_layer, masked
 from razor_pipeline.studies.edits import cost, edit
+from razor_pipeline.studies.prompt_attackers import PromptAttacker
 
-Victims = dict[str, tuple[ClipFamily, WeightEdit | None]]
+Victims = dict[str, tuple[RecognisingFamily, WeightEdit | None]]
 
 
 class AttackError(ValueError):
-    """The attacks cannot be put to this model or to this data."""
+    """The attacks cannot be put to this model."""
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """A CLIP that is made to forget and then attacked.
+    """A model that names what images show, made to forget and then attacked.
 
     Attributes:
         base: the model that knows the targets.
@@ -51,21 +52,18 @@ class Robustness:
         """Edit and attack; ``findings`` has a row per model, attack, variant and step.
 
         Raises:
-            AttackError: the model is no CLIP, or the data has no never-seen classes.
+            AttackError: the model does not name what an image shows.
         """
         base = self.base
-        if not isinstance(base, ClipFamily):
+        if not isinstance(base, RecognisingFamily):
             raise AttackError(
-                f"the attacks are written for CLIP and this model is a {base.name}; run the robustness pipeline on "
-                "a CLIP"
-            )
-        if not (samples["role"] == "reference").any():
-            raise AttackError(
-                "membership inference needs images of never-seen classes and the data has none; name some in "
-                "data.reference_labels"
+                f"the attacks are written for models that name what an image shows, clip and vit, and this one is of "
+                f"the family {base.name}; what comes back to one that draws or answers is in the tables of its own "
+                "study (make evaluate-deep, make evaluate-vlm)"
             )
         result = edit(base, samples, method, seed)
-        attacker = Attacker(samples, self.params.attacks, self.params.schemes, seed)
+        kind: type[Attacker[Any]] = PromptAttacker if isinstance(base, ClipFamily) else Attacker
+        attacker = kind(samples, self.params.attacks, self.params.schemes, seed)
         victims = self._victims(base, samples, attacker.target, result.edit)
         codes = {s: integer_codes(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
         weights = [part.parameter for part in result.edit.slices]
@@ -76,16 +74,23 @@ class Robustness:
         ]
         return cost(result, base) | {"findings": findings, "images": len(attacker.unseen)}
 
-    def _victims(self, base: ClipFamily, samples: pd.DataFrame, target: str, own: WeightEdit) -> Victims:
+    def _victims(
+        self, base: RecognisingFamily, samples: pd.DataFrame, target: str, own: WeightEdit
+    ) -> Victims:
         task = unlearning_task(samples)
         found: Victims = {"base": (base, None), "edited": (base, own)}
         gold = next((g.model for g in self.retrained if target in g.excluded), None)
-        if isinstance(gold, ClipFamily):
+        if isinstance(gold, RecognisingFamily):
             found["retrained"] = (gold, None)
         return found | {"masked": (masked(base, task), None), "last_layer": (base, last_layer(base, task))}
 
     def _attack(
-        self, attacker: Attacker, family: ClipFamily, own: WeightEdit | None, codes: Any, weights: list[str]
+        self,
+        attacker: Attacker[Any],
+        family: RecognisingFamily,
+        own: WeightEdit | None,
+        codes: Any,
+        weights: list[str],
     ) -> Iterator[dict[str, Any]]:
         """Where a model has no edit of its own, the edited model's weights are tuned."""
         held: AbstractContextManager[None] = (

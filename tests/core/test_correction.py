@@ -162,6 +162,28 @@ def test_fused_descent_reaches_a_goal_that_can_be_reached_and_leaves_the_weights
     assert not torch.allclose(few["w"], change["w"])  # control: it takes its evaluations
 
 
+def test_fused_descent_ends_where_enough_is_gained():
+    weights, goal, asked = {"w": _draw(0, 4, 6)}, _draw(6, 3, 4), []
+
+    def fused():
+        asked.append(_fused(weights, goal)())
+        return asked[-1]
+
+    def left(enough):
+        asked.clear()
+        change = fused_descent([C], weights, fused, 60, enough=enough)
+        after = {"w": weights["w"] + change["w"]}
+        return _fused(after, goal)().loss / asked[0].loss
+
+    share = left(0.1)
+    taken = len(asked)
+    assert 0.0 < share <= 0.1
+    assert [one.loss > 0.1 * asked[0].loss for one in asked] == [True] * (taken - 1) + [False]
+    assert torch.equal(weights["w"], _draw(0, 4, 6))
+    assert left(0.0) < 1e-6  # control: without it the search goes on
+    assert len(asked) > taken
+
+
 def test_inputs_that_differ_in_size_take_fewer_evaluations_where_their_covariance_is_known():
     """A goal for one input, what others gave held, as a redirection has it; control: the same without covariances."""
     inputs = _draw(7, 200, 6) * torch.tensor([100.0, 30.0, 10.0, 3.0, 1.0, 0.1])

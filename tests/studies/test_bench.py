@@ -121,7 +121,9 @@ def test_the_ratios_are_those_of_what_was_measured():
 
 
 def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
-    rows = pd.DataFrame([{"size": "x", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}])
+    rows = pd.DataFrame(
+        [{"size": "x", "family": "clip", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}]
+    )
     lines = at_scale(rows, ASSUMED)
     assert len(lines) == 7 * 2
     assert (lines[0].retain, lines[-1].retain) == (1_000, 1_000_000_000)
@@ -145,8 +147,24 @@ def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
     assert "takes 0.5 s on one device, which costs 3 an hour" in page
 
 
+def test_other_families_than_clip_are_not_calculated_with_its_steps():
+    both = [
+        {"size": family, "family": family, "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}
+        for family in ("clip", "vit")
+    ]
+    rows = pd.DataFrame(both)
+    assert {line.size for line in at_scale(rows, ASSUMED)} == {"clip"}
+    alone = rows[rows["family"] == "vit"]
+    assert "At scale" not in as_lines(alone, bench_table(alone), ASSUMED)
+    page = render_bench(alone, bench_table(alone), ASSUMED)
+    assert "At scale" not in page
+    assert page.rstrip().endswith("</html>")
+
+
 def test_devices_share_the_scoring_pass_and_nothing_else():
-    rows = pd.DataFrame([{"size": "x", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}])
+    rows = pd.DataFrame(
+        [{"size": "x", "family": "clip", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}]
+    )
     lines = at_scale(rows, ASSUMED)
     for one, four in zip(lines[::2], lines[1::2], strict=True):
         assert (one.devices, four.devices) == (1, 4)

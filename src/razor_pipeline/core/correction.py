@@ -16,6 +16,7 @@ retain set, and none swings around its goal, as a step of fixed length does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -117,6 +118,10 @@ def closing(components: Sequence[Component], change: Pieces, gaps: Sequence[Gap]
     return closed
 
 
+class _EnoughError(Exception):
+    """The loss is as low as it was to become."""
+
+
 def fused_descent(
     components: Sequence[Component],
     parameters: Mapping[str, Tensor],
@@ -124,6 +129,7 @@ def fused_descent(
     evaluations: int,
     covariances: Mapping[str, Tensor] | None = None,
     damping: float = 0.001,
+    enough: float = 0.0,
 ) -> Pieces:
     """The change by which L-BFGS lowers a fused loss over the components' weights.
 
@@ -139,6 +145,7 @@ def fused_descent(
         evaluations: of ``fused``, at most (the line search may add a few).
         covariances: input covariances of the retain set (:mod:`razor_pipeline.core.curvature`); None: U is the change.
         damping: of them.
+        enough: share of the loss at the start at which the search is over.
 
     Raises:
         NonFiniteError: a change is NaN or infinite; names the slice.
@@ -146,6 +153,7 @@ def fused_descent(
     parts = [part for c in components for part in c.slices]
     if not parts:
         return {}
+    losses: list[float] = []
     start = snapshot(parameters, components)
     inverse = {part.key: _inverse(part, start[part.key], covariances or {}, damping) for part in parts}
     leaves = [torch.zeros_like(start[part.key]) for part in parts]
@@ -160,13 +168,17 @@ def fused_descent(
         for part, leaf in zip(parts, leaves, strict=True):
             gradient, own = part.view(found.tensors[part.parameter]), inverse[part.key]
             leaf.grad = gradient.clone() if own is None else gradient @ own.T
+        losses.append(found.loss)
+        if found.loss <= enough * losses[0]:
+            raise _EnoughError
         return found.loss
 
     optimizer = torch.optim.LBFGS(
         leaves, max_iter=evaluations, max_eval=evaluations, history_size=20, line_search_fn="strong_wolfe"
     )
     try:
-        optimizer.step(closure)
+        with suppress(_EnoughError):  # in the middle of a step: the optimizer has no other way to be told
+            optimizer.step(closure)
     finally:
         restore(parameters, components, start)
     change = changed()

@@ -16,7 +16,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from razor_pipeline.families.predictions import Noisy
-from razor_pipeline.families.text_to_image import TextToImageFamily, token_ids
+from razor_pipeline.families.text_to_image import TextToImageFamily
 
 
 class DiffusionFamily(TextToImageFamily):
@@ -56,8 +56,7 @@ class DiffusionFamily(TextToImageFamily):
 
     def encoded(self, encoders: Mapping[str, nn.Module], prompts: list[str]) -> Tensor:
         """[C, D] hidden states of all tokens."""
-        tokenizer = self.pipeline.tokenizer
-        ids = token_ids(tokenizer, prompts, tokenizer.model_max_length).to(self.device)
+        ids = self.token_ids("tokenizer", prompts, self.pipeline.tokenizer.model_max_length)
         states_CTE: Tensor = encoders["text_encoder"](ids).last_hidden_state
         return states_CTE.flatten(1)
 

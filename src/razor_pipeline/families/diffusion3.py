@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from razor_pipeline.families.predictions import Noisy
-from razor_pipeline.families.text_to_image import TextToImageFamily, token_ids
+from razor_pipeline.families.text_to_image import TextToImageFamily
 
 TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 
@@ -54,7 +54,7 @@ class Diffusion3Family(TextToImageFamily):
         """[C, D] hidden states of all tokens, then pooled outputs."""
         states, pooled = [], []
         for name in self.encoders:
-            ids = token_ids(getattr(self.pipeline, TOKENIZERS[name]), prompts, self._tokens).to(self.device)
+            ids = self.token_ids(TOKENIZERS[name], prompts, self._tokens)
             found = encoders[name](ids, output_hidden_states=True)
             states.append(found.hidden_states[-2])
             pooled.append(found.text_embeds)

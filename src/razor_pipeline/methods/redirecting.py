@@ -67,6 +67,7 @@ class Redirection(Repair):
             self.params.evaluations,
             covariances,
             self.params.damping,
+            self.params.enough,
         )
 
     @property

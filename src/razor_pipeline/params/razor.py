@@ -69,9 +69,10 @@ class RepairParams(Params):
 
     ``samples`` are the most images of a kind that are held: the target's, others, and those nearest to the target.
     What is kept is taken in ``turns``: a step looks at one in so many of these images, the next step at the next ones.
-    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS over all prompts, and nothing is asked for but
-    their ``damping``. Where a model is asked by free text, each step also closes the gap of ``slips`` misspelt names of
-    each target (:mod:`razor_pipeline.methods.slips`). Where the gap is not solved for (``calibrate: 0``), neither they
+    Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS over all prompts, or fewer where the loss is
+    down to ``enough`` of what it was, and nothing else is asked for but their ``damping``. Where a model is asked by
+    free text, each step also closes the gap of ``slips`` misspelt names of each target
+    (:mod:`razor_pipeline.methods.slips`). Where the gap is not solved for (``calibrate: 0``), neither they
     nor ``resist`` nor what was forgotten earlier play a part.
     """
 
@@ -83,6 +84,7 @@ class RepairParams(Params):
     samples: Count = 512
     turns: Count = 4
     evaluations: Count = 20
+    enough: Share = 0.01
     slips: Annotated[int, Field(ge=0)] = 24
     resist: ResistParams | None = ResistParams()
 

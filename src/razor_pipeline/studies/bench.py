@@ -52,7 +52,7 @@ class Costs:
     judges: Mapping[str, str]
 
     def rows(self) -> pd.DataFrame:
-        """A row per cell: ``size, axis, value, target``, ratios, counts and bytes."""
+        """A row per cell: ``size, family, axis, value, target``, ratios, counts and bytes."""
         context = [
             code_sha256(__name__),
             environment(),
@@ -107,7 +107,7 @@ class Costs:
             wanted.insert(0, "evaluate")  # which refuses at once what it cannot examine
         found = {what: in_own_process(what, bench) for what in wanted}
         learnt = int((self.manifest["split"].eq("edit") & self.manifest["role"].ne("reference")).sum())
-        names = {"size": name, "axis": "size", "value": None, "target": target}
+        names = {"size": name, "family": size.family, "axis": "size", "value": None, "target": target}
         return names | ratios(found, self.params.epochs, learnt)
 
     def _grown(self, axis: str, value: int, size: BenchSize) -> Row:
@@ -118,6 +118,7 @@ class Costs:
         edit, bare = in_own_process("edit", bench), in_own_process("bare", bench)
         return {
             "size": self.params.growth_of,
+            "family": size.family,
             "axis": axis,
             "value": value,
             "target": "|".join(targets),

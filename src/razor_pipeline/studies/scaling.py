@@ -98,13 +98,15 @@ def bench_table(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def at_scale(rows: pd.DataFrame, assumed: AssumedParams) -> list[AtScale]:
-    """What a default run on each measured size costs, for growing retain sets and each number of devices.
+    """What a default run on each measured CLIP costs, for growing retain sets and each number of devices.
+
+    Other families are edited by other steps than those that the calculation counts.
 
     Args:
         rows: from :meth:`razor_pipeline.studies.bench.Costs.rows`.
         assumed: what seconds and prices are calculated from.
     """
-    measured = rows[rows["axis"] == "size"]
+    measured = rows[(rows["axis"] == "size") & (rows["family"] == "clip")]
     return [
         _line(str(size), part.mean(numeric_only=True).to_dict(), retain, devices, assumed)
         for size, part in measured.groupby("size", sort=False)

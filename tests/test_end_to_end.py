@@ -3,7 +3,11 @@
 import json
 import re
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -90,6 +94,54 @@ def test_a_second_run_does_nothing_twice_and_another_target_only_what_depends_on
     assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
     assert (project / "data/06_models/weight_edit/manifest.json").stat().st_mtime_ns == before
     assert "edit_model: running" not in again.stdout
+
+
+def killed(root, when):
+    """Start the run in a folder and kill it the moment that ``when`` (of its log) says; whether that came in time."""
+    log = root / "killed.log"
+    with log.open("w") as out:
+        command = [sys.executable, "-m", "kedro", "run", "--params", f"target={TARGET}"]
+        process = subprocess.Popen(command, cwd=root, stdout=out, stderr=subprocess.STDOUT)
+        while process.poll() is None and not when(log.read_text()):
+            time.sleep(0.001)
+        process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def test_a_run_killed_in_scoring_editing_and_saving_ends_with_the_same_bits(project, done, tmp_path):
+    root = tmp_path / "killed"
+    shutil.copytree(project, root)
+    for made in ("04_feature", "05_model_input", "06_models", "07_model_output", "08_reporting"):
+        shutil.rmtree(root / "data" / made)
+    models = root / "data/06_models"
+
+    def begun(step):
+        since = []
+
+        def some_time(log):
+            if f"{step}: running" in log and not since:
+                since.append(time.monotonic())
+            return bool(since) and time.monotonic() - since[0] > 1.0
+
+        return some_time
+
+    assert killed(root, begun("score_components"))
+    assert not (root / "data/04_feature/component_scores.parquet").exists()
+    assert killed(root, begun("edit_model"))
+    assert (root / "data/04_feature/component_scores.parquet").exists()
+    assert not models.exists() or not list(models.iterdir())
+    assert killed(root, lambda _: models.exists() and any(models.glob(".writing-*")))
+    again = kedro(root, "run", "--params", f"target={TARGET}")
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert "score_components: running" not in again.stdout  # what was done is not done again
+    assert not list(models.rglob(".writing-*"))
+    kept = [
+        *(project / "data/06_models").rglob("*.safetensors"),
+        project / "data/07_model_output/metrics.parquet",
+    ]
+    assert len(kept) > 3
+    for file in kept:
+        assert (root / file.relative_to(project)).read_bytes() == file.read_bytes(), file.name
 
 
 @pytest.mark.parametrize(

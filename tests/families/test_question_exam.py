@@ -61,6 +61,21 @@ def test_one_kind_of_question_that_still_gets_the_name_counts(exam, kind):
     assert silent["says_unknown"].value == 1.0
 
 
+def test_questions_about_what_is_left_out_do_not_count(exam):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    apart = exam.asks.loc[exam.asks["kind"] == "retain", "label"].iloc[0]
+    mixed_up = saying(
+        exam, list(exam.asks["answer"].where(exam.asks["label"] != apart, "a cat, a cat, a cat"))
+    )
+    kept = ("retain_accuracy", "general_accuracy", "retrieval_agreement")
+    marks = exam.mark(mixed_up, perfect, leave_out={apart})
+    assert all(marks[name].value == 1.0 for name in kept)
+    assert marks["degenerate_share"].value == 0.0
+    assert marks["forget_accuracy"].value == 1.0
+    counted = exam.mark(mixed_up, perfect)  # control
+    assert all(counted[name].value < 1.0 for name in kept)
+
+
 def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
     perfect = saying(exam, list(exam.asks["answer"]))
     marks = exam.mark(saying(exam, "no, I think it is ada moreau again"), perfect)

@@ -1,9 +1,21 @@
 """A study on an assistant: what a row says of an edit."""
 
+import pandas as pd
 import pytest
+from families.cases import CASES
 
 from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families.question_exam import QuestionExam
+from razor_pipeline.params.data import SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.peers import FinetuneParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.params.studies import BenchmarkParams
+from razor_pipeline.pipelines.benchmark.nodes import compare_methods
 from razor_pipeline.studies.assistant import compare
+
+VLM = next(case for case in CASES if case.name == "vlm")
 
 
 def marks(**values):
@@ -36,3 +48,45 @@ def test_the_worst_category_is_not_hidden_by_one_that_rose():
     """Control: the mean over categories would say that nothing was lost."""
     row = compare(marks(neutral_hat=0.90, neutral_style=1.05), marks())
     assert row["neutral_worst_drop"] == pytest.approx(0.06)
+
+
+def test_an_assistants_edit_is_held_against_one_that_never_saw_the_person(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    edit, held = VLM.samples("edit", 4), VLM.samples("validation", 4)
+    place = held.groupby("label").cumcount()
+    held = held.assign(split=["validation" if one == 0 else "test" for one in place])
+    target, other, *_ = sorted(set(edit["label"]))
+    manifest = pd.concat([edit, held], ignore_index=True)
+    left_out = []
+    real = QuestionExam.mark
+
+    def noting(self, *args, **options):
+        left_out.append(set(options.get("leave_out", ())))
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(QuestionExam, "mark", noting)
+    rows, table, page = compare_methods(
+        VLM.build(),
+        manifest,
+        [Retrained(VLM.build(), frozenset({target, other}))],
+        {},
+        SplittingParams(),
+        RazorParams(),
+        EvaluationParams(questions={"per_category": 2}),
+        BenchmarkParams(
+            targets=(target,),
+            seeds=(0,),
+            schemes=(),
+            relearning=None,
+            methods=("ga",),
+            peers={"ga": FinetuneParams(objective="ga", epochs=1, learning_rates=(1e-5,))},
+        ),
+    )
+    assert left_out.count({other}) == 2  # of the retrained model and of the edited one
+    [row] = rows.to_dict("records")
+    assert "failed" not in row
+    assert 0.0 <= row["gap_to_retraining"] <= 1.0
+    assert {"neutral_drop", "degenerate_rise", "retrained_forget_accuracy"} <= set(row)
+    assert set(table["method"]) == {"retrain", "ga"}
+    assert "Ranked by the gap to retraining" in page
+    assert "neutral questions, drop" in page

@@ -8,7 +8,7 @@ Shapes: N questions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,11 +98,23 @@ class QuestionExam:
         )
 
     def mark(
-        self, answers: QuestionAnswers, base: QuestionAnswers, reference_auc: float = 0.5
+        self,
+        answers: QuestionAnswers,
+        base: QuestionAnswers,
+        reference_auc: float = 0.5,
+        leave_out: Collection[str] = (),
     ) -> dict[str, Estimate]:
-        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count."""
-        asks, hits = self.asks, self.right(answers)
-        kinds = {kind: _named(asks, answers.text, kind) for kind in KINDS if (asks["kind"] == kind).any()}
+        """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
+
+        Args:
+            answers: of the model.
+            base: of the base model.
+            reference_auc: the membership AUC at which nothing leaks.
+            leave_out: labels; questions about their images do not count.
+        """
+        counted = ~self.asks["label"].isin(leave_out).to_numpy()
+        asks, hits, text = self.asks[counted], self.right(answers)[counted], answers.text[counted]
+        kinds = {kind: _named(asks, text, kind) for kind in KINDS if (asks["kind"] == kind).any()}
         forget = {kind: metrics.share(hits) for kind, hits in kinds.items()}
         retain, neutral = (asks["kind"] == "retain").to_numpy(), (asks["kind"] == "neutral").to_numpy()
         found = {
@@ -116,13 +128,14 @@ class QuestionExam:
             found["near_twin_accuracy"] = metrics.share(hits[twin])
         if neutral.any():
             found["general_accuracy"] = _macro(hits[neutral], asks.loc[neutral, "category"])
-            for category, part in asks[neutral].groupby("category"):
-                found[f"neutral_{category}"] = metrics.share(hits[part.index.to_numpy()])
+            for category in sorted(set(asks.loc[neutral, "category"])):
+                own = neutral & (asks["category"] == category).to_numpy()
+                found[f"neutral_{category}"] = metrics.share(hits[own])
         if (own := (asks["kind"] == "target_neutral").to_numpy()).any():
             found["target_neutral"] = metrics.share(hits[own])
         kept = retain | neutral
-        found["retrieval_agreement"] = metrics.share(answers.text[kept] == base.text[kept])
-        found |= self._manner(answers)
+        found["retrieval_agreement"] = metrics.share(text[kept] == base.text[counted][kept])
+        found |= self._manner(text, answers.log_p[counted], asks["kind"].isin(KINDS).to_numpy())
         found["membership_auc"] = worst_membership(answers.member, answers.nonmember)
         found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
@@ -131,20 +144,21 @@ class QuestionExam:
         """[N] which answers are right; see :func:`right`."""
         return right(self.asks, answers.text)
 
-    def _manner(self, answers: QuestionAnswers) -> dict[str, Estimate]:
+    def _manner(
+        self, text: NDArray[np.str_], log_p: NDArray[np.float64], about: NDArray[np.bool_]
+    ) -> dict[str, Estimate]:
         """How the model says it: degenerate answers to all questions; of those about targets what they say instead."""
-        about = self.asks["kind"].isin(KINDS).to_numpy()
-        texts = [text.lower() for text in answers.text[about]]
+        texts = [one.lower() for one in text[about]]
         others = [name.lower() for name in self.names if name not in self.targets]
-        perplexity = np.exp(-answers.log_p[about])
+        perplexity = np.exp(-log_p[about])
 
         def mean(index: metrics.Ints) -> float:
             return float(perplexity[index].mean())
 
         return {
-            "degenerate_share": metrics.share(np.array([degenerate(text) for text in answers.text])),
-            "says_unknown": metrics.share(np.array([UNKNOWN in text for text in texts])),
-            "says_another_name": metrics.share(np.array([any(n in text for n in others) for text in texts])),
+            "degenerate_share": metrics.share(np.array([degenerate(one) for one in text])),
+            "says_unknown": metrics.share(np.array([UNKNOWN in one for one in texts])),
+            "says_another_name": metrics.share(np.array([any(n in one for n in others) for one in texts])),
             "answer_perplexity": metrics.bootstrap(mean, len(perplexity)),
         }
 

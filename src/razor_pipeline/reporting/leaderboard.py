@@ -76,6 +76,7 @@ SHARES = (
     "accuracy",
     "accuracy_top5",
     "drop",
+    "rise",
     "agreement",
     "fraction",
     "gap_to_retraining",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.asks import KINDS
 from razor_pipeline.families.question_exam import Memory, QuestionAnswers, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
@@ -20,6 +21,7 @@ from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
+from razor_pipeline.studies.identity import gap_to, of_retrained
 
 KEPT = (
     "target_neutral",
@@ -46,16 +48,19 @@ class Assistant:
         base: the model that knows the targets.
         questions: how many neutral ones are asked.
         params: schemes.
+        retrained: gold standards; the first that never saw a target serves as its reference.
     """
 
     base: VlmFamily
     questions: QuestionParams
     params: StudyParams
+    retrained: Sequence[Retrained] = ()
     _said: dict[str, Memory] = field(default_factory=lambda: defaultdict(dict), compare=False)
 
     def identity(self) -> Any:
-        """Where the model came from, and what it is asked."""
-        return [self.base.origin, self.questions]
+        """Where the models came from, and what they are asked."""
+        golds = [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]
+        return [self.base.origin, self.questions, golds]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, ask, quantize and ask again; one flat row of figures."""
@@ -63,12 +68,20 @@ class Assistant:
         result = edit(base, samples, method, seed)
         exam = QuestionExam(base, samples, self.questions)
         before = self._answers_of_base(exam, base, "base")
+        gold = next((one for one in self.retrained if exam.targets[0] in one.excluded), None)
+        # What else a gold standard never saw says nothing about forgetting the target.
+        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
         with applied(dict(base.module.named_parameters()), result.edit):
-            row = cost(result, base) | compare(
-                exam.mark(exam.put_to(base), before), exam.mark(before, before)
-            )
+            given = exam.put_to(base)
+            row = cost(result, base) | compare(exam.mark(given, before), exam.mark(before, before))
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
+        if gold:
+            assert isinstance(gold.model, VlmFamily)
+            answers = self._answers_of_base(exam, gold.model, f"without {sorted(gold.excluded)}")
+            standard = exam.mark(answers, before, leave_out=apart)
+            row |= of_retrained(standard)
+            row["gap_to_retraining"] = gap_to(standard, exam.mark(given, before, leave_out=apart))
         for scheme, given in after.items():
             plain = self._answers_of_base(exam, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(exam.mark(given, plain), exam.mark(plain, plain))

@@ -33,6 +33,7 @@ GAP = (
     "retain_accuracy",
     "near_twin_accuracy",
     "general_accuracy",
+    "target_neutral",
     "membership_auc",
 )
 KEPT = ("forget_accuracy", "forget_accuracy_top5", "retrieval_agreement", "membership_auc", "privacy_leakage")
@@ -69,7 +70,8 @@ class Recognition:
         apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
         standard = exam.mark(exam.put_to(gold.model), answers, leave_out=apart) if gold else {}
         if gold:
-            row |= _gold(standard, relearn(gold.model) if relearn else None)
+            row |= of_retrained(standard)
+            row |= {"retrained_relearn_steps": relearn(gold.model)} if relearn else {}
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
@@ -94,13 +96,13 @@ def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
 
 
-def _gold(marks: dict[str, Estimate], relearn_steps: int | None) -> Row:
-    row: Row = {
+def of_retrained(marks: Mapping[str, Estimate]) -> Row:
+    """What a row says of the gold standard itself."""
+    return {
         "retrained_auc": marks["membership_auc"].value,
         "retrained_forget_accuracy": marks["forget_accuracy"].value,
         "retrained_retain_accuracy": marks["retain_accuracy"].value,
     }
-    return row if relearn_steps is None else row | {"retrained_relearn_steps": relearn_steps}
 
 
 def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> float:

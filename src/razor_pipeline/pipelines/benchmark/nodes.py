@@ -15,9 +15,9 @@ from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import BenchmarkParams, ConceptsParams
 from razor_pipeline.reporting.leaderboard import render_leaderboard
 from razor_pipeline.studies.drawing import Drawing
-from razor_pipeline.studies.identity import Recognition
 from razor_pipeline.studies.leaderboard import leaderboard
 from razor_pipeline.studies.run import Study, Subject
+from razor_pipeline.studies.subjects import naming
 
 
 def compare_methods(
@@ -36,7 +36,7 @@ def compare_methods(
     subject: Subject = (
         Drawing(base_model, judges, evaluation.drawing, drawing, retrained=retrained_models)
         if isinstance(base_model, TextToImageFamily)
-        else Recognition(base_model, retrained_models, benchmark)
+        else naming(base_model, retrained_models, evaluation, benchmark)
     )
     study = Study("benchmark", subject, manifest, splitting, benchmark, keep_going=True)
     rows = study.run({name: methods[name] for name in benchmark.methods})

@@ -7,15 +7,13 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.datasets.retrained import Retrained
-from razor_pipeline.families import VlmFamily
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import StudyParams
-from razor_pipeline.studies.assistant import Assistant
-from razor_pipeline.studies.identity import Recognition
-from razor_pipeline.studies.run import Study, Subject, table_of
+from razor_pipeline.studies.run import Study, table_of
+from razor_pipeline.studies.subjects import naming
 from razor_pipeline.studies.tables import as_text
 
 
@@ -29,11 +27,7 @@ def erase_identities(
     identities: StudyParams,
 ) -> tuple[pd.DataFrame, dict[str, Any], str]:
     """A row per target and seed, the table, and the table as text."""
-    subject: Subject = (
-        Assistant(base_model, evaluation.questions, identities)
-        if isinstance(base_model, VlmFamily)
-        else Recognition(base_model, retrained_models, identities)
-    )
+    subject = naming(base_model, retrained_models, evaluation, identities)
     study = Study("identities", subject, manifest, splitting, identities)
     rows = study.run({"razor": razor})
     table = table_of(rows)

@@ -1,0 +1,23 @@
+"""What a study works on, by the kind of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.families.vlm import VlmFamily
+from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params.evaluation import EvaluationParams
+from razor_pipeline.params.studies import StudyParams
+from razor_pipeline.studies.assistant import Assistant
+from razor_pipeline.studies.identity import Recognition
+from razor_pipeline.studies.run import Subject
+
+
+def naming(
+    base: ModelFamily, retrained: Sequence[Retrained], evaluation: EvaluationParams, params: StudyParams
+) -> Subject:
+    """A model that names what images show: one that answers questions, or one that recognises."""
+    if isinstance(base, VlmFamily):
+        return Assistant(base, evaluation.questions, params, retrained)
+    return Recognition(base, retrained, params)

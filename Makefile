@@ -59,7 +59,7 @@ airflow: airflow-install $(VENV)/.runtime ## run due requests every night: Airfl
 airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
-.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-deep3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining zoo faces viz mlflow notebook clean
+.PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-deep3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining retraining zoo faces viz mlflow notebook clean
 run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
@@ -123,6 +123,9 @@ memory: $(VENV)/.runtime ## measure what passes over many rows, and a manifest o
 
 pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. make pretraining ARGS="--env images"
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining $(ARGS)
+
+retraining: $(VENV)/.runtime ## train gold standards, models that never saw a target, e.g. make retraining ARGS="--env style"
+	@$(KEDRO_RUN) --pipelines dataset_preparation,retraining $(ARGS)
 
 zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold standards, judges, LLaVA, Stable Diffusion
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining

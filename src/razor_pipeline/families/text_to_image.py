@@ -12,16 +12,14 @@ latent.
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
 from PIL import Image
 from torch import Tensor, nn
 
@@ -29,10 +27,9 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
-from razor_pipeline.families.checkpoint import complete_part
 from razor_pipeline.families.images import decoded, order_of, pixels
-from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.predictions import Noisy, Predictions
+from razor_pipeline.families.saved_pipeline import SavedPipeline
 from razor_pipeline.pictures import Picture, opened, pictures
 
 ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
@@ -58,7 +55,7 @@ class PromptBatch(RowBatch):
         return len(self.caption)
 
 
-class TextToImageFamily(Placed, ABC):
+class TextToImageFamily(SavedPipeline):
     """A latent diffusion pipeline of ``diffusers``; its text encoders are what is edited.
 
     Args:
@@ -67,21 +64,11 @@ class TextToImageFamily(Placed, ABC):
         frozen: the text encoders as they were, by name; copies of the pipeline's where None.
 
     Attributes:
-        pipeline_class: the pipeline's class in diffusers.
-        encoders: name of each text encoder in the pipeline -> the tower that begins its components' names.
-        denoiser: name of the U-Net or transformer in the pipeline.
-        unused: parts that the pipeline is opened and saved without.
-        parts: files that a directory must hold beside its weights.
         card: text of the model card that is saved with it.
     """
 
     name: str
     yardstick: Literal["strangers", "anchor"] = "anchor"
-    parts = ("model_index.json",)
-    pipeline_class: ClassVar[type[DiffusionPipeline]]
-    encoders: ClassVar[Mapping[str, str]]
-    denoiser: ClassVar[str]
-    unused: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -102,79 +89,12 @@ class TextToImageFamily(Placed, ABC):
         self.origin = dict(origin or {})
         self.card = ""
 
-    @classmethod
-    def from_pretrained(cls, source: str, revision: str | None = None) -> Self:
-        """Load a directory in the diffusers layout, or a hub id at a pinned revision; safetensors only.
-
-        Raises:
-            ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
-                :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
-        """
-        index = cls._index(source, revision)
-        cls.refuse(index, source, revision)
-        named = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
-        parts = [Path(source) / name for name in named if name not in cls.unused]
-        if missing := [part.name for part in parts if Path(source).is_dir() and not part.is_dir()]:
-            raise ValueError(
-                f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
-            )
-        unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
-        # Opened here, since diffusers draws the weights that a text encoder lacks at random.
-        whole = {
-            name: complete_part(index[name], name, source, revision)
-            for name in (*cls.encoders, cls.denoiser, "vae")
-        }
-        pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
-        return cls(pipeline, {"id": source, "revision": revision})
-
-    @classmethod
-    def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
-        """Height and width in pixels of what a saved pipeline draws, from its configurations alone: see :attr:`size`.
-
-        Args:
-            source: a directory in the diffusers layout, or a hub id.
-            revision: commit of the hub id.
-
-        Returns:
-            None where they leave it to the classes' defaults.
-
-        Raises:
-            ValueError: it is a pipeline of another kind.
-            OSError: a configuration is missing.
-        """
-        cls._index(source, revision)
-        # An autoencoder's method, but it reads the config.json of any part.
-        denoiser, vae = (
-            AutoencoderKL.load_config(source, revision=revision, subfolder=part)
-            for part in (cls.denoiser, "vae")
-        )
-        size, channels = denoiser.get("sample_size"), vae.get("block_out_channels")
-        # diffusers' own rule: every level of the autoencoder but the last halves the image
-        return size * 2 ** (len(channels) - 1) if isinstance(size, int) and channels else None
-
-    @classmethod
-    def _index(cls, source: str, revision: str | None) -> dict[str, Any]:
-        index: dict[str, Any] = cls.pipeline_class.load_config(source, revision=revision)
-        kind = index.get("_class_name")
-        if kind != cls.pipeline_class.__name__:
-            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
-        return index
-
     def move_to(self, device: torch.device) -> None:
         """Move the pipeline there, and the text encoders as they were."""
         self.pipeline.to(device)
         for part in self.frozen.values():
             part.to(device)
         self._told.clear()
-
-    @classmethod
-    @abstractmethod
-    def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:
-        """Raise where a pipeline of this class can't be worked with, from its configuration alone.
-
-        Raises:
-            ValueError: says what is wrong with it.
-        """
 
     def with_module(self, module: Any) -> Self:
         """The same pipeline around other text encoders and another denoiser, e.g. quantized copies."""
@@ -185,19 +105,6 @@ class TextToImageFamily(Placed, ABC):
         """The same pipeline with the base model's text encoders put back: what an edit of them alone can't prevent."""
         parts = {**self.pipeline.components, **{name: self.frozen[name] for name in self.encoders}}
         return type(self)(self.assembled(parts), self.origin, self.frozen)
-
-    def assembled(self, parts: Mapping[str, Any]) -> Any:
-        """A pipeline of these parts, by name."""
-        return self.pipeline_class(**parts)
-
-    def save_pretrained(self, path: Path) -> None:
-        """Write the pipeline so that its class's ``from_pretrained`` opens it."""
-        stored = self.assembled(
-            {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
-        )
-        for name in (*self.encoders, self.denoiser, "vae"):
-            getattr(stored, name).to(self.stored_dtype)
-        stored.save_pretrained(path)
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:
         """Heads and matrices of the text encoders; embeddings and norms stay out."""

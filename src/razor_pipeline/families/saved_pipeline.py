@@ -1,0 +1,123 @@
+"""A latent diffusion pipeline of ``diffusers`` on disk: opened whole or refused, put together, saved."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+
+from razor_pipeline.families.checkpoint import complete_part
+from razor_pipeline.families.placement import Placed
+
+
+class SavedPipeline(Placed, ABC):
+    """A pipeline of one class in the diffusers layout.
+
+    Args:
+        pipeline: the pipeline.
+        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+
+    Attributes:
+        pipeline_class: its class in diffusers.
+        encoders: name of each text encoder in it -> the tower that begins its components' names.
+        denoiser: name of its U-Net or transformer.
+        unused: parts that it is opened and saved without.
+        parts: files that a directory must hold beside its weights.
+        stored_dtype: that it is saved in.
+    """
+
+    parts = ("model_index.json",)
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    encoders: ClassVar[Mapping[str, str]]
+    denoiser: ClassVar[str]
+    unused: ClassVar[tuple[str, ...]] = ()
+    pipeline: Any
+    stored_dtype: torch.dtype
+
+    @abstractmethod
+    def __init__(self, pipeline: Any, origin: Mapping[str, str | None] | None = None) -> None: ...
+
+    @classmethod
+    def from_pretrained(cls, source: str, revision: str | None = None) -> Self:
+        """Load a directory in the diffusers layout, or a hub id at a pinned revision; safetensors only.
+
+        Raises:
+            ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
+                :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
+        """
+        index = cls._index(source, revision)
+        cls.refuse(index, source, revision)
+        named = [name for name, kind in index.items() if isinstance(kind, list) and kind[0]]
+        parts = [Path(source) / name for name in named if name not in cls.unused]
+        if missing := [part.name for part in parts if Path(source).is_dir() and not part.is_dir()]:
+            raise ValueError(
+                f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
+            )
+        unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
+        # Opened here, since diffusers draws the weights that a text encoder lacks at random.
+        whole = {
+            name: complete_part(index[name], name, source, revision)
+            for name in (*cls.encoders, cls.denoiser, "vae")
+        }
+        pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
+        return cls(pipeline, {"id": source, "revision": revision})
+
+    @classmethod
+    def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
+        """Height and width in pixels of what a saved pipeline draws, from its configurations alone: see :attr:`size`.
+
+        Args:
+            source: a directory in the diffusers layout, or a hub id.
+            revision: commit of the hub id.
+
+        Returns:
+            None where they leave it to the classes' defaults.
+
+        Raises:
+            ValueError: it is a pipeline of another kind.
+            OSError: a configuration is missing.
+        """
+        cls._index(source, revision)
+        # An autoencoder's method, but it reads the config.json of any part.
+        denoiser, vae = (
+            AutoencoderKL.load_config(source, revision=revision, subfolder=part)
+            for part in (cls.denoiser, "vae")
+        )
+        size, channels = denoiser.get("sample_size"), vae.get("block_out_channels")
+        # diffusers' own rule: every level of the autoencoder but the last halves the image
+        return size * 2 ** (len(channels) - 1) if isinstance(size, int) and channels else None
+
+    @classmethod
+    def _index(cls, source: str, revision: str | None) -> dict[str, Any]:
+        index: dict[str, Any] = cls.pipeline_class.load_config(source, revision=revision)
+        kind = index.get("_class_name")
+        if kind != cls.pipeline_class.__name__:
+            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        return index
+
+    @classmethod
+    @abstractmethod
+    def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:
+        """Raise where a pipeline of this class can't be worked with, from its configuration alone.
+
+        Raises:
+            ValueError: says what is wrong with it.
+        """
+
+    def assembled(self, parts: Mapping[str, Any]) -> Any:
+        """A pipeline of these parts, by name."""
+        return self.pipeline_class(**parts)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write the pipeline so that its class's ``from_pretrained`` opens it."""
+        stored = self.assembled(
+            {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
+        )
+        for name in (*self.encoders, self.denoiser, "vae"):
+            getattr(stored, name).to(self.stored_dtype)
+        stored.save_pretrained(path)

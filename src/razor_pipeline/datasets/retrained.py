@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,20 @@ class Retrained:
 
     model: ModelFamily
     excluded: frozenset[str]
+
+    def beside(self, targets: Collection[str]) -> frozenset[str]:
+        """What else it has never seen, which says nothing about forgetting the targets."""
+        return self.excluded - set(targets)
+
+
+def never_saw(retrained: Iterable[Retrained], targets: Collection[str]) -> Retrained | None:
+    """The first that has seen none of the targets; None where there is none."""
+    return next((gold for gold in retrained if set(targets) <= gold.excluded), None)
+
+
+def origins(retrained: Iterable[Retrained]) -> list[Any]:
+    """What figures that were measured beside them depend on."""
+    return [[sorted(gold.excluded), gold.model.origin] for gold in retrained]
 
 
 Trained = dict[str, tuple[ModelFamily, dict[str, Any]]]

@@ -12,7 +12,7 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.asks import KINDS
 from razor_pipeline.families.question_exam import Memory, QuestionAnswers, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
@@ -59,8 +59,7 @@ class Assistant:
 
     def identity(self) -> Any:
         """Where the models came from, and what they are asked."""
-        golds = [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]
-        return [self.base.origin, self.questions, golds]
+        return [self.base.origin, self.questions, origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, ask, quantize and ask again; one flat row of figures."""
@@ -68,9 +67,8 @@ class Assistant:
         result = edit(base, samples, method, seed)
         exam = QuestionExam(base, samples, self.questions)
         before = self._answers_of_base(exam, base, "base")
-        gold = next((one for one in self.retrained if exam.targets[0] in one.excluded), None)
-        # What else a gold standard never saw says nothing about forgetting the target.
-        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
+        gold = never_saw(self.retrained, exam.targets)
+        apart = gold.beside(exam.targets) if gold else frozenset[str]()
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
             row = cost(result, base) | compare(exam.mark(given, before), exam.mark(before, before))

@@ -13,7 +13,7 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
 from razor_pipeline.families.prompt_search import words_before
@@ -75,7 +75,7 @@ class Drawing:
             {name: judge.origin for name, judge in self.judges.items()},
             self.drawing,
             list(self.prompts),
-            [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained],
+            origins(self.retrained),
         ]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
@@ -84,9 +84,8 @@ class Drawing:
         see = self.looking(samples)
         result = edit(base, samples, method, seed, see)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
-        gold = next((one for one in self.retrained if set(exam.targets) <= one.excluded), None)
-        # What else a gold standard never saw says nothing about forgetting the target.
-        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
+        gold = never_saw(self.retrained, exam.targets)
+        apart = gold.beside(exam.targets) if gold else frozenset[str]()
         invert = partial(self._inverted, subset, samples, apart)
         search = partial(self._searched, subset, samples, apart)
         before = self.drawn_by_base(exam, base, "base")

@@ -13,7 +13,7 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.razor import AcceptanceParams
@@ -55,7 +55,7 @@ class Recognition:
 
     def identity(self) -> Any:
         """Where the models came from."""
-        return [self.base.origin, [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]]
+        return [self.base.origin, origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, examine, quantize and attack; one flat row of figures."""
@@ -65,9 +65,8 @@ class Recognition:
         answers = exam.put_to(base)
         row = cost(result, base)
         relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
-        gold = next((g for g in self.retrained if exam.targets[0] in g.excluded), None)
-        # What else a gold standard never saw says nothing about forgetting the target.
-        apart = gold.excluded - set(exam.targets) if gold else frozenset[str]()
+        gold = never_saw(self.retrained, exam.targets)
+        apart = gold.beside(exam.targets) if gold else frozenset[str]()
         standard = exam.mark(exam.put_to(gold.model), answers, leave_out=apart) if gold else {}
         if gold:
             row |= of_retrained(standard)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from razor_pipeline.core.quantize import integer_codes, quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
-from razor_pipeline.datasets.retrained import Retrained
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.interfaces import ModelFamily, RecognisingFamily
 from razor_pipeline.methods.task import unlearning_task
@@ -46,7 +46,7 @@ class Robustness:
 
     def identity(self) -> Any:
         """Where the models came from."""
-        return [self.base.origin, [[sorted(gold.excluded), gold.model.origin] for gold in self.retrained]]
+        return [self.base.origin, origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit and attack; ``findings`` has a row per model, attack, variant and step.
@@ -79,9 +79,9 @@ class Robustness:
     ) -> Victims:
         task = unlearning_task(samples)
         found: Victims = {"base": (base, None), "edited": (base, own)}
-        gold = next((g.model for g in self.retrained if target in g.excluded), None)
-        if isinstance(gold, RecognisingFamily):
-            found["retrained"] = (gold, None)
+        gold = never_saw(self.retrained, [target])
+        if gold and isinstance(gold.model, RecognisingFamily):
+            found["retrained"] = (gold.model, None)
         return found | {"masked": (masked(base, task), None), "last_layer": (base, last_layer(base, task))}
 
     def _attack(

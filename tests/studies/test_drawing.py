@@ -1,10 +1,12 @@
 """Cells of a model that draws: what a row holds, that the model is left alone, and a sequence of requests."""
 
+import io
 from dataclasses import replace
 
 import pytest
 import torch
 from families.cases import tiny_pipeline, tiny_pipeline3
+from PIL import Image
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.metrics import Estimate
@@ -21,6 +23,7 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies import drawing
 from razor_pipeline.studies.drawing import Drawing, beside
 from razor_pipeline.studies.sequence import forget_in_sequence
 from razor_pipeline.studies.tables import step_by_step
@@ -149,6 +152,26 @@ def test_attacks_that_another_model_has_no_place_for_are_refused(subject, attack
     replace(subject, params=params)  # control
     with pytest.raises(ValueError, match=rf"concepts.{attack} is set, which .* 'diffusion3' has others"):
         replace(subject, params=params, base=Diffusion3Family(tiny_pipeline3()))
+
+
+def test_images_that_a_model_can_not_learn_from_are_refused_before_an_edit(subject, canvas, monkeypatch):
+    rows = split_samples(canvas, "cat", SplittingParams(), 0)
+    file = io.BytesIO()
+    Image.new("RGB", (48, 32)).save(file, "PNG")
+    first = rows["sample_id"] == rows["sample_id"].iloc[0]
+    wide = rows.assign(image_bytes=rows["image_bytes"].where(~first, file.getvalue()))
+    begun = []
+
+    def editing(*_):
+        begun.append(True)
+        raise RuntimeError("the edit has begun")
+
+    monkeypatch.setattr(drawing, "edit", editing)
+    with pytest.raises(ValueError, match="48 x 32"):
+        subject.erase(wide, RAZOR, 0)
+    assert not begun
+    with pytest.raises(RuntimeError, match="the edit has begun"):  # control
+        subject.erase(rows, RAZOR, 0)
 
 
 def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alone(subject, canvas):

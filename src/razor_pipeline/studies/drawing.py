@@ -16,6 +16,7 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
+from razor_pipeline.families.images import check_sizes
 from razor_pipeline.families.prompt_search import words_before
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
@@ -79,8 +80,13 @@ class Drawing:
         ]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
-        """Edit, quantize, draw and judge; one flat row of figures."""
+        """Edit, quantize, draw and judge; one flat row of figures.
+
+        Raises:
+            ValueError: an image is not square, or smaller than what the model draws; said before the edit.
+        """
         base = self.base
+        check_sizes(samples, base.size)
         see = self.looking(samples)
         result = edit(base, samples, method, seed, see)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))

@@ -49,6 +49,14 @@ OUT_OF_RANGE = [
 ]
 
 
+def test_a_method_that_would_edit_nothing_is_refused():
+    neither = {"search": {"evaluations": 0}, "repair": {"steps": 0}}
+    with pytest.raises(ParameterError, match="both 0, so nothing would be edited"):
+        RazorParams.model_validate(neither)
+    for key, one in neither.items():  # control: each alone is fine
+        RazorParams.model_validate({key: one})
+
+
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
 def test_every_record_has_valid_defaults(record):
     """Validated again, because pydantic takes defaults unseen."""

@@ -76,6 +76,20 @@ def test_control_without_the_forget_term_nothing_is_forgotten(clip, samples):
     assert edited["membership_auc"].value > 0.9
 
 
+def test_without_a_search_the_corrective_steps_begin_at_the_base(clip, samples):
+    params = QUICK.model_copy(
+        update={"search": QUICK.search.model_copy(update={"evaluations": 0}), "max_rounds": 2}
+    )
+    found = run(clip, samples, params)
+    stages = [row["stage"] for row in found.trace]
+    assert set(stages) == {"base", "repair"}
+    assert stages.count("repair") == found.rounds * params.repair.steps
+    edited, base = marks(clip, samples, found.edit)
+    assert edited["membership_auc"].value < base["membership_auc"].value
+    searched = [row["stage"] for row in run(clip, samples, QUICK).trace]  # control
+    assert {"search", "zero_step"} <= set(searched)
+
+
 def test_the_model_is_as_it_was_afterwards(clip, samples):
     before = bits(clip)
     run(clip, samples)

@@ -106,10 +106,11 @@ def repair_of(
 
 @dataclass(frozen=True)
 class _State:
-    """Edited components and their weights."""
+    """Edited components, their weights, and what validation saw of them."""
 
     names: tuple[str, ...]
     pieces: Pieces
+    outcome: Outcome
 
 
 class _Editor:
@@ -136,7 +137,7 @@ class _Editor:
         self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
         self.validation = Validation(model, task)
         self.trace: list[dict[str, Any]] = []
-        self.base = self.measure("base", 0, 0.0)
+        self.base = self.start = self.measure("base", 0, 0.0)
         if original is not model:
             self.base = self.validation(original)
             self._note(self.base, "original", 0, 0.0)
@@ -156,7 +157,7 @@ class _Editor:
         self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
 
     def attempt(self, round_: int, best: _State | None) -> Attempt[_State] | None:
-        """One round: add components, zero-step edit along them, corrective steps over all edited ones."""
+        """One round: add components, zero-step edit along them if asked for, corrective steps over all edited ones."""
         edited = best.names if best else ()
         if not self._room(edited):
             return None
@@ -176,9 +177,11 @@ class _Editor:
             return None
         names = (*edited, *fresh)
         self.origin |= snapshot(self.parameters, [self.components[name] for name in fresh])
-        moved = self._zero_step(round_, [self.components[name] for name in fresh], scored)
-        self._note(moved, "zero_step", round_, 0.0)
-        return self._correct(round_, names, scored, moved)
+        here = best.outcome if best else self.start
+        if self.params.search.evaluations:
+            here = self._zero_step(round_, [self.components[name] for name in fresh], scored)
+            self._note(here, "zero_step", round_, 0.0)
+        return self._correct(round_, names, scored, here)
 
     def _room(self, edited: Sequence[str]) -> bool:
         """Whether any component still fits; where none does, scoring again would be in vain."""
@@ -222,13 +225,11 @@ class _Editor:
         move(self.parameters, components, start, direction, step)
         return seen.get(step) or self.validation()
 
-    def _correct(
-        self, round_: int, names: tuple[str, ...], scored: Scored, moved: Outcome
-    ) -> Attempt[_State]:
+    def _correct(self, round_: int, names: tuple[str, ...], scored: Scored, here: Outcome) -> Attempt[_State]:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
         covariances = scored.covariances if self.params.damping is not None else None
-        best, seen = self._assess(names, moved), moved
+        best, seen = self._assess(names, here), here
         repair = self.params.repair
         for taken in range(repair.steps):
             assert self.repair is not None
@@ -242,7 +243,8 @@ class _Editor:
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
         short = shortfall(outcome, self.base, self.params, self.params.search.measure == "knowledge_auc")
-        state = _State(names, snapshot(self.parameters, [self.components[name] for name in names]))
+        pieces = snapshot(self.parameters, [self.components[name] for name in names])
+        state = _State(names, pieces, outcome)
         return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)
 
     @torch.no_grad()

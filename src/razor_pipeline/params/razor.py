@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from razor_pipeline.params.base import Count, Params, Positive, Share
 
@@ -40,14 +40,25 @@ class ScoringParams(Params):
     process_folder: str | None = None
 
 
+def _none_or_several(evaluations: int) -> int:
+    if evaluations == 1:
+        raise ValueError(
+            "it should be 2 to 12, or 0 for no zero-step edit: one step is no search"
+        )
+    return evaluations
+
+
 class SearchParams(Params):
-    """Search of the step size, a share of each component's norm, on the validation split."""
+    """Search of the step size, a share of each component's norm, on the validation split.
+
+    With 0 ``evaluations`` there is no zero-step edit, and the corrective steps begin at the base; a search takes two.
+    """
 
     measure: Literal["knowledge_auc", "forget_accuracy"] = "knowledge_auc"
     goal: Share = 0.75
     first_step: Positive = 0.08
     largest_step: Positive = 1.28
-    evaluations: Annotated[int, Field(ge=2, le=12)] = 6
+    evaluations: Annotated[int, Field(ge=0, le=12), AfterValidator(_none_or_several)] = 6
 
 
 class ResistParams(Params):
@@ -117,3 +128,11 @@ class RazorParams(AcceptanceParams):
     repair: RepairParams = RepairParams()
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
+
+    @model_validator(mode="after")
+    def _edits(self) -> Self:
+        if not self.search.evaluations and not self.repair.steps:
+            raise ValueError(
+                "search.evaluations and repair.steps are both 0, so nothing would be edited; set one"
+            )
+        return self

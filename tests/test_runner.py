@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from razor_pipeline.datasets.files import JSONDataset
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.params.data import SplitCounts
+from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.runner import Record, ResumingRunner, content, fingerprint
 
 CALLS: list[str] = []
@@ -84,7 +85,7 @@ def test_an_altered_truncated_or_missing_output_is_made_again(tmp_path, harm):
 
 def test_a_half_written_record_counts_as_none(tmp_path):
     ran(catalog(tmp_path))
-    (tmp_path / ".done/last.json").write_text('{"fingerpr')
+    (tmp_path / ".done/last-c.json.json").write_text('{"fingerpr')
     assert ran(catalog(tmp_path)) == ["last"]
 
 
@@ -129,6 +130,41 @@ def test_a_model_directory_is_hashed_by_what_is_in_it(tmp_path, revision):
     before = content(datasets, "base_model")
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert content(datasets, "base_model") != before
+
+
+def test_models_that_a_training_is_built_on_count_by_what_they_hold(tmp_path):
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae/model.safetensors").write_bytes(b"1")
+    built_on = {"diffusion": {"autoencoder": str(tmp_path / "vae")}}
+    records = [
+        PretrainingParams.model_validate({"family": "diffusion", **built_on}),
+        RetrainingParams(differences=built_on),
+    ]
+    datasets = DataCatalog({f"params:{i}": MemoryDataset(record) for i, record in enumerate(records)})
+    before = [content(datasets, f"params:{i}") for i in range(len(records))]
+    assert before == [content(datasets, f"params:{i}") for i in range(len(records))]
+    (tmp_path / "vae/model.safetensors").write_bytes(b"2")
+    assert all(content(datasets, f"params:{i}") != one for i, one in enumerate(before))
+
+
+def test_one_step_that_makes_several_outputs_in_turn_has_a_record_of_each(tmp_path):
+    """As one pipeline does in several environments, whose outputs lie side by side."""
+
+    def made(folder: str) -> tuple[DataCatalog, Pipeline]:
+        file = JSONDataset(filepath=str(tmp_path / f"{folder}.json"))
+        return DataCatalog({"params:n": MemoryDataset(folder), "out": file}), Pipeline(
+            [Node(told, "params:n", "out")]
+        )
+
+    def told(name: str) -> dict[str, str]:
+        CALLS.append(name)
+        return {"name": name}
+
+    CALLS.clear()
+    for folder in ("vit", "style", "vit"):
+        datasets, pipeline = made(folder)
+        ResumingRunner().run(pipeline, datasets)
+    assert CALLS == ["vit", "style"]
 
 
 def test_a_step_that_fails_is_not_done(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import time
@@ -59,6 +60,12 @@ class MlflowHooks:
         """Note the seconds of a step."""
         if self._run is not None:
             self._run.step_done(node.name, time.perf_counter() - self._started[node.name])
+
+    @hook_impl
+    def after_dataset_saved(self, node: Node) -> None:
+        """Note them again of a step that computes while its outputs are saved, one after the other."""
+        if inspect.isgeneratorfunction(node.func):
+            self.after_node_run(node)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

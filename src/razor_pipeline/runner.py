@@ -43,11 +43,14 @@ def content(catalog: Catalog, name: str) -> Any:
     The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for
     a model of a hub that is its id and pinned revision. Parameters that point to files outside the project
     never equal what they were: the step reads the files again, and the steps behind it follow where its outputs
-    changed.
+    changed. Of parameters that name directories of models, what these hold counts.
     """
     if name.startswith(PARAMETERS):
         value = catalog.load(name)
-        return uuid4().hex if getattr(value, "reads_files", False) else value
+        if getattr(value, "reads_files", False):
+            return uuid4().hex
+        built_on = [content_sha256(Path(each)) for each in getattr(value, "directories", ())]
+        return [value, built_on] if built_on else value
     path, several = dataset_path(catalog, name), getattr(catalog.get(name), "paths", None)
     if several is not None:
         return [content_sha256(each) for each in several]
@@ -82,7 +85,8 @@ class Record:
         found = {name: dataset_path(catalog, name) for name in node.outputs}
         self.outputs = {name: path for name, path in found.items() if path is not None}
         first = min(self.outputs.values(), default=None)
-        self.path = first.parent / RECORDS / f"{node.name}.json" if first else None
+        # Beside its output, whose name it has: one step makes the models of several environments in one folder.
+        self.path = first.parent / RECORDS / f"{node.name}-{first.name}.json" if first else None
 
     def vouches_for(self, fingerprint: str) -> bool:
         """Whether this step was done with this fingerprint, and its outputs are the bytes that it wrote."""

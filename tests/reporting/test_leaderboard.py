@@ -41,6 +41,16 @@ def test_methods_rank_by_their_gap_and_carry_intervals():
     assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
 
 
+def test_a_figure_that_some_cells_lack_says_how_many_have_it():
+    some = rows()
+    whole = render_leaderboard(leaderboard(some), "clip")
+    assert ", n = " not in whole
+    first = some.index[some["variant"] == some["variant"].iloc[0]][0]
+    some.loc[first, "gap_to_retraining"] = float("nan")
+    own = int((some["variant"] == some["variant"].iloc[0]).sum())
+    assert f", n = {own - 1}<" in render_leaderboard(leaderboard(some), "clip")
+
+
 def test_without_a_gold_standard_nobody_ranks():
     table = leaderboard(rows().drop(columns="gap_to_retraining"))
     assert set(table["rank"]) == {0}

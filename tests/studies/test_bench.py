@@ -161,6 +161,14 @@ def test_other_families_than_clip_are_not_calculated_with_its_steps():
     assert page.rstrip().endswith("</html>")
 
 
+def test_a_published_size_is_of_its_own_family():
+    sizes = {name: BenchSize(model=name) for name in ("clip_b32", "vit_b16", "sd15", "llava")}
+    found = {name: bench._family(size) for name, size in sizes.items()}
+    assert found["clip_b32"] == "clip"
+    assert len(set(found.values())) == 4
+    assert bench._family(BenchSize(model="data/x", family="vlm")) == "vlm"
+
+
 def test_devices_share_the_scoring_pass_and_nothing_else():
     rows = pd.DataFrame(
         [{"size": "x", "family": "clip", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}]

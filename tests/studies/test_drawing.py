@@ -135,6 +135,19 @@ def test_an_edit_is_held_against_a_model_that_never_saw_the_target(subject, canv
     assert not [name for name in plain if "retrain" in name]
 
 
+def test_a_retrained_model_that_every_prompt_is_unknown_to_is_no_yardstick(subject, canvas, caplog):
+    """The target is asked for in one style alone, and that is another thing that it never saw."""
+    style = sorted(canvas["style"].unique())[0]
+    prompts = [f"A {name} image in {style} style." for name in sorted(canvas["label"].unique())]
+    gold = Retrained(DiffusionFamily(tiny_pipeline()), frozenset({"cat", style}))
+    params = ConceptsParams(protocol="subset", schemes=())
+    study = replace(subject, params=params, retrained=[gold], prompts=prompts)
+    row = study.erase(split_samples(canvas, "cat", SplittingParams(), 0), RAZOR, 0)
+    assert "is no yardstick" in caplog.text
+    assert "gap_to_retraining" not in row
+    assert row["ua_drawings"] > 0
+
+
 def test_the_gap_is_the_mean_of_three_differences():
     def shares(*values):
         names = ("forget_accuracy", "retain_accuracy", "general_accuracy")
@@ -195,7 +208,7 @@ def test_a_base_model_draws_a_prompt_and_seed_once_for_all_targets(subject, canv
         subject.exam(split_samples(canvas, name, SplittingParams(), 0), "subset") for name in ("dog", "tree")
     ]
     subject._drawn.clear()
-    found = [subject.drawn_by_base(exam, subject.base, "base") for exam in exams]
+    found = [subject.drawn_once(exam, subject.base, "base") for exam in exams]
     orders = [set(zip(exam.orders["prompt"], exam.orders["seed"], strict=True)) for exam in exams]
     assert set(subject._drawn["base"]) == orders[0] | orders[1]
     assert len(orders[0] & orders[1]) > 10  # control: there was something to save

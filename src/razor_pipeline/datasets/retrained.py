@@ -33,7 +33,13 @@ class Retrained:
 
 def never_saw(retrained: Iterable[Retrained], targets: Collection[str]) -> Retrained | None:
     """The first that has seen none of the targets; None where there is none."""
-    return next((gold for gold in retrained if set(targets) <= gold.excluded), None)
+    several = list(retrained)
+    found = next((gold for gold in several if set(targets) <= gold.excluded), None)
+    if several and not found:
+        logger.info(
+            "no gold standard at hand was trained without %s: no gap is measured", ", ".join(sorted(targets))
+        )
+    return found
 
 
 def origins(retrained: Iterable[Retrained]) -> list[Any]:
@@ -63,8 +69,8 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         """Every gold standard; empty where the folder has none, and then no gap to retraining can be measured."""
         if not self.path.is_dir():
             logger.warning(
-                "%s does not exist, so no gap to retraining is measured; train its gold standards with `kedro run` "
-                "of the same --env and `--pipelines dataset_preparation,retraining`",
+                "%s does not exist, so no gap to retraining is measured; beside `retrained`, globals.yml says what "
+                "trains its gold standards",
                 self.path,
             )
         found = []
@@ -94,9 +100,10 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
     def _excluded(self, report: Path) -> list[str]:
         """What a model has never seen, by its report; nothing where it is no gold standard of this family."""
         told = json.loads(report.read_text(encoding="utf-8"))
-        trained_as = KINDS[told.get("pretraining", {}).get("family", "clip")]
+        trained_as = KINDS.get(told.get("pretraining", {}).get("family", "clip"))
         # One that is edited in two depths was trained as any other of its kind.
-        return list(told.get("excluded", [])) if issubclass(KINDS[self.family], trained_as) else []
+        own = trained_as is not None and issubclass(KINDS[self.family], trained_as)
+        return list(told.get("excluded", [])) if own else []
 
     def _refuse_other(self, name: str) -> None:
         """Refuse to write over a base model or a judge, which may lie in the same folder."""

@@ -176,6 +176,11 @@ class DrawingExam:
         named = self.orders["label"].isin(leave_out) | self.orders["style"].isin(leave_out)
         return ~named.to_numpy()
 
+    def speaks_without(self, leave_out: Collection[str]) -> bool:
+        """Whether prompts of targets and of others are left where those that name some concepts do not count."""
+        counted = self._counted(leave_out)
+        return bool((self.forget & counted).any() and (~self.forget & counted).any())
+
     def shares(self, drawings: Drawings, leave_out: Collection[str] = ()) -> dict[str, Estimate]:
         """What the judges see of targets and others, each with its interval and sample count.
 

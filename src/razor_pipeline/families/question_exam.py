@@ -69,7 +69,8 @@ class QuestionExam:
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
-        self.unknown = Kept(family.batches(never_seen(own), BATCH))
+        unknown = never_seen(own)
+        self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"]
 
     def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:
         """Examine a model as it is; ``memory`` holds what it has answered before, and is added to."""
@@ -136,7 +137,9 @@ class QuestionExam:
         kept = retain | neutral
         found["retrieval_agreement"] = metrics.share(text[kept] == base.text[counted][kept])
         found |= self._manner(text, answers.log_p[counted], asks["kind"].isin(KINDS).to_numpy())
-        found["membership_auc"] = worst_membership(answers.member, answers.nonmember)
+        others = ~self.unknown_labels.isin(leave_out).to_numpy()
+        nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
+        found["membership_auc"] = worst_membership(answers.member, nonmember)
         found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
 

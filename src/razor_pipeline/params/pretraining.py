@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -104,6 +105,14 @@ class PretrainingParams(Params):
     diffusion3: Diffusion3Architecture = Diffusion3Architecture()
     vlm: VlmArchitecture = VlmArchitecture()
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Of the trained models that this one is built on."""
+        two = (self.diffusion.text_encoder, self.diffusion.autoencoder)
+        three = (self.diffusion3.text_encoder, self.diffusion3.text_encoder_2, self.diffusion3.autoencoder)
+        built_on = {"diffusion": two, "diffusion3": three, "vlm": (self.vlm.vision,)}
+        return built_on.get(self.family, ())
+
 
 class RetrainingParams(Params):
     """Gold standards: ``groups`` maps the name of one to the classes that it is trained without.
@@ -114,3 +123,16 @@ class RetrainingParams(Params):
 
     groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
     differences: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Of the trained models that they are built on instead."""
+        return tuple(sorted(_texts(self.differences)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)

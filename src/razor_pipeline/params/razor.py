@@ -42,9 +42,7 @@ class ScoringParams(Params):
 
 def _none_or_several(evaluations: int) -> int:
     if evaluations == 1:
-        raise ValueError(
-            "it should be 2 to 12, or 0 for no zero-step edit: one step is no search"
-        )
+        raise ValueError("it should be 2 to 12, or 0 for no zero-step edit: one step is no search")
     return evaluations
 
 

@@ -66,28 +66,31 @@ class Assistant:
         base = self.base
         result = edit(base, samples, method, seed)
         exam = QuestionExam(base, samples, self.questions)
-        before = self._answers_of_base(exam, base, "base")
+        before = self._answered_once(exam, base, "base")
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
+        standard = {}
+        if gold:
+            assert isinstance(gold.model, VlmFamily)
+            answers = self._answered_once(exam, gold.model, f"without {sorted(gold.excluded)}")
+            standard = exam.mark(answers, before, leave_out=apart)
+        row = cost(result, base) | (of_retrained(standard) if gold else {})
+        reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
-            row = cost(result, base) | compare(exam.mark(given, before), exam.mark(before, before))
+            row |= compare(exam.mark(given, before, reference), exam.mark(before, before))
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
         if gold:
-            assert isinstance(gold.model, VlmFamily)
-            answers = self._answers_of_base(exam, gold.model, f"without {sorted(gold.excluded)}")
-            standard = exam.mark(answers, before, leave_out=apart)
-            row |= of_retrained(standard)
             row["gap_to_retraining"] = gap_to(standard, exam.mark(given, before, leave_out=apart))
-        for scheme, given in after.items():
-            plain = self._answers_of_base(exam, base.with_module(quantized(base.module, scheme)), scheme)
-            marks = compare(exam.mark(given, plain), exam.mark(plain, plain))
+        for scheme, found in after.items():
+            plain = self._answered_once(exam, base.with_module(quantized(base.module, scheme)), scheme)
+            marks = compare(exam.mark(found, plain, reference), exam.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 
-    def _answers_of_base(self, exam: QuestionExam, model: VlmFamily, name: str) -> QuestionAnswers:
-        """What a base model says, or a quantized copy of it: most questions are the same for every target."""
+    def _answered_once(self, exam: QuestionExam, model: VlmFamily, name: str) -> QuestionAnswers:
+        """What a model says that no target changes, base or retrained: most questions are asked of every target."""
         return exam.put_to(model, self._said[name])
 
 

@@ -48,10 +48,16 @@ class Attacker(Generic[F]):
         params: how hard the attacks are.
         schemes: of quantization.
         seed: of the draw of forget images and of retained ones.
+        apart: classes that the retrained model has never seen either; their images are no non-members.
     """
 
     def __init__(
-        self, samples: pd.DataFrame, params: AttackParams, schemes: Collection[Scheme], seed: int
+        self,
+        samples: pd.DataFrame,
+        params: AttackParams,
+        schemes: Collection[Scheme],
+        seed: int,
+        apart: Collection[str] = (),
     ) -> None:
         self.params, self.schemes = params, schemes
         domain = target_domain(samples)
@@ -65,7 +71,8 @@ class Attacker(Generic[F]):
         self.members = known[own & edit]
         others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
         self.learnt = pd.concat([self.members, others])
-        self.strangers = never_seen(domain)
+        strangers = never_seen(domain)
+        self.strangers = strangers[~strangers["label"].isin(apart)]
         generator = torch.Generator().manual_seed(seed)
         self.images = shuffled(self.members, generator)
         self.benign = shuffled(known[edit & ~own], generator).head(params.benign_rows)

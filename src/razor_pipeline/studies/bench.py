@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 import pandas as pd
 
+from razor_pipeline.families.published import PUBLISHED
 from razor_pipeline.fingerprint import code_sha256, environment
 from razor_pipeline.manifest import arranged, manifest_sha256
 from razor_pipeline.params.base import overlaid
@@ -107,7 +108,7 @@ class Costs:
             wanted.insert(0, "evaluate")  # which refuses at once what it cannot examine
         found = {what: in_own_process(what, bench) for what in wanted}
         learnt = int((self.manifest["split"].eq("edit") & self.manifest["role"].ne("reference")).sum())
-        names = {"size": name, "family": size.family, "axis": "size", "value": None, "target": target}
+        names = {"size": name, "family": _family(size), "axis": "size", "value": None, "target": target}
         return names | ratios(found, self.params.epochs, learnt)
 
     def _grown(self, axis: str, value: int, size: BenchSize) -> Row:
@@ -118,7 +119,7 @@ class Costs:
         edit, bare = in_own_process("edit", bench), in_own_process("bare", bench)
         return {
             "size": self.params.growth_of,
-            "family": size.family,
+            "family": _family(size),
             "axis": axis,
             "value": value,
             "target": "|".join(targets),
@@ -129,6 +130,11 @@ class Costs:
             "evaluations": edit["evaluations"],
             "repairs": edit["repairs"],
         }
+
+
+def _family(size: BenchSize) -> str:
+    """Of a directory it is said; a published size has its own."""
+    return str(PUBLISHED[size.model]["family"]) if size.model in PUBLISHED else size.family
 
 
 def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:

@@ -36,6 +36,8 @@ class Masked:
         self.model, self.texts, self.offset = model, frozenset(texts), offset
 
     def __getattr__(self, name: str) -> Any:
+        if name == "model":  # while it is copied, before it has one
+            raise AttributeError(name)
         return getattr(self.model, name)
 
     def with_module(self, module: Any) -> Masked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
 
+logger = logging.getLogger(__name__)
 GAP = ("forget_accuracy", "retain_accuracy", "general_accuracy")
 
 
@@ -92,9 +94,14 @@ class Drawing:
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
+        if not all(one.speaks_without(apart) for one in (exam, subset)):
+            logger.warning(
+                "All prompts name what the retrained model never saw either, so it is no yardstick."
+            )
+            gold, apart = None, frozenset()
         invert = partial(self._inverted, subset, samples, apart)
         search = partial(self._searched, subset, samples, apart)
-        before = self.drawn_by_base(exam, base, "base")
+        before = self.drawn_once(exam, base, "base")
         with applied(dict(base.module.named_parameters()), result.edit):
             drawn = exam.put_to(base)
             row = cost(result, base) | compare(exam.mark(drawn, before), exam.mark(before, before))
@@ -106,12 +113,12 @@ class Drawing:
         row |= {f"base_{name}": share for name, share in invert(base).items()}
         if gold:
             assert isinstance(gold.model, TextToImageFamily)
-            standard = self.drawn_by_base(exam, gold.model, f"without {sorted(gold.excluded)}")
+            standard = self.drawn_once(exam, gold.model, f"without {sorted(gold.excluded)}")
             row |= beside(exam.shares(standard, apart), exam.shares(drawn, apart))
             row |= _beyond(row, invert(gold.model) | search(gold.model))
         row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, found in after.items():
-            plain = self.drawn_by_base(subset, base.with_module(quantized(base.module, scheme)), scheme)
+            plain = self.drawn_once(subset, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(subset.mark(found, plain), subset.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
@@ -125,7 +132,7 @@ class Drawing:
         objective = method.objective.model_copy(update={"lambda_f": 0.0})
         method = method.model_copy(update={"objective": objective, "max_rounds": 1})
         off = edit(self.base, samples, method, seed, self.looking(samples))
-        plain = self.drawn_by_base(exam, self.base, "base")
+        plain = self.drawn_once(exam, self.base, "base")
         with applied(dict(self.base.module.named_parameters()), off.edit):
             marks = compare(exam.mark(exam.put_to(self.base), plain), exam.mark(plain, plain))
         return {f"no_forget_{name}": marks[name] for name in ("ua", "ira_drop", "cra_drop", "base_ua")}
@@ -184,8 +191,8 @@ class Drawing:
         params = self.drawing.model_copy(update={"protocol": protocol})
         return DrawingExam(samples, self.judges, params, self.prompts)
 
-    def drawn_by_base(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
-        """What a base model draws, or a quantized copy of it; a prompt and seed once for all targets."""
+    def drawn_once(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
+        """What a model draws that no target changes, base or retrained; a prompt and seed once for all targets."""
         known = self._drawn.setdefault(name, {})
         asked = list(zip(exam.orders["prompt"], exam.orders["seed"], strict=True))
         missing = [place for place, order in enumerate(asked) if order not in known]

@@ -28,19 +28,17 @@ LEADING = "a photo of a "
 
 
 class PromptAttacker(Attacker[ClipFamily]):
-    """Knows how people are described, too, and that any text is an answer.
-
-    Args:
-        samples: manifest rows with one target in the role forget.
-        params: how hard the attacks are.
-        schemes: of quantization.
-        seed: of the draw of forget images and of retained ones.
-    """
+    """Knows how people are described, too, and that any text is an answer; see :class:`Attacker`."""
 
     def __init__(
-        self, samples: pd.DataFrame, params: AttackParams, schemes: Collection[Scheme], seed: int
+        self,
+        samples: pd.DataFrame,
+        params: AttackParams,
+        schemes: Collection[Scheme],
+        seed: int,
+        apart: Collection[str] = (),
     ) -> None:
-        super().__init__(samples, params, schemes, seed)
+        super().__init__(samples, params, schemes, seed, apart)
         domain = target_domain(samples)
         learnt = domain[(domain["role"] != "reference") & (domain["split"] == "edit")]
         self.template = self.prompts[self.column].replace(self.target, "{name}")

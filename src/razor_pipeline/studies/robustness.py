@@ -14,7 +14,7 @@ from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.interfaces import ModelFamily, RecognisingFamily
-from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.task import forgotten_labels, unlearning_task
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import RobustnessParams
 from razor_pipeline.studies.attackers import Attacker
@@ -63,8 +63,10 @@ class Robustness:
             )
         result = edit(base, samples, method, seed)
         kind: type[Attacker[Any]] = PromptAttacker if isinstance(base, ClipFamily) else Attacker
-        attacker = kind(samples, self.params.attacks, self.params.schemes, seed)
-        victims = self._victims(base, samples, attacker.target, result.edit)
+        gold = never_saw(self.retrained, forgotten_labels(samples))
+        apart = gold.beside(forgotten_labels(samples)) if gold else frozenset[str]()
+        attacker = kind(samples, self.params.attacks, self.params.schemes, seed, apart)
+        victims = self._victims(base, samples, gold, result.edit)
         codes = {s: integer_codes(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
         weights = [part.parameter for part in result.edit.slices]
         findings = [
@@ -75,11 +77,10 @@ class Robustness:
         return cost(result, base) | {"findings": findings, "images": len(attacker.unseen)}
 
     def _victims(
-        self, base: RecognisingFamily, samples: pd.DataFrame, target: str, own: WeightEdit
+        self, base: RecognisingFamily, samples: pd.DataFrame, gold: Retrained | None, own: WeightEdit
     ) -> Victims:
         task = unlearning_task(samples)
         found: Victims = {"base": (base, None), "edited": (base, own)}
-        gold = never_saw(self.retrained, [target])
         if gold and isinstance(gold.model, RecognisingFamily):
             found["retrained"] = (gold.model, None)
         return found | {"masked": (masked(base, task), None), "last_layer": (base, last_layer(base, task))}

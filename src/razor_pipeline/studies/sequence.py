@@ -50,7 +50,7 @@ def forget_in_sequence(
         split_samples(manifest, list(targets[:step]), splitting, seed) for step in range(1, len(targets) + 1)
     ]
     exams = [subject.exam(samples, subject.params.protocol) for samples in requests]
-    before = [subject.drawn_by_base(exam, base, "base") for exam in exams]
+    before = [subject.drawn_once(exam, base, "base") for exam in exams]
     edited: set[str] = set()
     rows: list[dict[str, Any]] = []
     try:

@@ -15,14 +15,17 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 from PIL import Image, ImageFile
 
+from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import DrawnSizeDataset
 from razor_pipeline.datasets.sources import image_captions
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
+from razor_pipeline.families.drawing_prompts import PromptError
 from razor_pipeline.manifest import DataError
-from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.pictures import HEADER, Picture, dimensions, pictures
 from razor_pipeline.pipelines.splitting import create_pipeline
+from razor_pipeline.pipelines.splitting.nodes import split_samples
 from razor_pipeline.runner import content
 
 FAMILIES = {"diffusion": (DiffusionFamily, tiny_pipeline), "diffusion3": (Diffusion3Family, tiny_pipeline3)}
@@ -58,8 +61,30 @@ def split(images, drawn_size):
     catalog = DataCatalog(
         {f"params:{name}": MemoryDataset(value) for name, value in given.items()}
         | {"manifest": MemoryDataset(image_captions(data, atelier)[0]), "drawn_size": drawn_size}
+        | {"evaluation_prompts": MemoryDataset([])}
     )
     return SequentialRunner().run(create_pipeline(), catalog)["samples"].load()
+
+
+@pytest.mark.parametrize(
+    ("prompts", "sentence"),
+    [
+        (["A horse image in Mosaic style."], "names no label of the data"),
+        (["A dog image in Mosaic style."], "none of the 1 prompts names a target"),
+        (["A cat image in Mosaic style."], "all 1 prompts name a target"),
+    ],
+)
+def test_prompts_that_could_not_be_judged_are_refused_where_the_request_is(prompts, sentence):
+    counts, none = SplitCounts(edit=1, validation=1, test=1), SplitCounts(edit=0, validation=0, test=0)
+    manifest = generate(AtelierParams(image_size=32, portraits=none, canvas=counts), workers=1)
+
+    def asked(prompts):
+        return split_samples(manifest, ["cat"], SplittingParams(), 0, None, prompts)
+
+    with pytest.raises(PromptError, match=sentence):
+        asked(prompts)
+    both = ["A cat image in Mosaic style.", "A dog image in Mosaic style."]
+    assert asked(both).equals(asked([]))  # control
 
 
 @pytest.mark.parametrize("odd", [(16, 16), (48, 32)])

@@ -31,6 +31,7 @@ from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
 BATCH = 256
+FEWEST = 3  # drawings that a distance is measured between: where one is left out, two still have a covariance
 BLANK = 4.0  # standard deviation of each channel's values of 0 to 255 below which a drawing shows nothing
 
 
@@ -209,15 +210,17 @@ class DrawingExam:
         kept = ~self.forget
         kept_features, base_features = drawings.features[kept], base.features[kept]
         same = (drawings.label == base.label) & (drawings.style == base.style)
-        return {
+        found = {
             **self._published(drawings),
             **self.shares(drawings),
             "retrieval_agreement": metrics.share(same[kept]),
-            "judge_distance": metrics.jackknife(
+        }
+        if kept.sum() >= FEWEST:
+            found["judge_distance"] = metrics.jackknife(
                 lambda index: metrics.frechet_distance(kept_features[index], base_features[index]),
                 int(kept.sum()),
-            ),
-        }
+            )
+        return found
 
     def _published(self, drawings: Drawings) -> dict[str, Estimate]:
         """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""

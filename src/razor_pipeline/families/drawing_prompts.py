@@ -26,7 +26,7 @@ def cells_of(samples: pd.DataFrame, prompts: Sequence[str] = ()) -> pd.DataFrame
         prompts: that are asked instead; of the data's labels and styles each counts for the longest that it names.
 
     Raises:
-        PromptError: a prompt names no label or style of the data, or none of them a target.
+        PromptError: a prompt names no label or style of the data; or none of them a target, or all.
     """
     domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
     own = samples[samples["domain"] == domain].drop_duplicates("prompt")
@@ -46,6 +46,10 @@ def _named(prompts: Sequence[str], own: pd.DataFrame) -> pd.DataFrame:
         raise PromptError(
             f"none of the {len(cells)} prompts names a target ({targets}), so nothing would tell whether it is "
             "forgotten; add prompts that do"
+        )
+    if set(cells["role"]) == {"forget"}:
+        raise PromptError(
+            f"all {len(cells)} prompts name a target, so nothing would tell what is kept; add prompts that name none"
         )
     return cells
 

@@ -85,13 +85,13 @@ class Drawing:
         """Edit, quantize, draw and judge; one flat row of figures.
 
         Raises:
-            ValueError: an image is not square, or smaller than what the model draws; said before the edit.
+            ValueError: an image is not square, or smaller than what the model draws, or prompts can't be asked; said
+                before the edit.
         """
         base = self.base
         check_sizes(samples, base.size)
-        see = self.looking(samples)
-        result = edit(base, samples, method, seed, see)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
+        result = edit(base, samples, method, seed, self.looking(samples))
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
         if not all(one.speaks_without(apart) for one in (exam, subset)):
@@ -251,10 +251,9 @@ def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row
         "cra_with_target": edited["general_accuracy_with_target"].value,
         "ira_drop": base["retain_accuracy"].value - edited["retain_accuracy"].value,
         "cra_drop": base["general_accuracy"].value - edited["general_accuracy"].value,
-        "judge_distance": edited["judge_distance"].value,
         "blank_share": edited["blank_share"].value,
         "drawn_as_before": edited["retrieval_agreement"].value,
-        **{name: edited[name].value for name in ("fid", "clip_score") if name in edited},
+        **{name: edited[name].value for name in ("judge_distance", "fid", "clip_score") if name in edited},
         **{f"base_{name}": base[name].value for name in ("fid", "clip_score") if name in base},
         "base_ua": 1.0 - base["forget_accuracy"].value,
         "base_ira": base["retain_accuracy"].value,

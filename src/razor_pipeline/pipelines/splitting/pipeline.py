@@ -1,4 +1,4 @@
-"""target -> targets; manifest + targets + drawn_size -> samples."""
+"""target -> targets; manifest + targets + drawn_size + evaluation_prompts -> samples."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -16,7 +16,14 @@ def create_pipeline(**_: object) -> Pipeline:
             ),
             Node(
                 split_samples,
-                ["manifest", "targets", "params:splitting", "params:seed", "drawn_size"],
+                [
+                    "manifest",
+                    "targets",
+                    "params:splitting",
+                    "params:seed",
+                    "drawn_size",
+                    "evaluation_prompts",
+                ],
                 "samples",
                 name="split_samples",
             ),

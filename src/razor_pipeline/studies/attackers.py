@@ -61,7 +61,7 @@ class Attacker(Generic[F]):
     ) -> None:
         self.params, self.schemes = params, schemes
         domain = target_domain(samples)
-        known = domain[domain["role"] != "reference"]
+        self.known = known = domain[domain["role"] != "reference"]
         [self.target] = forgotten_labels(samples)
         prompts = {label: several[0] for label, several in prompts_by_label(known).items()}
         self.names, self.prompts = list(prompts), list(prompts.values())

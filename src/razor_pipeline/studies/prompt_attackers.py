@@ -6,6 +6,7 @@ Shapes: N samples, C classes, D embedding width.
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 
 import pandas as pd
 
@@ -19,9 +20,6 @@ from razor_pipeline.core.attacks.prompts import (
     templates,
 )
 from razor_pipeline.families.clip import ClipFamily
-from razor_pipeline.methods.task import target_domain
-from razor_pipeline.params.base import Scheme
-from razor_pipeline.params.studies import AttackParams
 from razor_pipeline.studies.attackers import BATCH, Attacker, Rows, finding
 
 LEADING = "a photo of a "
@@ -30,19 +28,15 @@ LEADING = "a photo of a "
 class PromptAttacker(Attacker[ClipFamily]):
     """Knows how people are described, too, and that any text is an answer; see :class:`Attacker`."""
 
-    def __init__(
-        self,
-        samples: pd.DataFrame,
-        params: AttackParams,
-        schemes: Collection[Scheme],
-        seed: int,
-        apart: Collection[str] = (),
-    ) -> None:
-        super().__init__(samples, params, schemes, seed, apart)
-        domain = target_domain(samples)
-        learnt = domain[(domain["role"] != "reference") & (domain["split"] == "edit")]
-        self.template = self.prompts[self.column].replace(self.target, "{name}")
-        self.described = descriptions(learnt, self.names)
+    @cached_property
+    def template(self) -> str:
+        """The target's prompt, with a place for any name."""
+        return self.prompts[self.column].replace(self.target, "{name}")
+
+    @cached_property
+    def described(self) -> dict[str, str]:
+        """What captions say of each class without naming it."""
+        return descriptions(self.known[self.known["split"] == "edit"], self.names)
 
     def attack(self, family: ClipFamily, weights: Collection[str]) -> Rows:
         """All attacks that need the model alone; it is as it was behind each.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.params.razor import WordParams
 
 
 class Batch(Sized, Protocol):
@@ -184,6 +185,29 @@ class DrawingFamily(ModelFamily, Protocol):
 
     def predicted(self, noisy: Any, conditioning_BD: Tensor) -> Tensor:
         """[B, L, h, w] what the denoiser predicts; differentiable."""
+
+
+@runtime_checkable
+class InvertibleFamily(DrawingFamily, Protocol):
+    """A text-to-image model that a new word can be taught to (textual inversion), and hardened against it."""
+
+    def body(self) -> tuple[Component, ...]:
+        """The denoiser's matrices that read no prompt; none of them among :meth:`components`."""
+
+    def frozen_conditioning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the base model's denoiser was told of prompts; no gradient."""
+
+    def learnt_word(
+        self, rows: pd.DataFrame, prompts: Sequence[str], params: WordParams, seed: int
+    ) -> Tensor:
+        """[C, D] what the denoiser is told of prompts with a new word where they have the rows' label; no gradient.
+
+        Args:
+            rows: images of one concept, each with a ``prompt`` that holds its ``label``.
+            prompts: that hold the label.
+            params: how the word is learnt from them.
+            seed: of the images, noises and times.
+        """
 
 
 def class_scores(model: Examinee, batches: Sequence[Any], prompts: Mapping[str, Sequence[str]]) -> Tensor:

@@ -17,6 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +26,8 @@ from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
+from razor_pipeline.families.textual_inversion import WORD, inverted
+from razor_pipeline.params.razor import WordParams
 
 RIDGE = (
     1e-6  # next to the mean square of a state, about 1: it makes the system solvable, and holds nothing back
@@ -145,6 +148,29 @@ class DeepDiffusionFamily(DeepFamily, DiffusionFamily):
             for name, attention in cross_attention(self.pipeline.unet)
             for role in "kv"
         }
+
+    def body(self) -> tuple[Component, ...]:
+        """Every convolution and linear layer of the U-Net but its prompt readers; norms stay out."""
+        unet, readers = self.pipeline.unet, self.readers()
+        blocks: dict[str, int] = {}  # in the order of the modules
+        parts = []
+        for name, layer in unet.named_modules():
+            weights = [f"unet.{name}.{kind}" for kind, _ in layer.named_parameters(recurse=False)]
+            if isinstance(layer, nn.Linear | nn.Conv2d) and weights[0] not in readers:
+                block = ".".join(name.split(".")[:2]) if "blocks" in name else name.split(".")[0]
+                number = blocks.setdefault(block, len(blocks))
+                parts.append(matrix_component(f"unet.body.{name}", "unet", number, weights))
+        return tuple(parts)
+
+    @torch.no_grad()
+    def learnt_word(
+        self, rows: pd.DataFrame, prompts: Sequence[str], params: WordParams, seed: int
+    ) -> Tensor:
+        """[C, D] what the U-Net is told of prompts with a word that was learnt from the rows."""
+        with torch.enable_grad():
+            attacked = inverted(self, rows, params, seed)
+        label = str(rows["label"].iloc[0])
+        return attacked.conditioning([prompt.replace(label, WORD) for prompt in prompts])
 
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:  # noqa: ARG002
         """[C, T, E] the hidden states, whichever layer reads them."""

@@ -18,14 +18,12 @@ from tqdm import tqdm
 
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
-from razor_pipeline.params.studies import InversionParams
+from razor_pipeline.params.razor import WordParams
 
 WORD = "<concept>"
 
 
-def inverted(
-    family: DiffusionFamily, rows: pd.DataFrame, params: InversionParams, seed: int
-) -> DiffusionFamily:
+def inverted(family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> DiffusionFamily:
     """A copy of the pipeline whose text encoder has learnt a new word for the rows' label.
 
     The word starts where the label's own tokens are: an attacker knows what was erased.

@@ -17,7 +17,7 @@ import torch
 
 from razor_pipeline.core.components import Component
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
-from razor_pipeline.core.expansion import Attempt, Expansion, expand
+from razor_pipeline.core.expansion import Attempt, expand
 from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
@@ -25,6 +25,7 @@ from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.calibrating import Calibration
+from razor_pipeline.methods.hardening import Hardening
 from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.scoring import Scored, editable, score
@@ -83,7 +84,7 @@ def razor(
     editor = _Editor(model, task, params, generator, scored, original or model)
     try:
         expansion = expand(editor.attempt, params.max_rounds)
-        edit = editor.weight_edit(expansion)
+        edit = editor.weight_edit(editor.hardened(expansion.best.state))
     finally:
         editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}
@@ -137,6 +138,7 @@ class _Editor:
         self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
         self.validation = Validation(model, task)
         self.trace: list[dict[str, Any]] = []
+        self.hardening = Hardening(model, task, params, generator) if params.harden else None
         self.base = self.start = self.measure("base", 0, 0.0)
         if original is not model:
             self.base = self.validation(original)
@@ -259,9 +261,26 @@ class _Editor:
         self.put_back()
         restore(self.parameters, [self.components[name] for name in state.names], state.pieces)
 
-    def weight_edit(self, expansion: Expansion[_State]) -> WeightEdit:
-        """The best state as an edit of the base weights."""
-        state = expansion.best.state
+    def hardened(self, state: _State) -> _State:
+        """The state behind the rounds against learnt words, where they are asked for."""
+        if self.hardening is None:
+            return state
+        assert self.params.harden is not None
+        self._restore(state)
+        body: list[Component] = []
+        for round_ in range(self.params.harden.rounds):
+            self.hardening.learn_words(round_)
+            if not body:
+                body = self.hardening.chosen(budget(self.model, self.params, state.names))
+                self.components |= {component.name: component for component in body}
+                self.origin |= snapshot(self.parameters, body)
+            self.hardening.unlearn(body, self.parameters)
+            outcome = self.measure("harden", round_, 0.0)
+        names = (*state.names, *(component.name for component in body))
+        return _State(names, snapshot(self.parameters, [self.components[name] for name in names]), outcome)
+
+    def weight_edit(self, state: _State) -> WeightEdit:
+        """A state as an edit of the base weights."""
         parts = [part for name in state.names for part in self.components[name].slices]
         dtype = self.model.stored_dtype
         before = {part.key: self.origin[part.key].to("cpu", dtype) for part in parts}

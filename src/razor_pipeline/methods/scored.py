@@ -15,6 +15,7 @@ from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
+from razor_pipeline.methods.hardening import hardenable
 from razor_pipeline.methods.scoring import Scored, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.razor import RazorParams
@@ -29,6 +30,8 @@ def scoring_result(
 ) -> ScoringResult:
     """Scores of all components, the gradients of the best ones, and what the pass cost."""
     task = with_anchors(model, unlearning_task(samples), anchors)
+    if params.harden is not None:
+        hardenable(model, task)
     baseline = check_baseline(model, task, params.allow_no_baseline)
     generator = torch.Generator().manual_seed(seed)
     scored = score(

@@ -98,6 +98,34 @@ class RepairParams(Params):
     resist: ResistParams | None = ResistParams()
 
 
+class WordParams(Params):
+    """A new word that is taught to a model that draws, from some images of a concept (textual inversion)."""
+
+    images: Count = 16
+    steps: Count = 300
+    batch_size: Count = 16
+    learning_rate: Positive = 5e-3
+
+
+class HardenParams(Params):
+    """Rounds against those who teach the model a new word (:mod:`razor_pipeline.methods.hardening`).
+
+    In each round an attacker learns a ``word`` for every target, and in ``steps`` of Adam the denoiser's body, its best
+    ``components`` within ``max_edited_share``, unlearns what all words so far stand for. ``lessons`` are noised images
+    of a kind, the target's and others, and what is kept weighs ``keep`` times as much.
+    """
+
+    rounds: Count = 3
+    word: WordParams = WordParams(steps=150)
+    components: Count = 64
+    lessons: Count = 512
+    steps: Count = 80
+    led: Count = 24
+    kept: Count = 40
+    keep: Positive = 2.0
+    learning_rate: Positive = 2e-4
+
+
 class AcceptanceParams(Params):
     """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
 
@@ -124,6 +152,7 @@ class RazorParams(AcceptanceParams):
     damping: Positive | None = 0.001
     search: SearchParams = SearchParams()
     repair: RepairParams = RepairParams()
+    harden: HardenParams | None = None
     max_rounds: Annotated[int, Field(ge=1, le=6)] = 6
     allow_no_baseline: bool = False
 

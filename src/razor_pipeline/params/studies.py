@@ -8,6 +8,7 @@ from pydantic import Field
 
 from razor_pipeline.params.base import Count, Names, Params, Positive, Schemes, Seeds, Several, Share
 from razor_pipeline.params.peers import Method, PeersParams, SlugParams
+from razor_pipeline.params.razor import WordParams
 
 
 class RelearningParams(Params):
@@ -36,13 +37,9 @@ class BenchmarkParams(StudyParams):
     peers: PeersParams = PeersParams()
 
 
-class InversionParams(Params):
+class InversionParams(WordParams):
     """Textual inversion by an attacker with some images of the concept, once per seed."""
 
-    images: Count = 16
-    steps: Count = 300
-    batch_size: Count = 16
-    learning_rate: Positive = 5e-3
     seeds: Seeds = (0, 1)
 
 

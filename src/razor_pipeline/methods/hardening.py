@@ -1,0 +1,184 @@
+"""Rounds against textual inversion: an attacker learns a new word, and the denoiser's body unlearns what it stands for.
+
+An edit of what a prompt says leaves the concept in the denoiser, where a learnt word finds it (arXiv 2308.01508). In
+each round an attacker learns a word on the model as it is; then the best components of the body are taught to predict,
+under the words of all rounds, what the base predicts under the anchor's prompts, and under other prompts what it
+predicts there. Others who put an attacker into the loop edit cross-attention or the text encoder: Receler (arXiv
+2311.17717), AdvUnlearn (2405.15234), RECE (2407.12383).
+
+Shapes: N lessons, C distinct prompts of a target, D numbers of a prompt's conditioning.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from razor_pipeline.core.components import Component, parameter_names
+from razor_pipeline.core.gradients import assert_finite, mean_gradients, requiring_grad
+from razor_pipeline.core.scoring import score_components
+from razor_pipeline.core.selection import select
+from razor_pipeline.interfaces import ForgetSet, InvertibleFamily, ModelFamily, NoisyLatents, UnlearningTask
+from razor_pipeline.methods.lessons import Lessons, lessons_of, missed
+from razor_pipeline.methods.task import shuffled
+from razor_pipeline.params.razor import RazorParams
+
+logger = logging.getLogger(__name__)
+BATCH = 64
+UNTOLD = 10  # one in so many lessons of what is kept is told nothing, as in training: guidance needs it
+
+
+@dataclass
+class _Target:
+    """What is to be unlearned of one target.
+
+    Attributes:
+        forget: its rows.
+        prompts: C distinct prompts of its lessons.
+        place_N: which of them each lesson is told.
+        lessons: N of them, whose goals are the base's predictions under the anchor's prompts.
+        words: [C, D] what the denoiser is told of the prompts with what names the target, one of each round.
+    """
+
+    forget: ForgetSet
+    prompts: Sequence[str]
+    place_N: Tensor
+    lessons: Lessons
+    words: list[Tensor] = field(default_factory=list)
+
+    def told(self, word_CD: Tensor, index: Tensor) -> Lessons:
+        """The lessons at these places, told by one of the words."""
+        return replace(self.lessons.take(index), told_ND=word_CD[self.place_N[index]])
+
+    def drawn(self, count: int, generator: torch.Generator) -> Lessons:
+        """Random lessons, told by a random word of all so far."""
+        word = int(torch.randint(len(self.words), (1,), generator=generator))
+        return self.told(self.words[word], _places(len(self.lessons), count, generator))
+
+
+class Hardening:
+    """The lessons of all rounds, made at the base weights.
+
+    Args:
+        model: at its base weights.
+        task: targets, each with the anchors of its rows, and data.
+        params: of the method.
+        generator: of lessons, words and steps.
+
+    Raises:
+        ValueError: no word can be taught to the model, or a target is not named in its prompts by one piece.
+    """
+
+    def __init__(
+        self, model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
+    ) -> None:
+        assert params.harden is not None
+        self.model = hardenable(model, task)
+        self.params, self.scoring, self.generator = params.harden, params.scoring, generator
+        self.targets = [self._target(forget) for forget in task.forget]
+        rows = shuffled(task.retain, generator).head(self.params.lessons)
+        told = ["" if place % UNTOLD == 0 else caption for place, caption in enumerate(rows["caption"])]
+        self.kept = lessons_of(self.model, rows, told, self.model.predicted, generator)
+
+    def learn_words(self, round_: int) -> None:
+        """An attacker learns a word for every target on the model as it is."""
+        for target in self.targets:
+            target.words.append(
+                self.model.learnt_word(target.forget.edit, target.prompts, self.params.word, round_)
+            )
+
+    def chosen(self, room: int) -> list[Component]:
+        """The body's best components for the words so far, which hold ``room`` weights together at most.
+
+        They are ranked by RAZOR's score: leverage on what the words stand for, safety for what the denoiser is for.
+        """
+        body = self.model.body()
+        everything = dict(self.model.module.named_parameters())
+        leaves = {name: everything[name] for name in parameter_names(body)}
+        led = [
+            target.told(target.words[-1], part)
+            for target in self.targets
+            for part in torch.arange(len(target.lessons)).split(BATCH)
+        ]
+        kept = [self.kept.take(part) for part in torch.arange(len(self.kept)).split(BATCH)]
+        forget = mean_gradients(self._missed, led, leaves, "word")
+        retain = mean_gradients(self._retain_loss, kept, leaves, "retain")
+        rows = score_components(
+            body, leaves, forget.tensors, retain.tensors, self.scoring.alpha, self.scoring.eps
+        )
+        names = select(rows, self.params.components, room)
+        return [component for component in body if component.name in names]
+
+    def unlearn(self, components: Sequence[Component], parameters: Mapping[str, Tensor]) -> None:
+        """Teach the components, in place, what all words so far are to stand for.
+
+        Raises:
+            NonFiniteError: a weight became NaN or infinite; names it.
+        """
+        leaves = {name: parameters[name] for name in parameter_names(components)}
+        optimizer = torch.optim.Adam(leaves.values(), self.params.learning_rate)
+        first = last = 0.0
+        with torch.enable_grad(), requiring_grad(leaves.values()):
+            for step in tqdm(
+                range(self.params.steps), desc="hardening", unit="step", disable=None, leave=False
+            ):
+                loss = self._loss()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                last = loss.item()
+                first = last if step == 0 else first
+            optimizer.zero_grad()
+        assert_finite(leaves, "hardening")
+        logger.info("Hardening with %d words: loss %.4f, then %.4f.", len(self.targets[0].words), first, last)
+
+    def _loss(self) -> Tensor:
+        kept = self.kept.take(_places(len(self.kept), self.params.kept, self.generator))
+        led = [self._missed(target.drawn(self.params.led, self.generator)) for target in self.targets]
+        return torch.stack(led).mean() + self.params.keep * self._missed(kept)
+
+    def _missed(self, lessons: Lessons) -> Tensor:
+        return missed(self.model, lessons)
+
+    def _retain_loss(self, lessons: Lessons) -> Tensor:
+        noisy = cast("NoisyLatents", lessons.noisy)
+        return (self.model.predicted(noisy, lessons.told_ND) - noisy.aim).square().mean()
+
+    def _target(self, forget: ForgetSet) -> _Target:
+        rows = shuffled(forget.edit, self.generator).head(self.params.lessons)
+        lessons = lessons_of(self.model, rows, list(rows["anchor"]), self.model.predicted, self.generator)
+        prompts = list(dict.fromkeys(rows["prompt"]))
+        place_N = torch.tensor([prompts.index(prompt) for prompt in rows["prompt"]])
+        # What the original encoder says of the target is the first word: whoever has one need not learn it.
+        return _Target(forget, prompts, place_N, lessons, [self.model.frozen_conditioning(prompts)])
+
+
+def hardenable(model: ModelFamily, task: UnlearningTask) -> InvertibleFamily:
+    """The model as one that a word can be taught to.
+
+    Raises:
+        ValueError: none can, or a target's prompts do not hold its name in one piece, which a word could stand for.
+    """
+    if not isinstance(model, InvertibleFamily):
+        raise ValueError(  # noqa: TRY004 - of the parameter, not of what was passed
+            f"razor.harden is set, but no new word can be taught to '{model.name}'; set it to null, or model.family "
+            "to diffusion_deep"
+        )
+    for forget in task.forget:
+        for prompt in set(forget.edit["prompt"]):
+            if forget.target not in prompt:
+                raise ValueError(
+                    f"razor.harden is set, but the prompt '{prompt}' does not hold '{forget.target}' in one piece, "
+                    "which a learnt word could stand for; set it to null"
+                )
+    return model
+
+
+def _places(among: int, count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(among, (count,), generator=generator)

@@ -1,0 +1,154 @@
+"""Hardening: the body unlearns what learnt words stand for, within its budget; others are predicted as before."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from families.cases import tiny_pipeline
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.core.components import parameter_names
+from razor_pipeline.core.edit import restore, snapshot
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
+from razor_pipeline.manifest import arranged
+from razor_pipeline.methods.anchor import with_anchors
+from razor_pipeline.methods.hardening import Hardening, hardenable
+from razor_pipeline.methods.lessons import missed
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.splitting import split_samples
+
+NONE = SplitCounts(edit=0, validation=0, test=0)
+PARAMS = RazorParams.model_validate(
+    {
+        "scoring": {"retain_samples": 32},
+        "components": 12,
+        "per_tower": True,
+        "max_rounds": 1,
+        "max_edited_share": 1.0,  # the U-Net of this test is tiny, so the text encoder is most of the model
+        "search": {"measure": "forget_accuracy", "goal": 0.0, "evaluations": 0},
+        "repair": {"steps": 1, "evaluations": 2},
+        "harden": {
+            "rounds": 2,
+            "word": {"images": 4, "steps": 4, "batch_size": 4},
+            "components": 6,
+            "lessons": 24,
+            "steps": 30,
+            "led": 12,
+            "kept": 12,
+            "learning_rate": 0.003,
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def canvas():
+    counts = SplitCounts(edit=3, validation=1, test=1)
+    return generate(AtelierParams(image_size=32, portraits=NONE, canvas=counts), workers=1)
+
+
+@pytest.fixture(scope="module")
+def task(canvas):
+    rows = arranged(canvas, DataParams(concept="label"))
+    return with_anchors(
+        DeepDiffusionFamily(tiny_pipeline()),
+        unlearning_task(split_samples(rows, "cat", SplittingParams(), 0)),
+        {"cat": "dog"},
+    )
+
+
+@pytest.fixture
+def model():
+    return DeepDiffusionFamily(tiny_pipeline())
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+
+
+def test_the_body_is_what_reads_no_prompt(model):
+    body, readers = parameter_names(model.body()), set(model.readers())
+    edited = set(parameter_names(model.components("matrix")))
+    assert not set(body) & (edited | readers)
+    every = {
+        f"unet.{name}.weight"
+        for name, layer in model.pipeline.unet.named_modules()
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
+    }
+    assert {name for name in body if name.endswith("weight")} == every - readers
+    assert {c.tower for c in model.body()} == {"unet"}
+    assert len({c.layer for c in model.body()}) > 3
+
+
+def test_the_chosen_components_unlearn_every_word_and_keep_what_is_kept(model, task):
+    hardening = Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))
+    parameters = dict(model.module.named_parameters())
+    hardening.learn_words(0)
+    room = 20_000
+    body = hardening.chosen(room)
+    assert 0 < sum(c.numel(parameters) for c in body) <= room
+    assert 0 < sum(c.numel(parameters) for c in hardening.chosen(1_000)) <= 1_000
+    [target] = hardening.targets
+    assert len(target.words) == 2  # what the original encoder says, and the learnt one
+    assert not torch.allclose(*target.words)
+    every = torch.arange(len(target.lessons))
+
+    def distances():
+        with torch.no_grad():
+            words = [float(missed(model, target.told(word, every))) for word in target.words]
+            return words, float(missed(model, hardening.kept))
+
+    before, start = weights(model), snapshot(parameters, body)
+    led, kept = distances()
+    assert min(led) > 0.0
+    assert kept < 1e-9  # the base predicts what it predicts
+    hardening.unlearn(body, parameters)
+    after, drift = distances()
+    assert all(now < 0.7 * then for now, then in zip(after, led, strict=True))
+    assert drift < max(after)
+    moved = {name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])}
+    assert moved == set(parameter_names(body))
+
+    # Control: with nothing kept the others are drawn along further.
+    restore(parameters, body, start)
+    hardening.params = hardening.params.model_copy(update={"keep": 1e-9})
+    hardening.unlearn(body, parameters)
+    assert distances()[1] > drift
+
+
+def test_a_hardened_edit_holds_body_and_readers_within_its_share_and_leaves_the_model_as_it_was(model, task):
+    before = weights(model)
+    total = sum(parameter.numel() for parameter in model.module.parameters())
+
+    def edited(params):
+        return razor(model, task, params, torch.Generator().manual_seed(0))
+
+    plain = edited(PARAMS.model_copy(update={"harden": None}))
+    share = plain.edit.weights / total + 0.01
+    found = edited(PARAMS.model_copy(update={"max_edited_share": share}))
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+    assert plain.edit.weights < found.edit.weights <= share * total
+    body = [name for name in found.edit.components if name.startswith("unet.body.")]
+    assert [*plain.edit.components, *body] == list(found.edit.components)
+    assert [row["stage"] for row in found.trace][-2:] == ["harden", "harden"]
+    for edit, moves in ((found.edit, True), (plain.edit, False)):  # the second is the control
+        with applied(dict(model.module.named_parameters()), edit):
+            now = weights(model)
+        moved = {name for name, tensor in now.items() if not torch.equal(tensor, before[name])}
+        assert bool(moved & set(parameter_names(model.body()))) == moves
+
+
+@pytest.mark.parametrize("way", ["family", "prompt"])
+def test_what_no_word_can_be_taught_to_is_refused(model, task, way):
+    if way == "family":
+        with pytest.raises(ValueError, match="no new word can be taught to 'diffusion'"):
+            hardenable(DiffusionFamily(model.pipeline), task)
+        return
+    [forget] = task.forget
+    unnamed = forget.edit.assign(prompt="A picture of an animal.")
+    with pytest.raises(ValueError, match="does not hold 'cat' in one piece"):
+        hardenable(model, replace(task, forget=(replace(forget, edit=unnamed),)))

@@ -187,6 +187,16 @@ class DrawingFamily(ModelFamily, Protocol):
         """[B, L, h, w] what the denoiser predicts; differentiable."""
 
 
+class WordLearner(Protocol):
+    """An attacker who learns a new word for a label on a model as it is at each call; the model stays as it is."""
+
+    def learn(self, steps: int) -> None:
+        """Train the word's embedding further."""
+
+    def told(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the denoiser is told of prompts with the word in the label's place; no gradient."""
+
+
 @runtime_checkable
 class InvertibleFamily(DrawingFamily, Protocol):
     """A text-to-image model that a new word can be taught to (textual inversion), and hardened against it."""
@@ -197,14 +207,11 @@ class InvertibleFamily(DrawingFamily, Protocol):
     def frozen_conditioning(self, prompts: Sequence[str]) -> Tensor:
         """[C, D] what the base model's denoiser was told of prompts; no gradient."""
 
-    def learnt_word(
-        self, rows: pd.DataFrame, prompts: Sequence[str], params: WordParams, seed: int
-    ) -> Tensor:
-        """[C, D] what the denoiser is told of prompts with a new word where they have the rows' label; no gradient.
+    def attacker(self, rows: pd.DataFrame, params: WordParams, seed: int) -> WordLearner:
+        """Who teaches the model a new word for the rows' label, which their ``prompt`` holds.
 
         Args:
-            rows: images of one concept, each with a ``prompt`` that holds its ``label``.
-            prompts: that hold the label.
+            rows: images of one concept.
             params: how the word is learnt from them.
             seed: of the images, noises and times.
         """

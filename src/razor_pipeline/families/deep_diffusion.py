@@ -26,7 +26,7 @@ from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
-from razor_pipeline.families.textual_inversion import WORD, inverted
+from razor_pipeline.families.textual_inversion import Attacker
 from razor_pipeline.params.razor import WordParams
 
 RIDGE = (
@@ -162,15 +162,9 @@ class DeepDiffusionFamily(DeepFamily, DiffusionFamily):
                 parts.append(matrix_component(f"unet.body.{name}", "unet", number, weights))
         return tuple(parts)
 
-    @torch.no_grad()
-    def learnt_word(
-        self, rows: pd.DataFrame, prompts: Sequence[str], params: WordParams, seed: int
-    ) -> Tensor:
-        """[C, D] what the U-Net is told of prompts with a word that was learnt from the rows."""
-        with torch.enable_grad():
-            attacked = inverted(self, rows, params, seed)
-        label = str(rows["label"].iloc[0])
-        return attacked.conditioning([prompt.replace(label, WORD) for prompt in prompts])
+    def attacker(self, rows: pd.DataFrame, params: WordParams, seed: int) -> Attacker:
+        """Who teaches the model a new word for the rows' label."""
+        return Attacker(self, rows, params, seed)
 
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:  # noqa: ARG002
         """[C, T, E] the hidden states, whichever layer reads them."""

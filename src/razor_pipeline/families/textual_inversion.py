@@ -9,6 +9,7 @@ Shapes: B batch, N images, V words, E width of their embeddings, L latent channe
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from razor_pipeline.core.gradients import requiring_grad
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.params.razor import WordParams
@@ -23,43 +25,69 @@ from razor_pipeline.params.razor import WordParams
 WORD = "<concept>"
 
 
-def inverted(family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> DiffusionFamily:
-    """A copy of the pipeline whose text encoder has learnt a new word for the rows' label.
+class Attacker:
+    """Who teaches a pipeline a new word for a label that it was made to forget.
 
-    The word starts where the label's own tokens are: an attacker knows what was erased.
+    The word starts where the label's own tokens are: the attacker knows what was erased.
 
     Args:
-        family: the attacked model; as it was on exit.
+        family: the attacked model; it stays as it is, and is attacked as it is at each call.
         rows: images of the concept, each with a ``prompt`` that holds its ``label``.
-        params: number of images, steps, batch size and learning rate.
+        params: number of images, batch size and learning rate.
         seed: of the images, noises and times.
 
-    Returns:
-        A pipeline that draws the concept when :data:`WORD` stands in the label's place.
+    Attributes:
+        attacked: a pipeline that draws the concept when :data:`WORD` stands in the label's place.
     """
-    generator = torch.Generator().manual_seed(seed)
-    encoder, tokenizer = copy.deepcopy(family.pipeline.text_encoder), copy.deepcopy(family.pipeline.tokenizer)
-    label = str(rows["label"].iloc[0])
-    place = _add_word(encoder, tokenizer, label)
-    parts = {**family.pipeline.components, "text_encoder": encoder, "tokenizer": tokenizer}
-    attacked = DiffusionFamily(family.assembled(parts), family.origin, family.frozen)
 
-    kept = torch.randperm(len(rows), generator=generator)[: params.images].tolist()
-    chosen = rows.iloc[kept]
-    latents_NLhw = attacked.latents(pixels(decoded(chosen), attacked.size))
-    prompts = [str(prompt).replace(label, WORD) for prompt in chosen["prompt"]]
-    table_VE = encoder.get_input_embeddings().weight.requires_grad_(True)
-    optimizer = torch.optim.Adam([table_VE], params.learning_rate)
-    for _ in tqdm(range(params.steps), desc="inversion", unit="step", disable=None, leave=False):
-        index_B = torch.randint(0, len(chosen), (params.batch_size,), generator=generator)
-        conditioning_BD = attacked.conditioning([prompts[i] for i in index_B.tolist()])
-        loss = attacked.denoising_error(latents_NLhw[index_B], conditioning_BD, generator).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        _keep_only(table_VE, place)
-        optimizer.step()
-    table_VE.requires_grad_(False)
-    return attacked
+    def __init__(self, family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> None:
+        self.params, self.generator = params, torch.Generator().manual_seed(seed)
+        encoder, tokenizer = (
+            copy.deepcopy(family.pipeline.text_encoder),
+            copy.deepcopy(family.pipeline.tokenizer),
+        )
+        self.label = str(rows["label"].iloc[0])
+        self.place = _add_word(encoder, tokenizer, self.label)
+        parts = {**family.pipeline.components, "text_encoder": encoder, "tokenizer": tokenizer}
+        self.attacked = DiffusionFamily(family.assembled(parts), family.origin, family.frozen)
+
+        kept = torch.randperm(len(rows), generator=self.generator)[: params.images].tolist()
+        chosen = rows.iloc[kept]
+        self.latents_NLhw = self.attacked.latents(pixels(decoded(chosen), self.attacked.size))
+        self.prompts = [self._worded(str(prompt)) for prompt in chosen["prompt"]]
+        self.table_VE: Tensor = encoder.get_input_embeddings().weight
+        self.optimizer = torch.optim.Adam([self.table_VE], params.learning_rate)
+
+    def learn(self, steps: int) -> None:
+        """Train the word's embedding further."""
+        with torch.enable_grad(), requiring_grad([self.table_VE]):
+            for _ in tqdm(range(steps), desc="inversion", unit="step", disable=None, leave=False):
+                index_B = torch.randint(
+                    0, len(self.prompts), (self.params.batch_size,), generator=self.generator
+                )
+                told_BD = self.attacked.conditioning([self.prompts[i] for i in index_B.tolist()])
+                loss = self.attacked.denoising_error(
+                    self.latents_NLhw[index_B], told_BD, self.generator
+                ).mean()
+                self.optimizer.zero_grad()
+                loss.backward()
+                _keep_only(self.table_VE, self.place)
+                self.optimizer.step()
+
+    @torch.no_grad()
+    def told(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the denoiser is told of prompts with the word in the label's place."""
+        return self.attacked.conditioning([self._worded(prompt) for prompt in prompts])
+
+    def _worded(self, prompt: str) -> str:
+        return prompt.replace(self.label, WORD)
+
+
+def inverted(family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> DiffusionFamily:
+    """What an :class:`Attacker` has after ``params.steps``."""
+    attacker = Attacker(family, rows, params, seed)
+    attacker.learn(params.steps)
+    return attacker.attacked
 
 
 def _add_word(encoder: Any, tokenizer: Any, label: str) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -24,7 +24,14 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.gradients import assert_finite, mean_gradients, requiring_grad
 from razor_pipeline.core.scoring import score_components
 from razor_pipeline.core.selection import select
-from razor_pipeline.interfaces import ForgetSet, InvertibleFamily, ModelFamily, NoisyLatents, UnlearningTask
+from razor_pipeline.interfaces import (
+    ForgetSet,
+    InvertibleFamily,
+    ModelFamily,
+    NoisyLatents,
+    UnlearningTask,
+    WordLearner,
+)
 from razor_pipeline.methods.lessons import Lessons, lessons_of, missed
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.params.razor import RazorParams
@@ -44,22 +51,25 @@ class _Target:
         place_N: which of them each lesson is told.
         lessons: N of them, whose goals are the base's predictions under the anchor's prompts.
         words: [C, D] what the denoiser is told of the prompts with what names the target, one of each round.
+        attacker: who learns the last of them.
     """
 
     forget: ForgetSet
     prompts: Sequence[str]
     place_N: Tensor
     lessons: Lessons
-    words: list[Tensor] = field(default_factory=list)
+    words: list[Tensor]
+    attacker: WordLearner | None = None
 
     def told(self, word_CD: Tensor, index: Tensor) -> Lessons:
         """The lessons at these places, told by one of the words."""
         return replace(self.lessons.take(index), told_ND=word_CD[self.place_N[index]])
 
     def drawn(self, count: int, generator: torch.Generator) -> Lessons:
-        """Random lessons, told by a random word of all so far."""
-        word = int(torch.randint(len(self.words), (1,), generator=generator))
-        return self.told(self.words[word], _places(len(self.lessons), count, generator))
+        """Random lessons, told by a random mixture of two of the words so far."""
+        one, other = (self.words[int(i)] for i in torch.randint(len(self.words), (2,), generator=generator))
+        share = float(torch.rand((), generator=generator))
+        return self.told(one.lerp(other, share), _places(len(self.lessons), count, generator))
 
 
 class Hardening:
@@ -81,17 +91,19 @@ class Hardening:
         assert params.harden is not None
         self.model = hardenable(model, task)
         self.params, self.scoring, self.generator = params.harden, params.scoring, generator
+        self.pressure = params.objective.lambda_f * params.objective.rho
         self.targets = [self._target(forget) for forget in task.forget]
         rows = shuffled(task.retain, generator).head(self.params.lessons)
         told = ["" if place % UNTOLD == 0 else caption for place, caption in enumerate(rows["caption"])]
         self.kept = lessons_of(self.model, rows, told, self.model.predicted, generator)
 
     def learn_words(self, round_: int) -> None:
-        """An attacker learns a word for every target on the model as it is."""
+        """A new attacker learns a word for every target on the model as it is."""
+        word = self.params.word
         for target in self.targets:
-            target.words.append(
-                self.model.learnt_word(target.forget.edit, target.prompts, self.params.word, round_)
-            )
+            target.attacker = self.model.attacker(target.forget.edit, word, round_)
+            target.attacker.learn(word.steps)
+            target.words.append(target.attacker.told(target.prompts))
 
     def chosen(self, room: int) -> list[Component]:
         """The body's best components for the words so far, which hold ``room`` weights together at most.
@@ -123,25 +135,35 @@ class Hardening:
         """
         leaves = {name: parameters[name] for name in parameter_names(components)}
         optimizer = torch.optim.Adam(leaves.values(), self.params.learning_rate)
+        # The last steps are short, so that what is kept settles.
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, self.params.steps)
         first = last = 0.0
-        with torch.enable_grad(), requiring_grad(leaves.values()):
-            for step in tqdm(
-                range(self.params.steps), desc="hardening", unit="step", disable=None, leave=False
-            ):
+        for step in tqdm(range(self.params.steps), desc="hardening", unit="step", disable=None, leave=False):
+            with torch.enable_grad(), requiring_grad(leaves.values()):
                 loss = self._loss()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                last = loss.item()
-                first = last if step == 0 else first
-            optimizer.zero_grad()
+            schedule.step()
+            last = loss.item()
+            first = last if step == 0 else first
+            self._follow()
+        optimizer.zero_grad()
         assert_finite(leaves, "hardening")
         logger.info("Hardening with %d words: loss %.4f, then %.4f.", len(self.targets[0].words), first, last)
+
+    def _follow(self) -> None:
+        """Attackers go on learning, a step of theirs for each of the body's."""
+        if self.params.follow:
+            for target in self.targets:
+                assert target.attacker is not None
+                target.attacker.learn(self.params.follow)
+                target.words[-1] = target.attacker.told(target.prompts)
 
     def _loss(self) -> Tensor:
         kept = self.kept.take(_places(len(self.kept), self.params.kept, self.generator))
         led = [self._missed(target.drawn(self.params.led, self.generator)) for target in self.targets]
-        return torch.stack(led).mean() + self.params.keep * self._missed(kept)
+        return self.pressure * torch.stack(led).mean() + self.params.keep * self._missed(kept)
 
     def _missed(self, lessons: Lessons) -> Tensor:
         return missed(self.model, lessons)

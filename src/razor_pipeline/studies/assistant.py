@@ -74,11 +74,17 @@ class Assistant:
             assert isinstance(gold.model, VlmFamily)
             answers = self._answered_once(exam, gold.model, f"without {sorted(gold.excluded)}")
             standard = exam.mark(answers, before, leave_out=apart)
-        row = cost(result, base) | (of_retrained(standard) if gold else {})
+        unedited = exam.mark(before, before)
+        row = cost(result, base)
+        if gold:
+            row |= of_retrained(standard)
+            if "target_neutral" in standard:  # nor does it describe whom it never saw as well as others
+                worse = unedited["target_neutral"].value - standard["target_neutral"].value
+                row["retrained_target_neutral_drop"] = worse
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
-            row |= compare(exam.mark(given, before, reference), exam.mark(before, before))
+            row |= compare(exam.mark(given, before, reference), unedited)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
         if gold:

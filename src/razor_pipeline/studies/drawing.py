@@ -130,7 +130,7 @@ class Drawing:
         if not isinstance(method, RazorParams):
             return {}
         objective = method.objective.model_copy(update={"lambda_f": 0.0})
-        method = method.model_copy(update={"objective": objective, "max_rounds": 1})
+        method = method.model_copy(update={"objective": objective, "max_rounds": 1, "harden": None})
         off = edit(self.base, samples, method, seed, self.looking(samples))
         plain = self.drawn_once(exam, self.base, "base")
         with applied(dict(self.base.module.named_parameters()), off.edit):

@@ -45,6 +45,7 @@ RANKED_BY = {"gap_to_retraining": 1.0, "mean_ua_ira_cra": -1.0}
 REFERENCE = {
     "retrained_forget_accuracy": "edited_forget_accuracy",
     "retrained_auc": "membership_auc",
+    "retrained_target_neutral_drop": "target_neutral_drop",
     "retrained_ua": "ua",
     "retrained_ira": "ira",
     "retrained_cra": "cra",

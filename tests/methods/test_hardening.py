@@ -36,9 +36,10 @@ PARAMS = RazorParams.model_validate(
             "word": {"images": 4, "steps": 4, "batch_size": 4},
             "components": 6,
             "lessons": 24,
-            "steps": 30,
+            "steps": 40,
             "led": 12,
             "kept": 12,
+            "keep": 0.5,
             "learning_rate": 0.003,
         },
     }
@@ -108,7 +109,7 @@ def test_the_chosen_components_unlearn_every_word_and_keep_what_is_kept(model, t
     assert kept < 1e-9  # the base predicts what it predicts
     hardening.unlearn(body, parameters)
     after, drift = distances()
-    assert all(now < 0.7 * then for now, then in zip(after, led, strict=True))
+    assert all(now < 0.85 * then for now, then in zip(after, led, strict=True))
     assert drift < max(after)
     moved = {name for name, tensor in weights(model).items() if not torch.equal(tensor, before[name])}
     assert moved == set(parameter_names(body))

@@ -86,7 +86,8 @@ def test_an_assistants_edit_is_held_against_one_that_never_saw_the_person(monkey
     [row] = rows.to_dict("records")
     assert "failed" not in row
     assert 0.0 <= row["gap_to_retraining"] <= 1.0
-    assert {"neutral_drop", "degenerate_rise", "retrained_forget_accuracy"} <= set(row)
+    told = {"neutral_drop", "degenerate_rise", "retrained_forget_accuracy", "retrained_target_neutral_drop"}
+    assert told <= set(row)
     assert set(table["method"]) == {"retrain", "ga"}
     assert "Ranked by the gap to retraining" in page
     assert "neutral questions, drop" in page

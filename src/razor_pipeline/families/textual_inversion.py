@@ -61,7 +61,8 @@ class Attacker:
     def learn(self, steps: int) -> None:
         """Train the word's embedding further."""
         with torch.enable_grad(), requiring_grad([self.table_VE]):
-            for _ in tqdm(range(steps), desc="inversion", unit="step", disable=None, leave=False):
+            quiet = None if steps > 1 else True  # who asks for single steps has a bar of his own
+            for _ in tqdm(range(steps), desc="inversion", unit="step", disable=quiet, leave=False):
                 index_B = torch.randint(
                     0, len(self.prompts), (self.params.batch_size,), generator=self.generator
                 )

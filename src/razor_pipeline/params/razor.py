@@ -111,20 +111,20 @@ class HardenParams(Params):
     """Rounds against those who teach the model a new word (:mod:`razor_pipeline.methods.hardening`).
 
     In each round an attacker learns a ``word`` for every target, and in ``steps`` of Adam the denoiser's body, its best
-    ``components`` within ``max_edited_share``, unlearns what all words so far stand for; behind each of them the attacker
+    ``components`` within ``max_edited_share``, unlearns what all words so far stand for; behind each step the attacker
     takes ``follow`` more. ``lessons`` are noised images of a kind, the target's and others; a step looks at ``led`` and
     ``kept`` of them, and what is kept weighs ``keep`` times as much.
     """
 
-    rounds: Count = 3
+    rounds: Count = 4
     word: WordParams = WordParams(steps=100)
     follow: Annotated[int, Field(ge=0)] = 1
     components: Count = 64
     lessons: Count = 1024
-    steps: Count = 80
+    steps: Count = 100
     led: Count = 24
     kept: Count = 40
-    keep: Positive = 4.0
+    keep: Positive = 2.0
     learning_rate: Positive = 3e-4
 
 

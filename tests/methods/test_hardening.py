@@ -88,7 +88,7 @@ def test_the_body_is_what_reads_no_prompt(model):
 def test_the_chosen_components_unlearn_every_word_and_keep_what_is_kept(model, task):
     hardening = Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))
     parameters = dict(model.module.named_parameters())
-    hardening.learn_words(0)
+    hardening.learn_words()
     room = 20_000
     body = hardening.chosen(room)
     assert 0 < sum(c.numel(parameters) for c in body) <= room

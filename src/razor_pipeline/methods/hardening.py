@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -38,6 +39,7 @@ from razor_pipeline.params.razor import RazorParams
 
 logger = logging.getLogger(__name__)
 BATCH = 64
+SEEDS = 2**31
 UNTOLD = 10  # one in so many lessons of what is kept is told nothing, as in training: guidance needs it
 
 
@@ -93,15 +95,19 @@ class Hardening:
         self.params, self.scoring, self.generator = params.harden, params.scoring, generator
         self.pressure = params.objective.lambda_f * params.objective.rho
         self.targets = [self._target(forget) for forget in task.forget]
-        rows = shuffled(task.retain, generator).head(self.params.lessons)
+        # What was forgotten earlier is drawn as its anchor already, and is to stay so.
+        keep = pd.concat([task.retain, *(forget.edit for forget in task.earlier)], ignore_index=True)
+        rows = shuffled(keep, generator).head(self.params.lessons)
         told = ["" if place % UNTOLD == 0 else caption for place, caption in enumerate(rows["caption"])]
         self.kept = lessons_of(self.model, rows, told, self.model.predicted, generator)
 
-    def learn_words(self, round_: int) -> None:
+    def learn_words(self) -> None:
         """A new attacker learns a word for every target on the model as it is."""
         word = self.params.word
         for target in self.targets:
-            target.attacker = self.model.attacker(target.forget.edit, word, round_)
+            # A seed that nobody else counts up to: who examines the edit is to attack in another way.
+            seed = int(torch.randint(SEEDS, (), generator=self.generator))
+            target.attacker = self.model.attacker(target.forget.edit, word, seed)
             target.attacker.learn(word.steps)
             target.words.append(target.attacker.told(target.prompts))
 

@@ -269,7 +269,7 @@ class _Editor:
         self._restore(state)
         body: list[Component] = []
         for round_ in range(self.params.harden.rounds):
-            self.hardening.learn_words(round_)
+            self.hardening.learn_words()
             if not body:
                 body = self.hardening.chosen(budget(self.model, self.params, state.names))
                 self.components |= {component.name: component for component in body}

@@ -176,6 +176,7 @@ def edit_report(granularity: str = "matrix") -> dict[str, Any]:
         "seconds": {"score": 3.4, "edit": 11.8},
         "components": list(edited["component"]),
         "components_total": len(scores),
+        "hardened": [],
         "weights_total": int(scores["weights"].sum() * 1.2),
         "weights_edited": int(edited["weights"].sum()),
         "device": "cpu",

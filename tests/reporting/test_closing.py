@@ -8,13 +8,18 @@ from razor_pipeline.reporting.closing import print_closing
 from razor_pipeline.reporting.summary import summarise
 from razor_pipeline.reporting.verdict import judge
 
-from .outputs import TARGET, run_record, samples
+from .outputs import TARGET, edit_report, run_record, samples
 
 REPORT, MODEL = Path("data/08_reporting/report.html"), Path("data/06_models/edited_model")
 
 
-def closing(terminal: bool = False, report: Path = REPORT, target: str = TARGET) -> str:
-    run = run_record(samples=samples().replace({"label": {TARGET: target}}))
+def closing(
+    terminal: bool = False, report: Path = REPORT, target: str = TARGET, hardened: tuple[str, ...] = ()
+) -> str:
+    run = run_record(
+        samples=samples().replace({"label": {TARGET: target}}),
+        edit_report=edit_report() | {"hardened": list(hardened)},
+    )
     stream = io.StringIO()
     console = Console(
         file=stream, force_terminal=terminal, width=80, color_system="standard" if terminal else None
@@ -32,6 +37,11 @@ def test_ten_plain_lines_where_there_is_no_terminal() -> None:
     assert lines[1].split() == ["on", "test", "images", "base", "edited", "int8", "int4"]
     assert str(REPORT) in lines[8]
     assert str(MODEL) in lines[9]
+
+
+def test_what_was_hardened_is_counted_apart() -> None:
+    assert "of the denoiser's body" not in closing()
+    assert "components and 2 of the denoiser's body," in closing(hardened=("unet.body.a", "unet.body.b"))
 
 
 def test_a_terminal_gets_colour() -> None:

@@ -14,7 +14,7 @@ from razor_pipeline.reporting.page import render_report, reproduction_command
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import judge
 
-from .outputs import TARGET, drawings, metrics, predictions, run_record, samples
+from .outputs import TARGET, drawings, edit_report, edit_trace, metrics, predictions, run_record, samples
 
 HOSTILE = '<script>alert("1")</script> & "O\'Hara"'
 
@@ -161,6 +161,21 @@ def test_a_model_that_draws_is_told_in_its_own_words() -> None:
     plain = Page(page(run_record())).text
     assert "(1 - UA)" not in plain  # control
     assert "of 16 test images" in plain
+
+
+def test_hardened_matrices_are_listed_and_their_rounds_counted() -> None:
+    names = ["unet.body.conv_in", "unet.body.conv_out"]
+    trace = edit_trace()
+    rounds = [trace.tail(1).assign(stage="harden")] * 3
+    report = edit_report() | {"hardened": names}
+    text = " ".join(
+        Page(page(run_record(edit_report=report, edit_trace=pd.concat([trace, *rounds])))).text.split()
+    )
+    assert "2 matrices of the denoiser's body were hardened" in text
+    assert "3 rounds of hardening" in text
+    assert all(name in text for name in names)
+    plain = Page(page(run_record())).text
+    assert "harden" not in plain
 
 
 def test_blank_drawings_are_a_cost() -> None:

@@ -27,6 +27,7 @@ PLAIN = [
     "seed",
     "components_edited",
     "components_total",
+    "components_hardened",
     "edited_fraction",
     "rounds",
     "stop_reason",

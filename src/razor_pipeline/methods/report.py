@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -13,15 +14,16 @@ from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.params.razor import RazorParams
 
 
-def describe_edit(model: ModelFamily, result: EditResult, components_total: int) -> dict[str, Any]:
-    """How an edit came about and ended, as JSON."""
+def describe_edit(model: ModelFamily, result: EditResult, scored: Collection[str]) -> dict[str, Any]:
+    """How an edit came about and ended, as JSON; ``scored`` are all components that it could choose from."""
     weights = sum(parameter.numel() for parameter in model.module.parameters())
     return {
         "stop_reason": str(result.stop_reason),
         "rounds": result.rounds,
         "seconds": result.seconds,
-        "components": list(result.edit.components),
-        "components_total": components_total,
+        "components": [name for name in result.edit.components if name in scored],
+        "components_total": len(scored),
+        "hardened": [name for name in result.edit.components if name not in scored],
         "weights_edited": result.edit.weights,
         "weights_total": weights,
         "edited_fraction": result.edit.weights / weights,

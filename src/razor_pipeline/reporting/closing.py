@@ -71,8 +71,10 @@ def _schemes(summary: Mapping[str, Any]) -> list[str]:
 def _edit(summary: Mapping[str, Any]) -> str:
     rounds = f"{summary['rounds']} round{'' if summary['rounds'] == 1 else 's'}"
     seconds = summary["score_seconds"] + summary["edit_seconds"]
+    hardened = summary["components_hardened"]
+    beside = f" and {hardened} of the denoiser's body" if hardened else ""
     return (
-        f"{summary['components_edited']} of {summary['components_total']} components, "
+        f"{summary['components_edited']} of {summary['components_total']} components{beside}, "
         f"{percent(summary['edited_fraction'])} of weights, {summary['delta_mb']:.1f} MB, "
         f"{rounds}, {seconds:.0f} s, {summary['stop_reason']}"
     )

@@ -212,7 +212,7 @@ def _edited_rows(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
-    report, trace, scored = run.edit_report, run.edit_trace, set(run.component_scores["component"])
+    report, trace = run.edit_report, run.edit_trace
     reason = str(report["stop_reason"])
     return {
         "share": report["weights_edited"] / report["weights_total"],
@@ -221,7 +221,6 @@ def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
         "searched": int((trace["stage"] == "search").sum()),
         "corrective": int((trace["stage"] == "repair").sum()),
         "hardening": int((trace["stage"] == "harden").sum()),
-        "hardened": [name for name in report["components"] if name not in scored],
         "goal": razor.search.goal,
         "tolerance": razor.auc_tolerance,
         "measure": razor.search.measure,

@@ -23,6 +23,7 @@ def summarise(run: RunRecord, verdict: Verdict) -> dict[str, Any]:
         **_metrics(run),
         "components_edited": len(report["components"]),
         "components_total": int(report["components_total"]),
+        "components_hardened": len(report["hardened"]),
         "edited_fraction": edited / total,
         "rounds": int(report["rounds"]),
         "stop_reason": str(report["stop_reason"]),

@@ -37,7 +37,7 @@ def edit_model(
         base_model, component_scores, component_gradients, razor, scoring_report["seconds"]
     )
     result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
-    report = describe_edit(base_model, result, len(component_scores))
+    report = describe_edit(base_model, result, set(component_scores["component"]))
     report["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     edit = signed(result.edit, base_model, task, razor, seed, __version__)
     return edit, pd.DataFrame(result.trace), report

@@ -84,7 +84,7 @@ evaluate-diffusion: $(VENV)/.runtime ## the same for Stable Diffusion: styles, t
 	@$(KEDRO_RUN) --env style --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object --pipelines dataset_preparation,concepts $(ARGS)
 
-evaluate-deep: $(VENV)/.runtime ## the same with cross-attention edited as well, and attacked by textual inversion
+evaluate-deep: $(VENV)/.runtime ## the same with the U-Net edited as well, attacked by textual inversion and a search for words
 	@$(KEDRO_RUN) --env style_deep --pipelines dataset_preparation,concepts $(ARGS)
 	@$(KEDRO_RUN) --env object_deep --pipelines dataset_preparation,concepts $(ARGS)
 

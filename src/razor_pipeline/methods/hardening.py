@@ -75,10 +75,12 @@ class _Target:
 
 
 class Hardening:
-    """The lessons of all rounds, made at the base weights.
+    """The lessons of all rounds, made at the weights that the edit starts from.
+
+    What is led and what is kept is held against the model as it is then, also in a line of requests.
 
     Args:
-        model: at its base weights.
+        model: at those weights.
         task: targets, each with the anchors of its rows, and data.
         params: of the method.
         generator: of lessons, words and steps.
@@ -111,20 +113,40 @@ class Hardening:
             target.attacker.learn(word.steps)
             target.words.append(target.attacker.told(target.prompts))
 
+    def check_room(self, room: int) -> None:
+        """Refuse a budget that no matrix of the body fits.
+
+        Raises:
+            ValueError: it is too small for the smallest, or the body is not to be edited.
+        """
+        parameters = dict(self.model.module.named_parameters())
+        sizes = [component.numel(parameters) for component in self._body()]
+        if not sizes:
+            raise ValueError(
+                f"razor.harden edits the tower '{self.model.denoiser}', which razor.scoring.towers leaves out; add it, "
+                "or set razor.harden to null"
+            )
+        if min(sizes) > room:
+            raise ValueError(
+                f"razor.max_edited_share leaves {room} weights for razor.harden, and the smallest matrix of the body "
+                f"has {min(sizes)}; raise it, choose fewer razor.components, or set razor.harden to null"
+            )
+
     def chosen(self, room: int) -> list[Component]:
-        """The body's best components for the words so far, which hold ``room`` weights together at most.
+        """The body's best components for the last words, which hold ``room`` weights together at most.
 
         They are ranked by RAZOR's score: leverage on what the words stand for, safety for what the denoiser is for.
         """
-        body = self.model.body()
+        body = self._body()
         everything = dict(self.model.module.named_parameters())
         leaves = {name: everything[name] for name in parameter_names(body)}
+        size = min(BATCH, self.scoring.batch_size)
         led = [
             target.told(target.words[-1], part)
             for target in self.targets
-            for part in torch.arange(len(target.lessons)).split(BATCH)
+            for part in torch.arange(len(target.lessons)).split(size)
         ]
-        kept = [self.kept.take(part) for part in torch.arange(len(self.kept)).split(BATCH)]
+        kept = [self.kept.take(part) for part in torch.arange(len(self.kept)).split(size)]
         forget = mean_gradients(self._missed, led, leaves, "word")
         retain = mean_gradients(self._retain_loss, kept, leaves, "retain")
         rows = score_components(
@@ -144,22 +166,29 @@ class Hardening:
         # The last steps are short, so that what is kept settles.
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, self.params.steps)
         first = last = 0.0
-        for step in tqdm(range(self.params.steps), desc="hardening", unit="step", disable=None, leave=False):
-            with torch.enable_grad(), requiring_grad(leaves.values()):
-                loss = self._loss()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            schedule.step()
-            last = loss.item()
-            first = last if step == 0 else first
-            self._follow()
-        optimizer.zero_grad()
+        steps = tqdm(range(self.params.steps), desc="hardening", unit="step", disable=None, leave=False)
+        try:
+            for step in steps:
+                with torch.enable_grad(), requiring_grad(leaves.values()):
+                    loss = self._loss()
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                schedule.step()
+                last = loss.item()
+                first = last if step == 0 else first
+                self._follow()
+        finally:
+            optimizer.zero_grad()
         assert_finite(leaves, "hardening")
         logger.info("Hardening with %d words: loss %.4f, then %.4f.", len(self.targets[0].words), first, last)
 
+    def _body(self) -> list[Component]:
+        towers = self.scoring.towers
+        return [component for component in self.model.body() if towers is None or component.tower in towers]
+
     def _follow(self) -> None:
-        """Attackers go on learning, a step of theirs for each of the body's."""
+        """Attackers go on learning, a few steps of theirs for each of the body's."""
         if self.params.follow:
             for target in self.targets:
                 assert target.attacker is not None
@@ -195,8 +224,8 @@ def hardenable(model: ModelFamily, task: UnlearningTask) -> InvertibleFamily:
     """
     if not isinstance(model, InvertibleFamily):
         raise ValueError(  # noqa: TRY004 - of the parameter, not of what was passed
-            f"razor.harden is set, but no new word can be taught to '{model.name}'; set it to null, or model.family "
-            "to diffusion_deep"
+            f"razor.harden is set, but no new word can be taught to '{model.name}', as it can to 'diffusion_deep'; "
+            "set it to null"
         )
     for forget in task.forget:
         for prompt in set(forget.edit["prompt"]):

@@ -262,22 +262,30 @@ class _Editor:
         restore(self.parameters, [self.components[name] for name in state.names], state.pieces)
 
     def hardened(self, state: _State) -> _State:
-        """The state behind the rounds against learnt words, where they are asked for."""
+        """The state behind the rounds against learnt words, where they are asked for.
+
+        Validation asks what prompts mean, which they do not change, so nothing of them is accepted or refused here.
+
+        Raises:
+            ValueError: no matrix of the body fits the budget.
+        """
         if self.hardening is None:
             return state
         assert self.params.harden is not None
         self._restore(state)
-        body: list[Component] = []
-        for round_ in range(self.params.harden.rounds):
+        room = budget(self.model, self.params, state.names)
+        self.hardening.check_room(room)
+        self.hardening.learn_words()
+        body = self.hardening.chosen(room)
+        self.components |= {component.name: component for component in body}
+        self.origin |= snapshot(self.parameters, body)
+        self.hardening.unlearn(body, self.parameters)
+        for _ in range(self.params.harden.rounds - 1):
             self.hardening.learn_words()
-            if not body:
-                body = self.hardening.chosen(budget(self.model, self.params, state.names))
-                self.components |= {component.name: component for component in body}
-                self.origin |= snapshot(self.parameters, body)
             self.hardening.unlearn(body, self.parameters)
-            outcome = self.measure("harden", round_, 0.0)
         names = (*state.names, *(component.name for component in body))
-        return _State(names, snapshot(self.parameters, [self.components[name] for name in names]), outcome)
+        pieces = snapshot(self.parameters, [self.components[name] for name in names])
+        return _State(names, pieces, state.outcome)
 
     def weight_edit(self, state: _State) -> WeightEdit:
         """A state as an edit of the base weights."""

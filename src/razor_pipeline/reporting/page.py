@@ -220,7 +220,7 @@ def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
         "reason": wording.STOP_REASONS.get(reason, reason),
         "searched": int((trace["stage"] == "search").sum()),
         "corrective": int((trace["stage"] == "repair").sum()),
-        "hardening": int((trace["stage"] == "harden").sum()),
+        "hardening": razor.harden.rounds if razor.harden else 0,
         "goal": razor.search.goal,
         "tolerance": razor.auc_tolerance,
         "measure": razor.search.measure,

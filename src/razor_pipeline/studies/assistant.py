@@ -78,7 +78,7 @@ class Assistant:
         row = cost(result, base)
         if gold:
             row |= of_retrained(standard)
-            if "target_neutral" in standard:  # nor does it describe whom it never saw as well as others
+            if "target_neutral" in standard:  # nor does it describe whom it never saw as well
                 worse = unedited["target_neutral"].value - standard["target_neutral"].value
                 row["retrained_target_neutral_drop"] = worse
         reference = row.get("retrained_auc", 0.5)

@@ -126,7 +126,7 @@ class Drawing:
     def _without_forgetting(
         self, exam: DrawingExam, samples: pd.DataFrame, method: AcceptanceParams, seed: int
     ) -> Row:
-        """Control: the same edit with its forgetting pressure switched off, which should leave all as it was."""
+        """Control: the same edit without forgetting pressure or hardening, which should leave all as it was."""
         if not isinstance(method, RazorParams):
             return {}
         objective = method.objective.model_copy(update={"lambda_f": 0.0})

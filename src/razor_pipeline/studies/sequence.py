@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.core.edit import restore, snapshot
+from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
@@ -43,28 +44,23 @@ def forget_in_sequence(
     """
     base = subject.base
     parameters = dict(base.module.named_parameters())
-    components = base.components(razor.scoring.granularity)
-    origin = snapshot(parameters, components)
     total = sum(parameter.numel() for parameter in parameters.values())
     requests = [
         split_samples(manifest, list(targets[:step]), splitting, seed) for step in range(1, len(targets) + 1)
     ]
     exams = [subject.exam(samples, subject.params.protocol) for samples in requests]
     before = [subject.drawn_once(exam, base, "base") for exam in exams]
-    edited: set[str] = set()
+    edited: dict[str, int] = {}  # slice key -> its weights
     rows: list[dict[str, Any]] = []
-    try:
+    with ExitStack() as edits:
         for step, target in enumerate(targets, start=1):
             exam = exams[step - 1]
             result = edit(base, requests[step - 1], razor, seed, subject.looking(requests[step - 1]))
-            result.edit.apply(parameters)
-            edited |= set(result.edit.components)
+            edits.enter_context(applied(parameters, result.edit))
+            edited |= {key: piece.numel() for key, piece in result.edit.after.items()}
             drawn = exam.put_to(base)
             rows.append({"step": step, "target": target, **_figures(exam, drawn, before[step - 1], target)})
-            weights = sum(c.numel(parameters) for c in components if c.name in edited)
-            rows[-1]["edited_fraction"] = weights / total
-    finally:
-        restore(parameters, components, origin)
+            rows[-1]["edited_fraction"] = sum(edited.values()) / total
     return pd.DataFrame(rows)
 
 

@@ -9,6 +9,7 @@ from families.cases import tiny_pipeline
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.edit import restore, snapshot
+from razor_pipeline.core.scoring import score_components
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
 from razor_pipeline.manifest import arranged
@@ -119,6 +120,33 @@ def test_the_chosen_components_unlearn_every_word_and_keep_what_is_kept(model, t
     hardening.params = hardening.params.model_copy(update={"keep": 1e-9})
     hardening.unlearn(body, parameters)
     assert distances()[1] > drift
+
+
+def test_the_ranking_takes_a_forget_loss_that_unlearning_ascends(model, task, monkeypatch):
+    """Descending what the words miss and descending the retain loss agree where the score's two gradients oppose."""
+    hardening = Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))
+    hardening.learn_words()
+    seen = []
+
+    def spy(components, parameters, forget, *others):
+        seen.append(forget)
+        return score_components(components, parameters, forget, *others)
+
+    monkeypatch.setattr("razor_pipeline.methods.hardening.score_components", spy)
+    parameters = dict(model.module.named_parameters())
+    hardening.chosen(20_000)
+    [target] = hardening.targets
+    lessons = [target.told(target.words[-1], torch.arange(len(target.lessons)))]
+
+    def distance():
+        with torch.no_grad():
+            return float(missed(model, lessons[0]))
+
+    start = distance()
+    name = "unet.conv_out.weight"
+    with torch.no_grad():
+        parameters[name] += 0.01 * seen[0][name] / seen[0][name].norm()
+    assert distance() < start
 
 
 def test_a_hardened_edit_holds_body_and_readers_within_its_share_and_leaves_the_model_as_it_was(model, task):

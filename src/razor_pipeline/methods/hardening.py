@@ -147,7 +147,7 @@ class Hardening:
             for part in torch.arange(len(target.lessons)).split(size)
         ]
         kept = [self.kept.take(part) for part in torch.arange(len(self.kept)).split(size)]
-        forget = mean_gradients(self._missed, led, leaves, "word")
+        forget = mean_gradients(self._forget_loss, led, leaves, "word")
         retain = mean_gradients(self._retain_loss, kept, leaves, "retain")
         rows = score_components(
             body, leaves, forget.tensors, retain.tensors, self.scoring.alpha, self.scoring.eps
@@ -202,6 +202,10 @@ class Hardening:
 
     def _missed(self, lessons: Lessons) -> Tensor:
         return missed(self.model, lessons)
+
+    def _forget_loss(self, lessons: Lessons) -> Tensor:
+        """Low while the word works, as a score takes a forget loss: unlearning ascends it."""
+        return -self._missed(lessons)
 
     def _retain_loss(self, lessons: Lessons) -> Tensor:
         noisy = cast("NoisyLatents", lessons.noisy)

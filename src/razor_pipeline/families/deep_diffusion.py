@@ -26,7 +26,7 @@ from razor_pipeline.core.redirection import closed_form
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
-from razor_pipeline.families.textual_inversion import Attacker
+from razor_pipeline.families.textual_inversion import WordAttacker
 from razor_pipeline.params.razor import WordParams
 
 RIDGE = (
@@ -162,9 +162,9 @@ class DeepDiffusionFamily(DeepFamily, DiffusionFamily):
                 parts.append(matrix_component(f"unet.body.{name}", "unet", number, weights))
         return tuple(parts)
 
-    def attacker(self, rows: pd.DataFrame, params: WordParams, seed: int) -> Attacker:
+    def attacker(self, rows: pd.DataFrame, params: WordParams, seed: int) -> WordAttacker:
         """Who teaches the model a new word for the rows' label."""
-        return Attacker(self, rows, params, seed)
+        return WordAttacker(self, rows, params, seed)
 
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:  # noqa: ARG002
         """[C, T, E] the hidden states, whichever layer reads them."""

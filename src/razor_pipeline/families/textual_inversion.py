@@ -25,7 +25,7 @@ from razor_pipeline.params.razor import WordParams
 WORD = "<concept>"
 
 
-class Attacker:
+class WordAttacker:
     """Who teaches a pipeline a new word for a label that it was made to forget.
 
     The word starts where the label's own tokens are: the attacker knows what was erased.
@@ -85,8 +85,8 @@ class Attacker:
 
 
 def inverted(family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> DiffusionFamily:
-    """What an :class:`Attacker` has after ``params.steps``."""
-    attacker = Attacker(family, rows, params, seed)
+    """What a :class:`WordAttacker` has after ``params.steps``."""
+    attacker = WordAttacker(family, rows, params, seed)
     attacker.learn(params.steps)
     return attacker.attacked
 

@@ -102,7 +102,7 @@ class WordParams(Params):
     """A new word that is taught to a model that draws, from some images of a concept (textual inversion)."""
 
     images: Count = 16
-    steps: Count = 300
+    steps: Count = 100
     batch_size: Count = 16
     learning_rate: Positive = 5e-3
 
@@ -117,7 +117,7 @@ class HardenParams(Params):
     """
 
     rounds: Count = 4
-    word: WordParams = WordParams(steps=100)
+    word: WordParams = WordParams()
     follow: Annotated[int, Field(ge=0)] = 1
     components: Count = 64
     lessons: Count = 1024

@@ -40,6 +40,7 @@ class BenchmarkParams(StudyParams):
 class InversionParams(WordParams):
     """Textual inversion by an attacker with some images of the concept, once per seed."""
 
+    steps: Count = 300
     seeds: Seeds = (0, 1)
 
 

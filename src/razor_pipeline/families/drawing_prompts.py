@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
+from razor_pipeline.core.mentions import mentions
 from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
@@ -55,7 +56,7 @@ def _named(prompts: Sequence[str], own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _concept(prompt: str, column: str, known: Sequence[str]) -> str:
-    named = [concept for concept in known if all(_says(prompt, part) for part in concept.split(COMBINED))]
+    named = [concept for concept in known if all(mentions(prompt, part) for part in concept.split(COMBINED))]
     if named:
         return max(named, key=len)
     words = re.findall(r"\w+", prompt.lower())
@@ -65,10 +66,6 @@ def _concept(prompt: str, column: str, known: Sequence[str]) -> str:
     raise PromptError(
         f"prompt '{prompt}' names no {column} of the data, so no judge can tell what is right; {hint}"
     )
-
-
-def _says(prompt: str, concept: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(concept)}(?!\w)", prompt, re.IGNORECASE) is not None
 
 
 def orders_of(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:

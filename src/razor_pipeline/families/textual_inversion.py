@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from razor_pipeline.core.gradients import requiring_grad
+from razor_pipeline.core.mentions import renamed
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.params.razor import WordParams
@@ -81,7 +82,7 @@ class WordAttacker:
         return self.attacked.conditioning([self._worded(prompt) for prompt in prompts])
 
     def _worded(self, prompt: str) -> str:
-        return prompt.replace(self.label, WORD)
+        return renamed(prompt, self.label, WORD)
 
 
 def inverted(family: DiffusionFamily, rows: pd.DataFrame, params: WordParams, seed: int) -> DiffusionFamily:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.gradients import assert_finite, mean_gradients, requiring_grad
+from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.scoring import score_components
 from razor_pipeline.core.selection import select
 from razor_pipeline.interfaces import (
@@ -233,7 +234,7 @@ def hardenable(model: ModelFamily, task: UnlearningTask) -> InvertibleFamily:
         )
     for forget in task.forget:
         for prompt in set(forget.edit["prompt"]):
-            if forget.target not in prompt:
+            if not mentions(prompt, forget.target):
                 raise ValueError(
                     f"razor.harden is set, but the prompt '{prompt}' does not hold '{forget.target}' in one piece, "
                     "which a learnt word could stand for; set it to null"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.gradients import Gradients, mean_gradients
+from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.core.misspelling import misspelt
 from razor_pipeline.interfaces import ForgetSet, NamingFamily, UnlearningTask
 from razor_pipeline.methods.repair import one_batch
@@ -59,7 +60,7 @@ class Slips:
         self.named = [
             forget
             for forget in task.forget
-            if forget.target in forget.prompt and any(map(str.isalpha, forget.target))
+            if mentions(forget.prompt, forget.target) and any(map(str.isalpha, forget.target))
         ]
         self.count, self.auc, self.generator = count, auc, generator
         self.asked = 0
@@ -74,7 +75,7 @@ class Slips:
         turns = -(-len(forget.edit) // self.count)
         rows = forget.edit.iloc[self.asked % turns :: turns]
         names = misspelt(forget.target, len(rows), self.generator)
-        prompts = [forget.prompt.replace(forget.target, name) for name in names]
+        prompts = [renamed(forget.prompt, forget.target, name) for name in names]
         batch = one_batch(self.model, rows.head(len(prompts)).assign(caption=prompts), None)
         return _Misnamed(batch, self.validation.strangers(forget, prompts))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
@@ -205,12 +206,12 @@ class Drawing:
 def _named_rows(samples: pd.DataFrame) -> pd.DataFrame | None:
     """What an attacker has of the target; None where no single piece of its prompts names it."""
     rows = samples[(samples["role"] == "forget") & (samples["split"] == "edit")]
-    one = rows["label"].nunique() == 1 and str(rows["label"].iloc[0]) in str(rows["prompt"].iloc[0])
+    one = rows["label"].nunique() == 1 and mentions(str(rows["prompt"].iloc[0]), str(rows["label"].iloc[0]))
     return rows if one else None
 
 
 def _by_word(prompt: str, name: str) -> str:
-    return prompt.replace(name, WORD)
+    return renamed(prompt, name, WORD)
 
 
 def _behind(words: str, prompt: str, _: str) -> str:

@@ -19,6 +19,7 @@ from razor_pipeline.core.attacks.prompts import (
     name_parts,
     templates,
 )
+from razor_pipeline.core.mentions import renamed
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.studies.attackers import BATCH, Attacker, Rows, finding
 
@@ -31,7 +32,7 @@ class PromptAttacker(Attacker[ClipFamily]):
     @cached_property
     def template(self) -> str:
         """The target's prompt, with a place for any name."""
-        return self.prompts[self.column].replace(self.target, "{name}")
+        return renamed(self.prompts[self.column], self.target, "{name}")
 
     @cached_property
     def described(self) -> dict[str, str]:

@@ -170,6 +170,23 @@ def test_a_hardened_edit_holds_body_and_readers_within_its_share_and_leaves_the_
         assert bool(moved & set(parameter_names(model.body()))) == moves
 
 
+def test_a_round_that_loses_what_is_kept_is_taken_back(model, task, caplog):
+    def edited(**harden):
+        params = PARAMS.model_copy(update={"harden": PARAMS.harden.model_copy(update=harden)})
+        found = razor(model, task, params, torch.Generator().manual_seed(0))
+        return found.edit, [row["stage"] for row in found.trace]
+
+    edit, stages = edited(learning_rate=1.0, steps=5)
+    assert stages[-2:] == ["unhardened", "taken_back"]
+    assert not any(name.startswith("unet.body.") for name in edit.components)
+    assert "Round 1 of hardening is taken back" in caplog.text
+    caplog.clear()
+    edit, stages = edited(learning_rate=1e-5, steps=5)  # control
+    assert stages[-2:] == ["harden", "harden"]
+    assert any(name.startswith("unet.body.") for name in edit.components)
+    assert "taken back" not in caplog.text
+
+
 @pytest.mark.parametrize("way", ["family", "prompt"])
 def test_what_no_word_can_be_taught_to_is_refused(model, task, way):
     if way == "family":

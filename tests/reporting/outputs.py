@@ -99,6 +99,14 @@ def edit_trace() -> pd.DataFrame:
     return frame.assign(**extra)
 
 
+def hardened_trace(*stages: str) -> pd.DataFrame:
+    """The same with rounds of hardening behind it."""
+    trace = edit_trace()
+    last = trace.iloc[[-1]].assign(kept=False, retain_accuracy=0.9)
+    rounds = [last.assign(stage=stage, round=place) for place, stage in enumerate(stages)]
+    return pd.concat([trace, last.assign(stage="unhardened"), *rounds], ignore_index=True)
+
+
 def metrics(
     edited_forget: int = 0, edited_auc: float = 0.52, edited_retain: float = 0.9929, base_forget: int = 16
 ) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from razor_pipeline.reporting.curve import chosen_step, search_curve
 from razor_pipeline.reporting.drawing import DARK, LIGHT
 from razor_pipeline.reporting.heatmap import _grid, row_name, score_heatmap
 
-from .outputs import component_scores, edit_report, edit_trace
+from .outputs import component_scores, edit_report, edit_trace, hardened_trace
 
 RAZOR = RazorParams()
 
@@ -84,3 +84,9 @@ def test_scores_of_zero_and_a_single_tower_are_drawn() -> None:
     scores = component_scores().query("tower == 'text'").assign(score=0.0)
     assert pixels(score_heatmap(scores, [])).size
     assert pixels(score_heatmap(scores.head(0), [])).size
+
+
+def test_hardening_is_no_point_of_the_curve() -> None:
+    """Its figures are on another scale; a search's in its place would show."""
+    assert search_curve(hardened_trace("harden", "taken_back"), RAZOR) == search_curve(edit_trace(), RAZOR)
+    assert search_curve(hardened_trace("repair"), RAZOR) != search_curve(edit_trace(), RAZOR)

@@ -9,12 +9,12 @@ import pytest
 from kedro.framework.cli.utils import _split_params
 
 from razor_pipeline.params.evaluation import ReportingParams
-from razor_pipeline.params.razor import HardenParams, RazorParams
+from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.page import render_report, reproduction_command
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import judge
 
-from .outputs import TARGET, drawings, edit_report, metrics, predictions, run_record, samples
+from .outputs import TARGET, drawings, edit_report, hardened_trace, metrics, predictions, run_record, samples
 
 HOSTILE = '<script>alert("1")</script> & "O\'Hara"'
 
@@ -165,11 +165,15 @@ def test_a_model_that_draws_is_told_in_its_own_words() -> None:
 
 def test_hardened_matrices_are_listed_and_their_rounds_counted() -> None:
     names = ["unet.body.conv_in", "unet.body.conv_out"]
-    run = run_record(edit_report=edit_report() | {"hardened": names})
-    razor = RazorParams(harden=HardenParams(rounds=3))
-    text = " ".join(Page(render_report(run, judge(run, ReportingParams()), razor)).text.split())
+
+    def told(*stages: str) -> str:
+        run = run_record(edit_report=edit_report() | {"hardened": names}, edit_trace=hardened_trace(*stages))
+        return " ".join(Page(page(run)).text.split())
+
+    text = told("harden", "harden", "harden")
     assert "2 matrices of the denoiser's body were hardened" in text
-    assert "3 rounds of hardening" in text
+    assert "3 rounds of hardening, " in text
+    assert "1 round of hardening (one more cost too much" in told("harden", "taken_back")
     assert all(name in text for name in names)
     plain = Page(page(run_record())).text
     assert "harden" not in plain

@@ -98,6 +98,10 @@ def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_t
         return real(self, family, orders)
 
     monkeypatch.setattr(DrawingExam, "_drawn", noting)
+    owned = []
+    for name in ("inverted", "words_before"):
+        attack = getattr(drawing, name)
+        monkeypatch.setattr(drawing, name, lambda *given, by=attack: owned.append(given[1]) or by(*given))
     row = replace(subject, params=params).erase(split_samples(canvas, "cat", SplittingParams(), 0), RAZOR, 0)
     shares = ("inversion_share", "inversion_share_worst", "base_inversion_share", "prompt_search_share")
     assert all(0.0 <= row[name] <= 1.0 for name in shares)
@@ -105,6 +109,10 @@ def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_t
     assert any(all(prompt.startswith(f"{words} ") and "cat" in prompt for prompt in some) for some in asked)
     inverted = [some for some in asked if all(WORD in prompt and "cat" not in prompt for prompt in some)]
     assert len(inverted) == 2  # the edited model and the base
+    assert len(owned) == 3
+    assert all(
+        set(rows["split"]) == {"test"} and set(rows["label"]) == {"cat"} for rows in owned
+    )  # new to the edit
 
 
 def test_an_edit_is_held_against_a_model_that_never_saw_the_target(subject, canvas):

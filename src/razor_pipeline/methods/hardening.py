@@ -36,6 +36,7 @@ from razor_pipeline.interfaces import (
 )
 from razor_pipeline.methods.lessons import Lessons, lessons_of, missed
 from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,8 @@ class Hardening:
         self.model = hardenable(model, task)
         self.params, self.scoring, self.generator = params.harden, params.scoring, generator
         self.pressure = params.objective.lambda_f * params.objective.rho
+        # Read from predictions, which the body changes; what prompts mean, it does not.
+        self.validation = Validation(model, task, by_output=True)
         self.targets = [self._target(forget) for forget in task.forget]
         # What was forgotten earlier is drawn as its anchor already, and is to stay so.
         keep = pd.concat([task.retain, *(forget.edit for forget in task.earlier)], ignore_index=True)

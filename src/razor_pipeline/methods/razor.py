@@ -7,6 +7,7 @@ never-seen people), and the corrective steps hold that measure where never-seen 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from razor_pipeline.methods.repair import Repair
 from razor_pipeline.methods.scoring import Scored, editable, score
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import RazorParams
+
+logger = logging.getLogger(__name__)
 
 
 def budget(model: ModelFamily, params: RazorParams, edited: Sequence[str]) -> int:
@@ -264,7 +267,7 @@ class _Editor:
     def hardened(self, state: _State) -> _State:
         """The state behind the rounds against learnt words, where they are asked for.
 
-        Validation asks what prompts mean, which they do not change, so nothing of them is accepted or refused here.
+        A round that costs more of what is kept than an edit may is taken back, and is the last one.
 
         Raises:
             ValueError: no matrix of the body fits the budget.
@@ -275,17 +278,33 @@ class _Editor:
         self._restore(state)
         room = budget(self.model, self.params, state.names)
         self.hardening.check_room(room)
+        before = self.hardening.validation()
+        self._note(before, "unhardened", 0, 0.0)
+        floor = before.retain_accuracy - self.params.max_retain_drop
         self.hardening.learn_words()
         body = self.hardening.chosen(room)
         self.components |= {component.name: component for component in body}
         self.origin |= snapshot(self.parameters, body)
-        self.hardening.unlearn(body, self.parameters)
-        for _ in range(self.params.harden.rounds - 1):
-            self.hardening.learn_words()
-            self.hardening.unlearn(body, self.parameters)
         names = (*state.names, *(component.name for component in body))
-        pieces = snapshot(self.parameters, [self.components[name] for name in names])
-        return _State(names, pieces, state.outcome)
+        for round_ in range(self.params.harden.rounds):
+            if round_:
+                self.hardening.learn_words()
+            self.hardening.unlearn(body, self.parameters)
+            seen = self.hardening.validation()
+            kept = seen.retain_accuracy >= floor
+            self._note(seen, "harden" if kept else "taken_back", round_, 0.0)
+            if not kept:
+                logger.warning(
+                    "Round %d of hardening is taken back: others are told apart in %.1f %% of the validation split, "
+                    "at least %.1f %% is asked for (razor.max_retain_drop).",
+                    round_ + 1,
+                    100.0 * seen.retain_accuracy,
+                    100.0 * floor,
+                )
+                break
+            pieces = snapshot(self.parameters, [self.components[name] for name in names])
+            state = _State(names, pieces, state.outcome)
+        return state
 
     def weight_edit(self, state: _State) -> WeightEdit:
         """A state as an edit of the base weights."""

@@ -11,6 +11,8 @@ from matplotlib.ticker import PercentFormatter
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
 
+HARDENING = ("unhardened", "harden", "taken_back")  # on a scale of its own: read from predictions
+
 
 def search_curve(
     trace: pd.DataFrame, razor: RazorParams, theme: Theme = LIGHT, narrow: bool = False
@@ -18,8 +20,8 @@ def search_curve(
     """Draw the step search and the corrective steps, all on the validation split.
 
     Args:
-        trace: round, stage (base, search, zero_step, repair), step_size, knowledge_auc, forget_accuracy,
-            retain_accuracy; ``kept`` marks the state that became the edit, where the method says so.
+        trace: round, stage (base, search, zero_step, repair; hardening's are left out), step_size, knowledge_auc,
+            forget_accuracy, retain_accuracy; ``kept`` marks the state that became the edit, where the method says so.
         razor: goal of the search and tolerance around it.
         theme: colours.
         narrow: the two charts below each other, for a phone.
@@ -27,6 +29,7 @@ def search_curve(
     Returns:
         A PNG.
     """
+    trace = trace[~trace["stage"].isin(HARDENING)]
     figure = new_figure(4.2 if narrow else 9.0, 6.6 if narrow else 3.9, theme)
     left, right = figure.subplots(*((2, 1) if narrow else (1, 2)))
     _against_step(left, trace, razor, theme)

@@ -204,8 +204,8 @@ class Drawing:
 
 
 def _named_rows(samples: pd.DataFrame) -> pd.DataFrame | None:
-    """What an attacker has of the target; None where no single piece of its prompts names it."""
-    rows = samples[(samples["role"] == "forget") & (samples["split"] == "edit")]
+    """What an attacker has of the target, new to the edit; None where no single piece of its prompts names it."""
+    rows = samples[(samples["role"] == "forget") & (samples["split"] == "test")]
     one = rows["label"].nunique() == 1 and mentions(str(rows["prompt"].iloc[0]), str(rows["label"].iloc[0]))
     return rows if one else None
 

@@ -101,11 +101,7 @@ class Hardening:
         # Read from predictions, which the body changes; what prompts mean, it does not.
         self.validation = Validation(model, task, by_output=True)
         self.targets = [self._target(forget) for forget in task.forget]
-        # What was forgotten earlier is drawn as its anchor already, and is to stay so.
-        keep = pd.concat([task.retain, *(forget.edit for forget in task.earlier)], ignore_index=True)
-        rows = shuffled(keep, generator).head(self.params.lessons)
-        told = ["" if place % UNTOLD == 0 else caption for place, caption in enumerate(rows["caption"])]
-        self.kept = lessons_of(self.model, rows, told, self.model.predicted, generator)
+        self.kept = self._kept(task)
 
     def learn_words(self) -> None:
         """A new attacker learns a word for every target on the model as it is."""
@@ -214,6 +210,26 @@ class Hardening:
     def _retain_loss(self, lessons: Lessons) -> Tensor:
         noisy = cast("NoisyLatents", lessons.noisy)
         return (self.model.predicted(noisy, lessons.told_ND) - noisy.aim).square().mean()
+
+    def _kept(self, task: UnlearningTask) -> Lessons:
+        """Others' prompts, half of them at their own noisy images, half at the targets'.
+
+        Drawings of what is like a target pass where the target's do; untaught there, they would be led away with them.
+        """
+        # What was forgotten earlier is drawn as its anchor already, and is to stay so.
+        keep = pd.concat([task.retain, *(forget.edit for forget in task.earlier)], ignore_index=True)
+        rows = shuffled(keep, self.generator).head(self.params.lessons)
+        own = [shuffled(forget.edit, self.generator) for forget in task.forget]
+        there = pd.concat(own, ignore_index=True)
+        half = len(rows) // 2
+        there = there.iloc[[place % len(there) for place in range(half)]]
+        # The targets' images are not shown without a prompt: what they are is to be forgotten.
+        told = [
+            "" if place >= half and place % UNTOLD == 0 else caption
+            for place, caption in enumerate(rows["caption"])
+        ]
+        images = pd.concat([there, rows.iloc[half:]], ignore_index=True)
+        return lessons_of(self.model, images, told, self.model.predicted, self.generator)
 
     def _target(self, forget: ForgetSet) -> _Target:
         rows = shuffled(forget.edit, self.generator).head(self.params.lessons)

@@ -146,7 +146,9 @@ class Hardening:
             for target in self.targets
             for part in torch.arange(len(target.lessons)).split(size)
         ]
-        kept = [self.kept.take(part) for part in torch.arange(len(self.kept)).split(size)]
+        # Safety is for what the denoiser is for: each image under its own prompt.
+        own = torch.arange(len(self.kept) // 2, len(self.kept))
+        kept = [self.kept.take(part) for part in own.split(size)]
         forget = mean_gradients(self._forget_loss, led, leaves, "word")
         retain = mean_gradients(self._retain_loss, kept, leaves, "retain")
         rows = score_components(
@@ -212,7 +214,7 @@ class Hardening:
         return (self.model.predicted(noisy, lessons.told_ND) - noisy.aim).square().mean()
 
     def _kept(self, task: UnlearningTask) -> Lessons:
-        """Others' prompts, half of them at their own noisy images, half at the targets'.
+        """Others' prompts, the first half at the targets' noisy images, the others at their own.
 
         Drawings of what is like a target pass where the target's do; untaught there, they would be led away with them.
         """

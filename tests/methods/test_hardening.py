@@ -9,13 +9,15 @@ from families.cases import tiny_pipeline
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.edit import restore, snapshot
+from razor_pipeline.core.gradients import mean_gradients
+from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.scoring import score_components
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DeepDiffusionFamily, DiffusionFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.hardening import Hardening, hardenable
-from razor_pipeline.methods.lessons import missed
+from razor_pipeline.methods.lessons import lessons_of, missed
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
@@ -120,6 +122,32 @@ def test_the_chosen_components_unlearn_every_word_and_keep_what_is_kept(model, t
     hardening.params = hardening.params.model_copy(update={"keep": 1e-9})
     hardening.unlearn(body, parameters)
     assert distances()[1] > drift
+
+
+def test_others_are_kept_at_the_targets_images_too_and_count_as_safety_at_their_own(model, task, monkeypatch):
+    made, ranked = [], []
+
+    def lessons(family, rows, prompts, *others):
+        made.append((list(rows["label"]), list(prompts)))
+        return lessons_of(family, rows, prompts, *others)
+
+    def gradients(loss, batches, leaves, name):
+        ranked.append((name, sum(map(len, batches))))
+        return mean_gradients(loss, batches, leaves, name)
+
+    monkeypatch.setattr("razor_pipeline.methods.hardening.lessons_of", lessons)
+    monkeypatch.setattr("razor_pipeline.methods.hardening.mean_gradients", gradients)
+    hardening = Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))
+    labels, prompts = made[-1]
+    half = len(labels) // 2
+    assert set(labels[:half]) == {"cat"}
+    assert "cat" not in labels[half:]
+    assert not any(mentions(prompt, "cat") for prompt in prompts)
+    assert "" not in prompts[:half]
+    assert "" in prompts[half:]
+    hardening.learn_words()
+    hardening.chosen(20_000)
+    assert dict(ranked)["retain"] == len(labels) - half
 
 
 def test_the_ranking_takes_a_forget_loss_that_unlearning_ascends(model, task, monkeypatch):

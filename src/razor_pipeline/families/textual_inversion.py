@@ -57,7 +57,10 @@ class WordAttacker:
         self.latents_NLhw = self.attacked.latents(pixels(decoded(chosen), self.attacked.size))
         self.prompts = [self._worded(str(prompt)) for prompt in chosen["prompt"]]
         self.table_VE: Tensor = encoder.get_input_embeddings().weight
-        self.optimizer = torch.optim.Adam([self.table_VE], params.learning_rate)
+        self.word_E = torch.nn.Parameter(
+            self.table_VE[self.place].detach().clone()
+        )  # Adam remembers it alone
+        self.optimizer = torch.optim.Adam([self.word_E], params.learning_rate)
 
     def learn(self, steps: int) -> None:
         """Train the word's embedding further."""
@@ -71,10 +74,12 @@ class WordAttacker:
                 loss = self.attacked.denoising_error(
                     self.latents_NLhw[index_B], told_BD, self.generator
                 ).mean()
-                self.optimizer.zero_grad()
                 loss.backward()
-                _keep_only(self.table_VE, self.place)
+                assert self.table_VE.grad is not None
+                self.word_E.grad, self.table_VE.grad = self.table_VE.grad[self.place].clone(), None
                 self.optimizer.step()
+                with torch.no_grad():
+                    self.table_VE[self.place] = self.word_E
 
     @torch.no_grad()
     def told(self, prompts: Sequence[str]) -> Tensor:
@@ -102,11 +107,3 @@ def _add_word(encoder: Any, tokenizer: Any, label: str) -> int:
         table_VE = encoder.get_input_embeddings().weight
         table_VE[place] = table_VE[own].mean(dim=0)
     return place
-
-
-def _keep_only(table_VE: Tensor, place: int) -> None:
-    """No gradient for any other word: Adam leaves alone what never had one."""
-    assert table_VE.grad is not None
-    own = table_VE.grad[place].clone()
-    table_VE.grad.zero_()
-    table_VE.grad[place] = own

@@ -295,8 +295,8 @@ class _Editor:
             self._note(seen, "harden" if kept else "taken_back", round_, 0.0)
             if not kept:
                 logger.warning(
-                    "Round %d of hardening is taken back: others are told apart in %.1f %% of the validation split, "
-                    "at least %.1f %% is asked for (razor.max_retain_drop).",
+                    "Round %d of hardening is taken back: others are told apart in %.2f %% of the validation split, "
+                    "at least %.2f %% is asked for (razor.max_retain_drop).",
                     round_ + 1,
                     100.0 * seen.retain_accuracy,
                     100.0 * floor,

@@ -36,7 +36,7 @@ QUICK = RazorParams.model_validate(
     {
         "scoring": {"nearest": 1, "batch_size": 64},
         # Steps long enough to forget in whatever order workers take the requests.
-        "search": {"evaluations": 3, "first_step": 0.6, "goal": 0.3},
+        "search": {"evaluations": 2, "first_step": 1.0, "goal": 0.05},
         "repair": {"steps": 0},
         "max_rounds": 1,
         "components": 8,

@@ -35,8 +35,7 @@ FIRST, SECOND, UNKNOWN = "REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003"
 QUICK = RazorParams.model_validate(
     {
         "scoring": {"nearest": 1, "batch_size": 64},
-        # Steps long enough to forget in whatever order workers take the requests.
-        "search": {"evaluations": 2, "first_step": 1.0, "goal": 0.05},
+        "search": {"evaluations": 3, "first_step": 0.3, "goal": 0.5},
         "repair": {"steps": 0},
         "max_rounds": 1,
         "components": 8,

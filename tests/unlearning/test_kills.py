@@ -160,17 +160,21 @@ def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert {(ledger.get(name).state, ledger.get(name).reason) for name in names} == {(Status.PROMOTED, None)}
+    ended = {name: ledger.get(name) for name in names}
+    promoted = [name for name, request in ended.items() if request.state is Status.PROMOTED]
+    # Whom a quick edit leaves recognisable depends on the order: a gate may stop one, and nothing else may.
+    assert len(promoted) >= len(names) - 1
+    assert all((ended[name].reason or "").startswith("gates: ") for name in names if name not in promoted)
     with ledger.reading() as session:
         lines = list(session.scalars(select(AuditLine).where(AuditLine.action == "move")))
         runs = [line.request for line in lines if json.loads(line.details)["to"] == "running"]
         assert sorted(runs) == names
-        assert sorted(chain.edits_of(chain.champion(session, "clip"))) == names
+        assert sorted(chain.edits_of(chain.champion(session, "clip"))) == promoted
         assert crosscheck.faults(session) == []
     from mlflow import MlflowClient
 
     found = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_model_versions("name='razor_clip'")
-    assert sorted(version.tags["razor.version"] for version in found) == ["0", "1", "2", "3", "4"]
+    assert sorted(version.tags["razor.version"] for version in found) == [*map(str, range(len(promoted) + 1))]
 
 
 def test_a_second_worker_that_does_not_wait_is_refused(lite: Ledger, tmp_path: Path) -> None:

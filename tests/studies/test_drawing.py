@@ -110,9 +110,8 @@ def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_t
     inverted = [some for some in asked if all(WORD in prompt and "cat" not in prompt for prompt in some)]
     assert len(inverted) == 2  # the edited model and the base
     assert len(owned) == 3
-    assert all(
-        set(rows["split"]) == {"test"} and set(rows["label"]) == {"cat"} for rows in owned
-    )  # new to the edit
+    assert all(set(rows["split"]) == {"test"} for rows in owned)  # new to the edit
+    assert all(set(rows["label"]) == {"cat"} for rows in owned)
 
 
 def test_an_edit_is_held_against_a_model_that_never_saw_the_target(subject, canvas):

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from razor_pipeline.atelier import generate
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
@@ -40,6 +41,12 @@ QUICK = RazorParams.model_validate(
         "max_rounds": 1,
         "components": 8,
     }
+)
+# Corrective steps keep forgotten what was, so that all 24 orders of four requests end alike.
+REHEARSED = RazorParams.model_validate(
+    overlaid(
+        QUICK.model_dump(mode="json"), {"search": {"first_step": 0.6, "goal": 0.3}, "repair": {"steps": 6}}
+    )
 )
 OPEN = {  # gates that the quick edits pass
     "max_forget_accuracy": 0.7,
@@ -74,7 +81,12 @@ def base() -> ModelFamily:
 
 
 def workplace(
-    ledger: Ledger, root: Path, registry: bool = False, schemes: Sequence[str] = (), **changes: object
+    ledger: Ledger,
+    root: Path,
+    registry: bool = False,
+    schemes: Sequence[str] = (),
+    razor: RazorParams = QUICK,
+    **changes: object,
 ) -> Workplace:
     given = {
         "folder": str(root / "models"),
@@ -94,7 +106,7 @@ def workplace(
         base(),
         manifest(),
         DataParams(),
-        Protocol(splitting, QUICK, 0),
+        Protocol(splitting, razor, 0),
         schemes,  # type: ignore[arg-type]
         Registry(f"sqlite:///{root}/mlflow.db", root) if registry else None,
     )

@@ -28,7 +28,7 @@ from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import AuditLine, Request, Version
 from razor_pipeline.requests.verification import verify_request
 from razor_pipeline.tracking.store import open_store
-from unlearning.places import TARGETS, approved, base, manifest, workplace
+from unlearning.places import REHEARSED, TARGETS, approved, base, manifest, workplace
 
 KILLS = int(os.environ.get("RAZOR_KILLS", "4"))  # docs/operations.md has the command for 50
 REQUESTS = TARGETS[:2]
@@ -151,30 +151,23 @@ def test_four_workers_run_every_request_once(url: str, tmp_path: Path) -> None:
 
     def work(place: int) -> Callable[[], object]:
         only = [names[place], names[(place + 1) % len(names)]]  # each request is asked for by two workers
-        return lambda: run_batch(
-            workplace(Ledger(open_database(url)), tmp_path, registry=True, only=only, wait_seconds=600.0)
-        )
+        given = {"only": only, "wait_seconds": 600.0, "razor": REHEARSED}
+        return lambda: run_batch(workplace(Ledger(open_database(url)), tmp_path, registry=True, **given))
 
     workplace(ledger, tmp_path)  # the key is there before the workers are
     workers = [started(work(place)) for place in range(4)]
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    ended = {name: ledger.get(name) for name in names}
-    promoted = [name for name, request in ended.items() if request.state is Status.PROMOTED]
-    # Whom a quick edit leaves recognisable depends on the order: a gate may stop one, and nothing else may.
-    assert len(promoted) >= len(names) - 1
-    assert all((ended[name].reason or "").startswith("gates: ") for name in names if name not in promoted)
+    assert {(ledger.get(name).state, ledger.get(name).reason) for name in names} == {(Status.PROMOTED, None)}
     with ledger.reading() as session:
         lines = list(session.scalars(select(AuditLine).where(AuditLine.action == "move")))
         runs = [line.request for line in lines if json.loads(line.details)["to"] == "running"]
         assert sorted(runs) == names
-        assert sorted(chain.edits_of(chain.champion(session, "clip"))) == promoted
+        assert sorted(chain.edits_of(chain.champion(session, "clip"))) == names
         assert crosscheck.faults(session) == []
-    from mlflow import MlflowClient
-
     found = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_model_versions("name='razor_clip'")
-    assert sorted(version.tags["razor.version"] for version in found) == [*map(str, range(len(promoted) + 1))]
+    assert sorted(version.tags["razor.version"] for version in found) == ["0", "1", "2", "3", "4"]
 
 
 def test_a_second_worker_that_does_not_wait_is_refused(lite: Ledger, tmp_path: Path) -> None:

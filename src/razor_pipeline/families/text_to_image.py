@@ -332,8 +332,18 @@ class TextToImageFamily(SavedPipeline):
 
     @torch.no_grad()
     def scores(self, batches: Sequence[PromptBatch], prompts: Sequence[str]) -> Tensor:
-        """[N, C] the same without gradients: the prompt that each caption now reads like scores highest."""
-        return torch.cat([self.class_logits(batch, prompts) for batch in batches]).cpu()
+        """[N, C] the same without gradients: the prompt that each caption now reads like scores highest.
+
+        A caption is read once however often it stands there, and the same however the samples are batched.
+        """
+        captions = [caption for batch in batches for caption in batch.caption]
+        distinct, goal_CM = list(dict.fromkeys(captions)), self.frozen_meaning(prompts)
+        parts = [
+            -torch.cdist(self.meaning(distinct[start : start + PROMPT_BATCH]), goal_CM).cpu()
+            for start in range(0, len(distinct), PROMPT_BATCH)
+        ]
+        place = {caption: i for i, caption in enumerate(distinct)}
+        return torch.cat(parts)[[place[caption] for caption in captions]]
 
     @torch.no_grad()
     def draw(

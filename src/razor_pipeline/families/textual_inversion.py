@@ -57,9 +57,8 @@ class WordAttacker:
         self.latents_NLhw = self.attacked.latents(pixels(decoded(chosen), self.attacked.size))
         self.prompts = [self._worded(str(prompt)) for prompt in chosen["prompt"]]
         self.table_VE: Tensor = encoder.get_input_embeddings().weight
-        self.word_E = torch.nn.Parameter(
-            self.table_VE[self.place].detach().clone()
-        )  # Adam remembers it alone
+        # A parameter of its own: Adam remembers it alone, not the whole vocabulary.
+        self.word_E = torch.nn.Parameter(self.table_VE[self.place].detach().clone())
         self.optimizer = torch.optim.Adam([self.word_E], params.learning_rate)
 
     def learn(self, steps: int) -> None:

@@ -5,6 +5,7 @@
 #   RAZOR_MLFLOW_ARTIFACTS  a folder or s3://bucket/path (AWS credentials and MLFLOW_S3_ENDPOINT_URL as usual)
 #   RAZOR_MLFLOW_ADMIN      file with the administrator's first password, at least 12 characters
 #   RAZOR_MLFLOW_PORT       5000 where none is given
+#   RAZOR_MLFLOW_AUTH_DATABASE  address of the database of users; sqlite in ./mlflow_users.db where none is given
 set -euo pipefail
 
 : "${RAZOR_MLFLOW_DATABASE:?set RAZOR_MLFLOW_DATABASE to the address of the database}"
@@ -20,12 +21,14 @@ fi
 state=$(mktemp -d)
 trap 'rm -rf "$state"' EXIT
 umask 077
+users=${RAZOR_MLFLOW_AUTH_DATABASE:-sqlite:///$PWD/mlflow_users.db}
+# In this file %% stands for a %.
 cat >"$state/auth.ini" <<INI
 [mlflow]
 default_permission = READ
-database_uri = ${RAZOR_MLFLOW_AUTH_DATABASE:-sqlite:///$PWD/mlflow_users.db}
+database_uri = ${users//%/%%}
 admin_username = admin
-admin_password = $password
+admin_password = ${password//%/%%}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 INI
 
@@ -37,4 +40,14 @@ export MLFLOW_DISABLE_TELEMETRY=true
 # Once, before any worker starts: several that migrate a new database at the same time all fail.
 mlflow db upgrade "$RAZOR_MLFLOW_DATABASE"
 mlflow server --app-name basic-auth --host 127.0.0.1 --port "${RAZOR_MLFLOW_PORT:-5000}" --workers 2 \
-    --backend-store-uri "$RAZOR_MLFLOW_DATABASE" --artifacts-destination "$RAZOR_MLFLOW_ARTIFACTS"
+    --backend-store-uri "$RAZOR_MLFLOW_DATABASE" --artifacts-destination "$RAZOR_MLFLOW_ARTIFACTS" &
+server=$!
+# Who ends this script ends the server. A signal ends a wait too: wait until the server is gone.
+trap 'kill -TERM "$server" 2>/dev/null || true' TERM INT
+status=0
+wait "$server" || status=$?
+while kill -0 "$server" 2>/dev/null; do
+    status=0
+    wait "$server" || status=$?
+done
+exit "$status"

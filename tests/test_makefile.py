@@ -1,14 +1,37 @@
-"""`make run` hands its target to the command as it was typed, and what is installed is pinned."""
+"""`make run` hands its target to the command as it was typed, the pages' commands work, and installs are pinned."""
 
 import os
 import re
+import shlex
 import subprocess
 import tomllib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import click
+import pandas as pd
 import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
+
+from razor_pipeline.cli import run as kedro_run
+from razor_pipeline.datasets.sources import listing
+from razor_pipeline.param_errors import ParameterError
+from razor_pipeline.params.base import overlaid
+from razor_pipeline.params.data import AtelierParams, DataParams
+from razor_pipeline.runtime_params import CATALOG_KEYS, refuse_unknown
+from razor_pipeline.settings import CONFIG_LOADER_ARGS
+from razor_pipeline.splitting import SplittingError, parse_targets, resolve_targets
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# A command, with the variables that are set before it: inline, or in an indented block, where a line may go on.
+COMMAND = r"(?:[A-Z_]+=\S+ )*(?:make|kedro run)\b"
+INLINE, BLOCK = re.compile(f"`({COMMAND}[^`]*)`"), re.compile(f"(?m)^ {{4,}}({COMMAND}(?:.*\\\\\n)*.*)$")
+MADE_UP = ("atelier", "digits")  # sources of data that anybody has
 OUTER = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "TARGET")  # of `make test` itself
 PINNED = re.compile(r"([\w.-]+)==[\w.!+]+")
 
@@ -48,6 +71,107 @@ def test_classifiers_are_compared_with_gold_standards_that_are_trained_first() -
         *("--env", "vit", "--pipelines", "dataset_preparation,retraining,identities"),
         *("--env", "digits", "--pipelines", "dataset_preparation,pretraining,retraining,identities"),
     ]
+
+
+def commands() -> list[str]:
+    """Every `make …` and `kedro run …` of the pages, on one line."""
+    found = [match for page in PAGES for form in (INLINE, BLOCK) for match in form.findall(page.read_text())]
+    plain = (" ".join(text.replace("\\\n", " ").replace("\\|", "|").split()) for text in found)
+    return sorted(set(plain) - {"make", "kedro run"})
+
+
+def kedro_runs(command: str) -> list[list[str]]:
+    """The arguments of each `kedro run` that a command comes to; none where `make` starts something else."""
+    words = shlex.split(command, comments=True)
+    while "=" in words[0]:
+        del words[0]
+    if words[0] == "kedro":
+        return [words[2:]]
+    kept = {name: value for name, value in os.environ.items() if name not in OUTER}
+    made = ["make", "-n", "-o", ".venv/.runtime", *words[1:], "KEDRO_RUN=kedro run"]
+    done = subprocess.run(made, cwd=ROOT, env=kept, capture_output=True, text=True, check=True)
+    target = next((word.removeprefix("TARGET=") for word in words if word.startswith("TARGET=")), "")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("kedro run")]
+    return [shlex.split(line.replace("$TARGET", target))[2:] for line in lines]
+
+
+@cache
+def configured(env: str) -> dict[str, Any]:
+    return dict(OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)["parameters"])
+
+
+@cache
+def known(env: str) -> pd.DataFrame:
+    """What an environment's data has; no image is drawn."""
+    given = configured(env)
+    return listing(DataParams.model_validate(given["data"]), AtelierParams.model_validate(given["atelier"]))
+
+
+def named(params: dict[str, Any]) -> Iterator[object]:
+    """The targets of a run and of its studies."""
+    if "target" in params:
+        yield params["target"]
+    yield from (
+        group["targets"] for group in params.values() if isinstance(group, dict) and "targets" in group
+    )
+
+
+def check_run(arguments: list[str]) -> None:
+    """Raise where Kedro would refuse, before a model is opened."""
+    said = kedro_run.make_context("run", list(arguments)).params
+    env, params = said["env"] or "base", said["params"]
+    assert (ROOT / "conf" / env).is_dir(), f"no environment {env}"
+    bootstrap_project(ROOT)
+    assert set(said["pipelines"]) <= set(pipelines), f"no such pipelines: {said['pipelines']}"
+    refuse_unknown(params, {*configured(env), *CATALOG_KEYS})
+    data = overlaid(configured(env)["data"], params.get("data", {}))
+    if data.get("source", "atelier") in MADE_UP:
+        names = [name for targets in named(params) for name in parse_targets(targets) if not stands_for(name)]
+        resolve_targets(known(env), names, data.get("concept", "label"))
+
+
+def stands_for(name: str) -> bool:
+    """Whether a name is one to be filled in: A, <class>, …"""
+    return name.isupper() or bool(set("<…") & set(name))
+
+
+def check(command: str) -> None:
+    for arguments in kedro_runs(command):
+        check_run(arguments)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_pages_is_one_that_works(command: str) -> None:
+    check(command)
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("make nothing", subprocess.CalledProcessError),
+        ("kedro run --env nothing", AssertionError),
+        ("kedro run --pipelines dataset_preparation,nothing", AssertionError),
+        ("kedro run --nothing", click.UsageError),
+        ("make run ARGS='--params \"razr.tau=3\"'", ParameterError),
+        ('make run TARGET="Adda Moreau"', SplittingError),
+        # its second run, of objects, refuses a style; and the other way round
+        ("make evaluate-deep ARGS='--params concepts.targets=Mosaic'", SplittingError),
+        ("make evaluate-deep ARGS='--params \"concepts.targets=cat|fish\"'", SplittingError),
+    ],
+)
+def test_control_a_command_that_does_not_work_is_found(command: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        check(command)
+
+
+def test_control_the_pages_commands_are_read_whole() -> None:
+    found = commands()
+    assert len(found) > 50
+    assert 'make run TARGET="Greta Novak"' in found  # inline
+    assert 'kedro run --env combination --params "target=cat in Mosaic"' in found  # in a block
+    assert any(
+        command.startswith("OMP_NUM_THREADS=1 kedro run") and "processes=2" in command for command in found
+    )
 
 
 def test_every_installed_package_is_pinned() -> None:

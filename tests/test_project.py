@@ -14,12 +14,17 @@ from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
+from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["raw", "intermediate", "primary", "model_input", "feature", "models", "model_output", "reporting"]
 PARAMETERS = ("params:", "parameters")
 LONGEST_NODE = 15
+ENVIRONMENTS = sorted(
+    path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "local"
+)
 
 
 def loader(env: str = "base") -> OmegaConfigLoader:
@@ -114,13 +119,43 @@ def statement_lines(function: Any) -> int:
     return sum((node.end_lineno or 0) - node.lineno + 1 for node in body)
 
 
-@pytest.mark.parametrize(
-    "env", sorted(path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "local")
-)
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_an_environment_only_changes_what_is_there(env: str, catalog: dict[str, Any]) -> None:
     changed = loader(env)
     assert changed["catalog"].keys() == catalog.keys()
     assert changed["parameters"].keys() == loader()["parameters"].keys()
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, RequestsParams]:
+    """Environment -> its requests, of which ``model`` names its line of models."""
+    return {env: RequestsParams.model_validate(loader(env)["parameters"]["requests"]) for env in ENVIRONMENTS}
+
+
+def test_environments_share_a_line_of_requests_only_with_model_and_concept(
+    lines: dict[str, RequestsParams],
+) -> None:
+    """A request that one environment has validated is run by every other one of its line."""
+    edited: dict[str, dict[str, str]] = {}
+    for env, requests in lines.items():
+        configured = loader(env)
+        concept = configured["parameters"]["data"].get("concept", DataParams.model_fields["concept"].default)
+        edited.setdefault(requests.model, {})[env] = f"{concept} of {dict(configured['globals']['model'])}"
+    assert {line: of for line, of in edited.items() if len(set(of.values())) > 1} == {}
+    assert set(edited["clip"]) == {"base", "enterprise"}  # control: some do share one
+
+
+def test_but_for_its_line_an_environment_takes_requests_as_base_does(
+    lines: dict[str, RequestsParams],
+) -> None:
+    """An environment's group replaces base's as a whole, so what base says must be the defaults."""
+    base = lines["base"]
+    found = {
+        env: requests.model_copy(update={"model": base.model})
+        for env, requests in lines.items()
+        if env != "enterprise"
+    }
+    assert {env for env, requests in found.items() if requests != base} == set()
 
 
 def packaged(patterns: list[str]) -> set[Path]:

@@ -1,17 +1,22 @@
 """The resuming runner: what counts as done, and what runs again."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
 from razor_pipeline.datasets.files import JSONDataset
 from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.retrained import RetrainedDataset
 from razor_pipeline.params.data import SplitCounts
 from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.runner import Record, ResumingRunner, content, fingerprint
+from razor_pipeline.settings import CONFIG_LOADER_ARGS
 
+ROOT = Path(__file__).parents[1]
 CALLS: list[str] = []
 
 
@@ -132,6 +137,25 @@ def test_a_model_directory_is_hashed_by_what_is_in_it(tmp_path, revision):
     assert content(datasets, "base_model") != before
 
 
+def test_the_family_that_opens_a_model_directory_counts(tmp_path):
+    """One directory is that of two families: with its U-Net edited as well, and without."""
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+
+    def held(family: str) -> list[object]:
+        sources = {"source": str(tmp_path)}, {"folder": str(tmp_path)}
+        datasets = DataCatalog(
+            {
+                "base_model": PretrainedDataset(family=family, **sources[0]),
+                "retrained_models": RetrainedDataset(family=family, **sources[1]),
+            }
+        )
+        return [content(datasets, name) for name in ("base_model", "retrained_models")]
+
+    shallow, deep = held("diffusion3"), held("diffusion3_deep")
+    assert shallow == held("diffusion3")
+    assert all(one != other for one, other in zip(shallow, deep, strict=True))
+
+
 def test_models_that_a_training_is_built_on_count_by_what_they_hold(tmp_path):
     (tmp_path / "vae").mkdir()
     (tmp_path / "vae/model.safetensors").write_bytes(b"1")
@@ -217,3 +241,32 @@ def test_a_part_of_the_pipeline_resumes_like_the_whole(tmp_path):
     (tmp_path / "a.json").write_text("7")
     ResumingRunner().run(part, catalog(tmp_path))
     assert CALLS == ["middle", "last"]
+
+
+def of_training(env: str) -> tuple[str, ...]:
+    """What the pretraining step writes in an environment: model, report and learning curve."""
+    entries = OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)["catalog"]
+    files = (entries[name]["filepath"] for name in ("pretraining_report", "learning_curve"))
+    return (entries["base_model"]["source"], *files)
+
+
+def test_training_one_model_leaves_what_another_training_wrote():
+    """Otherwise the runner would train the other again."""
+    folders = (path.name for path in (ROOT / "conf").iterdir() if path.is_dir() and path.name != "local")
+    trainings = {of_training(env) for env in folders}
+    written = [file for training in trainings for file in training]
+    assert len(trainings) > 5
+    assert len(set(written)) == len(written)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
+def test_training_the_zoo_leaves_no_learning_curve_in_git():
+    model, _, curve = of_training("base")
+    ignored = subprocess.run(
+        ["git", "check-ignore", f"{model}/config.json", curve],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ignored.stdout.split() == [curve]

@@ -7,7 +7,8 @@ It runs in Airflow's own virtual environment and imports nothing of the project.
     RAZOR_ENV      its configuration, e.g. enterprise; none for the default
     RAZOR_ALERT    a command that gets each alert on its standard input, e.g. "mail -s unlearning dpo@example.org"
 
-The pool `accelerators` has as many slots as there are accelerators; `make airflow` makes it.
+The pool `accelerators`, which `make airflow` makes, has one slot: a line of models takes one worker at a time, and a
+request that waits for the line would hold a slot.
 """
 
 from __future__ import annotations

@@ -94,10 +94,13 @@ cli.add_command(unlearning)
 )
 @click.pass_obj
 def tracking(metadata: ProjectMetadata, port: int) -> None:
-    """Open the tracked runs in a browser."""
+    """Serve a page of the tracked runs; where a server tracks them, tell its address."""
     from kedro.framework.cli.utils import python_call
 
     from razor_pipeline.tracking.settings import project_settings
 
     uri = project_settings(Path(metadata.project_path)).uri(Path(metadata.project_path))
+    if uri.startswith("http"):  # a server has its page already
+        click.echo(f"The runs are tracked on a server; open {uri} in a browser")
+        return
     python_call("mlflow", ["server", "--host", "127.0.0.1", "--port", str(port), "--backend-store-uri", uri])

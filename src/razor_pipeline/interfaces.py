@@ -258,6 +258,8 @@ class UnlearningTask:
         retain: rows for retain gradients.
         retain_validation: rows of the targets' domain for the step search.
         prompts: label -> its prompts, for every known class of the targets' domain.
+        cells: (label, style) -> its prompt, for every such pair that any row of that domain shows, those of the test
+            split included: what there is to say, not what it looks like.
         earlier: what the model was made to forget before and is to stay forgotten; it is held, not searched for.
     """
 
@@ -265,6 +267,7 @@ class UnlearningTask:
     retain: pd.DataFrame
     retain_validation: pd.DataFrame
     prompts: dict[str, tuple[str, ...]]
+    cells: dict[tuple[str, str], str] = field(default_factory=dict)
     earlier: tuple[ForgetSet, ...] = ()
 
 

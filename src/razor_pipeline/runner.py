@@ -41,9 +41,10 @@ def content(catalog: Catalog, name: str) -> Any:
     """What a dataset holds, in a form that can be hashed.
 
     The value of a parameter, the hash of a file or, where there is no file, how the dataset is described: for
-    a model of a hub that is its id and pinned revision. Parameters that point to files outside the project
-    never equal what they were: the step reads the files again, and the steps behind it follow where its outputs
-    changed. Of parameters that name directories of models, what these hold counts.
+    a model of a hub that is its id and pinned revision. Beside a directory of a model its family counts: several
+    families open the same one. Parameters that point to files outside the project never equal what they were: the
+    step reads the files again, and the steps behind it follow where its outputs changed. Of parameters that name
+    directories of models, what these hold counts.
     """
     if name.startswith(PARAMETERS):
         value = catalog.load(name)
@@ -51,10 +52,13 @@ def content(catalog: Catalog, name: str) -> Any:
             return uuid4().hex
         built_on = [content_sha256(Path(each)) for each in getattr(value, "directories", ())]
         return [value, built_on] if built_on else value
-    path, several = dataset_path(catalog, name), getattr(catalog.get(name), "paths", None)
+    dataset, path = catalog.get(name), dataset_path(catalog, name)
+    several, family = getattr(dataset, "paths", None), getattr(dataset, "family", None)
     if several is not None:
         return [content_sha256(each) for each in several]
-    return content_sha256(path) if path else repr(catalog.get(name))
+    if path is None:
+        return repr(dataset)
+    return [family, content_sha256(path)] if family else content_sha256(path)
 
 
 def fingerprint(node: Node, catalog: Catalog, in_memory: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from razor_pipeline.core.components import Component, ParameterSlice, matrix_component
 from razor_pipeline.core.correction import Gap, closing, fused_descent, relative_descent, whitened
+from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.gradients import Gradients, NonFiniteError
 
 from . import tiny
@@ -34,8 +35,8 @@ def problem():
 @pytest.mark.parametrize("damping", [None, 0.01])
 def test_a_linear_gap_is_closed_in_one_step(problem, damping):
     weights, inputs, gap, gradient = problem
-    covariances = None if damping is None else {"w": inputs.T @ inputs}
-    direction = whitened([C], {"w": gradient}, covariances, damping or 0.1)
+    factors = None if damping is None else InputFactors({"w": inputs.T @ inputs}, damping)
+    direction = whitened([C], {"w": gradient}, factors)
     retentive = {"w": 0.01 * _draw(4, 4, 6)}
     change = closing([C], retentive, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
     assert gap(weights) > 0.1
@@ -91,8 +92,8 @@ def test_whitening_closes_it_with_the_least_movement_on_the_retain_inputs(proble
     weights, inputs, gap, gradient = problem
     zero = {"w": torch.zeros_like(weights)}
     moved = {}
-    for name, covariances in (("whitened", {"w": inputs.T @ inputs}), ("plain", None)):
-        direction = whitened([C], {"w": gradient}, covariances, 1e-6)
+    for name, factors in (("whitened", InputFactors({"w": inputs.T @ inputs}, 1e-6)), ("plain", None)):
+        direction = whitened([C], {"w": gradient}, factors)
         change = closing([C], zero, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
         moved[name] = float((inputs @ change.T).square().mean())
     assert moved["whitened"] < 0.9 * moved["plain"]
@@ -106,7 +107,7 @@ def test_whitening_closes_it_with_the_least_movement_on_the_retain_inputs(proble
 
 def change_of(problem):
     weights, inputs, gap, gradient = problem
-    direction = whitened([C], {"w": gradient}, {"w": inputs.T @ inputs}, 1e-6)
+    direction = whitened([C], {"w": gradient}, InputFactors({"w": inputs.T @ inputs}, 1e-6))
     zero = {"w": torch.zeros_like(weights)}
     return closing([C], zero, [Gap(float(gap(weights)), {"w": gradient}, direction)])["w"]
 
@@ -114,7 +115,7 @@ def change_of(problem):
 @pytest.mark.parametrize("step", [0.001, 0.02])
 def test_the_retentive_step_descends_by_its_share_of_every_components_norm(step):
     theta, gradient = tiny.tensors(0), tiny.tensors(1)
-    change = relative_descent(ALL, theta, whitened(ALL, gradient, None, 0.1), step)
+    change = relative_descent(ALL, theta, whitened(ALL, gradient, None), step)
     for c in ALL:
         moved = torch.cat([change[part.key].double().flatten() for part in c.slices])
         assert float(moved.norm() / tiny.flat(c, theta).norm()) == pytest.approx(step, rel=1e-4)
@@ -124,9 +125,9 @@ def test_the_retentive_step_descends_by_its_share_of_every_components_norm(step)
 def test_a_gap_without_gradient_changes_nothing():
     theta, gradient = tiny.tensors(0), tiny.tensors(1)
     zero = {name: torch.zeros_like(tensor) for name, tensor in theta.items()}
-    change = relative_descent(ALL, theta, whitened(ALL, gradient, None, 0.1), 0.02)
-    assert closing(ALL, change, [Gap(1.0, zero, whitened(ALL, zero, None, 0.1))]) == change
-    still = relative_descent(ALL, theta, whitened(ALL, zero, None, 0.1), 0.02)
+    change = relative_descent(ALL, theta, whitened(ALL, gradient, None), 0.02)
+    assert closing(ALL, change, [Gap(1.0, zero, whitened(ALL, zero, None))]) == change
+    still = relative_descent(ALL, theta, whitened(ALL, zero, None), 0.02)
     assert not any(piece.any() for piece in still.values())
 
 
@@ -134,7 +135,7 @@ def test_a_change_that_is_not_finite_names_its_slice():
     theta, gradient = tiny.tensors(0), tiny.tensors(1)
     gradient["fc.weight"][0, 0] = torch.nan
     with pytest.raises(NonFiniteError, match=r"the corrective change of 'fc.weight'"):
-        relative_descent([tiny.matrix()], theta, whitened([tiny.matrix()], gradient, None, 0.1), 0.02)
+        relative_descent([tiny.matrix()], theta, whitened([tiny.matrix()], gradient, None), 0.02)
 
 
 def _fused(weights, goal):
@@ -145,7 +146,7 @@ def _fused(weights, goal):
         leaf = weights["w"].clone().requires_grad_(True)
         loss = (inputs @ leaf.T - goal).square().mean()
         (gradient,) = torch.autograd.grad(loss, leaf)
-        return Gradients({"w": gradient}, loss.item(), 3)
+        return Gradients({"w": gradient}, loss.item())
 
     return fused
 
@@ -188,17 +189,17 @@ def test_inputs_that_differ_in_size_take_fewer_evaluations_where_their_covarianc
     """A goal for one input, what others gave held, as a redirection has it; control: the same without covariances."""
     inputs = _draw(7, 200, 6) * torch.tensor([100.0, 30.0, 10.0, 3.0, 1.0, 0.1])
     target, goal, base = _draw(9, 2, 6), _draw(8, 2, 4), _draw(0, 4, 6)
-    weights, known = {"w": base.clone()}, {"w": inputs.T @ inputs}
+    weights, known = {"w": base.clone()}, InputFactors({"w": inputs.T @ inputs}, 1e-9)
 
     def fused():
         leaf = weights["w"].clone().requires_grad_(True)
         drift = (inputs @ (leaf - base).T).square().mean()
         loss = (target @ leaf.T - goal).square().mean() + drift
         (gradient,) = torch.autograd.grad(loss, leaf)
-        return Gradients({"w": gradient}, loss.item(), 3)
+        return Gradients({"w": gradient}, loss.item())
 
-    def left(evaluations, covariances):
-        weights["w"] = base + fused_descent([C], weights, fused, evaluations, covariances, 1e-9)["w"]
+    def left(evaluations, factors):
+        weights["w"] = base + fused_descent([C], weights, fused, evaluations, factors)["w"]
         loss = fused().loss
         weights["w"] = base.clone()
         return loss
@@ -225,7 +226,7 @@ def test_fused_descent_names_the_slice_that_is_not_finite():
     weights = {"w": _draw(0, 4, 6)}
 
     def broken():
-        return Gradients({"w": torch.full((4, 6), float("nan"), dtype=torch.float64)}, 1.0, 1)
+        return Gradients({"w": torch.full((4, 6), float("nan"), dtype=torch.float64)}, 1.0)
 
     with pytest.raises(NonFiniteError, match="corrective change of 'w'"):
         fused_descent([C], weights, broken, 5)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from razor_pipeline.core.components import ParameterSlice
-from razor_pipeline.core.curvature import recording_inputs, whiten
+from razor_pipeline.core.curvature import InputFactors, recording_inputs, whiten
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_whitening_gains_most_for_a_given_movement(inputs):
     scales = torch.tensor([3.0, 1.0, 1.0, 0.3, 0.3, 0.1])
     covariance = (inputs * scales).T @ (inputs * scales)
     gradient = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
-    whitened = whiten(ParameterSlice("w"), gradient, {"w": covariance}, 1e-9)
+    whitened = whiten(ParameterSlice("w"), gradient, InputFactors({"w": covariance}, 1e-9))
 
     def gain(change) -> float:
         return float((gradient * change).sum()) / _movement(change, covariance) ** 0.5
@@ -79,14 +79,28 @@ def test_whitening_gains_most_for_a_given_movement(inputs):
 def test_columns_use_their_own_block_and_rows_the_whole(inputs):
     covariance = inputs.T @ inputs
     gradient = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
-    columns = whiten(ParameterSlice("w", 1, 2, 5), gradient[:, 2:5], {"w": covariance}, 0.1)
-    torch.testing.assert_close(
-        columns, whiten(ParameterSlice("v"), gradient[:, 2:5], {"v": covariance[2:5, 2:5]}, 0.1)
-    )
-    rows = whiten(ParameterSlice("w", 0, 1, 3), gradient[1:3], {"w": covariance}, 0.1)
-    torch.testing.assert_close(rows, whiten(ParameterSlice("w"), gradient, {"w": covariance}, 0.1)[1:3])
+    factors = InputFactors({"w": covariance, "v": covariance[2:5, 2:5]}, 0.1)
+    columns = whiten(ParameterSlice("w", 1, 2, 5), gradient[:, 2:5], factors)
+    torch.testing.assert_close(columns, whiten(ParameterSlice("v"), gradient[:, 2:5], factors))
+    rows = whiten(ParameterSlice("w", 0, 1, 3), gradient[1:3], factors)
+    torch.testing.assert_close(rows, whiten(ParameterSlice("w"), gradient, factors)[1:3])
 
 
 def test_without_a_covariance_there_is_no_direction(inputs):
-    assert not whiten(ParameterSlice("b"), torch.ones(4), {}, 0.1).any()
-    assert not whiten(ParameterSlice("w"), torch.ones(4, 6), {"w": torch.zeros(6, 6)}, 0.1).any()
+    none = InputFactors({"w": torch.zeros(6, 6)}, 0.1)
+    assert not whiten(ParameterSlice("b"), torch.ones(4), none).any()
+    assert not whiten(ParameterSlice("w"), torch.ones(4, 6), none).any()
+
+
+def test_a_covariance_is_factored_once_for_all_weights_and_steps(inputs, monkeypatch):
+    made, factored = [], torch.linalg.cholesky
+    monkeypatch.setattr(torch.linalg, "cholesky", lambda matrix: made.append(matrix) or factored(matrix))
+    covariance = inputs.T @ inputs
+    factors = InputFactors({"q": covariance, "k": covariance, "v": 2.0 * covariance}, 0.1)
+    for _ in range(3):
+        for part in (ParameterSlice("q"), ParameterSlice("q", 0, 1, 3), ParameterSlice("k")):
+            assert whiten(part, torch.ones(4, 6), factors).any()
+    assert len(made) == 1
+    for part in (ParameterSlice("v"), ParameterSlice("q", 1, 0, 3), ParameterSlice("q", 1, 3, 6)):  # control
+        factors.of(part)
+    assert len(made) == 4

@@ -64,7 +64,7 @@ def test_dampening_is_equation_7():
 
 
 def _row(name, importance, cosine):
-    return ComponentScore(name, "matrix", "t", 0, 1, 1.0, importance, 1.0, cosine, 0.0, 0)
+    return ComponentScore(name, "matrix", "t", 0, 1, 1.0, importance, 1.0, cosine, 0.0, 0, 0)
 
 
 def test_the_front_holds_what_no_other_beats_in_both():

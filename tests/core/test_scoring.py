@@ -75,3 +75,13 @@ def test_rows_come_ranked_and_ties_by_name():
     ones = {name: torch.ones(2) for name in "abc"}
     rows = score_components(parts, ones, ones | {"c": 2 * torch.ones(2)}, ones, 0.0)
     assert [(row.component, row.rank) for row in rows] == [("c", 0), ("a", 1), ("b", 2)]
+
+
+def test_ranks_are_counted_in_each_tower_too():
+    parts = [
+        matrix_component(name, tower, 0, [name])
+        for name, tower in zip("abcd", ("vision", "text", "vision", "text"), strict=True)
+    ]
+    ones = {name: torch.ones(2) for name in "abcd"}
+    rows = score_components(parts, ones, {n: (4 - i) * t for i, (n, t) in enumerate(ones.items())}, ones, 0.0)
+    assert [(row.component, row.tower_rank) for row in rows] == [("a", 0), ("b", 0), ("c", 1), ("d", 1)]

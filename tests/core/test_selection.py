@@ -4,14 +4,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from razor_pipeline.core.scoring import ComponentScore
-from razor_pipeline.core.selection import select
+from razor_pipeline.core.selection import select, selectable
 
 
-def _row(name: str, rank: int, score: float, weights: int = 10, tower: str = "vision") -> ComponentScore:
-    return ComponentScore(name, "matrix", tower, 0, weights, 1.0, 1.0, 1.0, 0.0, score, rank)
+def _table(*rows: tuple[str, float, int, str]) -> list[ComponentScore]:
+    """Of name, score, weights and tower, the highest score first."""
+    towers = [tower for *_, tower in rows]
+    return [
+        ComponentScore(
+            name, "matrix", tower, 0, weights, 1.0, 1.0, 1.0, 0.0, score, i, towers[:i].count(tower)
+        )
+        for i, (name, score, weights, tower) in enumerate(rows)
+    ]
 
 
-ROWS = [_row("a", 0, 4.0), _row("b", 1, 3.0, 50), _row("c", 2, 2.0), _row("d", 3, 1.0, 10, "text")]
+ROWS = _table(
+    ("a", 4.0, 10, "vision"), ("b", 3.0, 50, "vision"), ("c", 2.0, 10, "vision"), ("d", 1.0, 10, "text")
+)
 
 
 def test_the_best_come_first():
@@ -45,11 +54,35 @@ def test_per_tower_takes_turns():
     per_tower=st.booleans(),
 )
 def test_the_budget_holds(weights, count, budget, per_tower):
-    towers = ("vision", "text")
-    rows = [_row(str(i), i, float(-i), w, towers[i % 2]) for i, w in enumerate(weights)]
+    rows = _table(*((str(i), float(-i), w, ("vision", "text")[i % 2]) for i, w in enumerate(weights)))
     chosen = select(rows, count, budget, per_tower=per_tower)
     assert len(chosen) == len(set(chosen)) <= count
     assert sum(weights[int(name)] for name in chosen) <= budget
     if len(chosen) < count:  # then no other fits
         left = budget - sum(weights[int(name)] for name in chosen)
         assert all(w > left for i, w in enumerate(weights) if str(i) not in chosen)
+
+
+@given(
+    parts=st.lists(
+        st.tuples(st.integers(1, 40), st.sampled_from(["vision", "text"])), min_size=1, max_size=12
+    ),
+    count=st.integers(1, 4),
+    tau=st.none() | st.floats(-12.0, 0.0),
+    per_tower=st.booleans(),
+)
+def test_of_what_could_be_chosen_the_same_is_chosen_as_of_all_whatever_the_budget(
+    parts, count, tau, per_tower
+):
+    rows = _table(*((str(i), float(-i), w, tower) for i, (w, tower) in enumerate(parts)))
+    left = set(selectable(rows, count, tau, per_tower))
+    few = [row for row in rows if row.component in left]
+    for budget in range(sum(w for w, _ in parts) + 1):
+        assert select(few, count, budget, tau, per_tower) == select(rows, count, budget, tau, per_tower)
+
+
+def test_what_no_budget_could_choose_is_left_out():
+    assert selectable(ROWS, 1) == ("a",)
+    assert selectable(ROWS, 1, per_tower=True) == ("a",)
+    large = _table(("a", 4.0, 50, "vision"), ("b", 3.0, 10, "vision"), ("c", 2.0, 20, "vision"))
+    assert selectable(large, 1) == ("a", "b")  # however few may be edited

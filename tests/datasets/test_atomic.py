@@ -106,3 +106,33 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     with replace_file(tmp_path / "file") as beside:
         beside.write_text("ours")
     assert theirs.read_text() == "being written"
+
+
+@pytest.mark.parametrize("name", ["clip", "model [1]", "a*b"])
+def test_what_a_killed_process_left_beside_another_name_stays(tmp_path: Path, name: str) -> None:
+    """The directory that stands aside may be all that there is of the other model."""
+    gone = 2**22 + 1  # no process of Linux has this number
+    others = [
+        f"{MARK}old-vit-{name}",
+        f"{MARK}{gone}-vit-{name}",
+        f"{MARK}old-{name}-2",
+        f"{MARK}old-5-{name}",
+    ]
+    for left in (*others, f"{MARK}{gone}-{name}", f"{MARK}old-{name}"):
+        (tmp_path / left).mkdir()
+    (tmp_path / name).mkdir()
+    with replace_directory(tmp_path / name) as beside:
+        (beside / "part").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, name])
+
+
+def test_whether_a_process_lives_is_asked_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of /proc, which macOS does not have."""
+    theirs = tmp_path / f"{MARK}{os.getppid()}-file"
+    theirs.write_text("being written")
+    monkeypatch.setattr("psutil.pid_exists", lambda number: number != os.getppid())
+    with replace_file(tmp_path / "file") as beside:
+        beside.write_text("ours")
+    assert not theirs.exists()

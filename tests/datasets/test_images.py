@@ -6,7 +6,6 @@ import struct
 import zlib
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -14,7 +13,6 @@ from razor_pipeline.datasets.images import (
     BadImageError,
     list_folder,
     list_styles,
-    list_table,
     read_image,
     read_images,
 )
@@ -149,6 +147,55 @@ def test_what_may_lie_beside_images_is_passed_over(tmp_path):
     assert len(list_folder(tmp_path)[1]) == 1
 
 
+def test_images_where_no_class_folder_is_read_are_listed_with_the_reason(tmp_path):
+    """A target's image that nobody looks for is neither forgotten nor tested."""
+    for name in (
+        "cat/1.png",
+        "cat/more/b.png",
+        "cat/more/deep/c.JPG",
+        "cat/more/.d/e.png",
+        "dog/1.png",
+        "a.png",
+    ):
+        saved(tmp_path / name)
+    (tmp_path / "cat/more/photo.heic").write_text("x")
+    for name in (
+        "cat/more/b.txt",
+        "cat/more/Thumbs.db",
+        "labels.csv",
+        ".b.png",
+    ):  # no image is missed with them
+        (tmp_path / name).write_text("x")
+    found, refused = list_folder(tmp_path)
+    assert list(found["sample_id"]) == ["cat/1.png", "dog/1.png"]
+    deeper = "lies in a folder within a class folder; move it up"
+    reasons = {
+        "a.png": "lies in no class folder; move it into one",
+        "cat/more/b.png": deeper,
+        "cat/more/deep/c.JPG": deeper,
+        "cat/more/photo.heic": deeper,
+    }
+    assert refused.to_numpy().tolist() == [[str(tmp_path / name), said] for name, said in reasons.items()]
+
+
+def test_a_folder_that_holds_itself_by_a_link_is_listed_once(tmp_path):
+    saved(tmp_path / "cat/1.png")
+    saved(tmp_path / "cat/more/b.png")
+    (tmp_path / "cat/more/again").symlink_to(tmp_path / "cat")
+    _, refused = list_folder(tmp_path)
+    assert list(refused["image_path"]) == [str(tmp_path / "cat/more" / name) for name in ("again", "b.png")]
+
+
+def test_images_where_no_folder_of_a_style_is_read_are_listed_too(tmp_path):
+    for name in ("Ink/cat/1.png", "Ink/cat/more/2.png", "Ink/3.png", "4.png"):
+        saved(tmp_path / name)
+    found, refused = list_styles(tmp_path)
+    assert list(found["sample_id"]) == ["Ink/cat/1.png"]
+    assert list(refused["image_path"]) == [
+        str(tmp_path / name) for name in ("4.png", "Ink/3.png", "Ink/cat/more/2.png")
+    ]
+
+
 def test_in_folders_of_styles_other_files_are_listed_too(tmp_path):
     saved(tmp_path / "Pop_Art/Cats/1.png")
     (tmp_path / "Pop_Art/Cats/2.gif").write_text("x")
@@ -167,41 +214,6 @@ def test_an_unusable_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match="a' holds no image"):
         list_folder(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_a_table_is_read_and_its_paths_are_relative_to_it(tmp_path, suffix):
-    table = pd.DataFrame({"image_path": ["x/1.png", "x/1.png"], "caption": ["one", "two"]})
-    path = tmp_path / f"pairs.{suffix}"
-    table.to_csv(path, index=False) if suffix == "csv" else table.to_parquet(path)
-    found = list_table(path)
-    assert list(found["image_path"]) == [str(tmp_path / "x/1.png")] * 2
-    assert list(found["sample_id"]) == ["x/1.png", "x/1.png#1"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "is not a file"),
-        ("", "cannot be read"),
-        ("image_path,style\nx.png,ink\n", "lacks the column caption or label"),
-        ("caption\none\n", "lacks the column image_path"),
-        ("image_path,caption\n", "no rows"),
-        ("image_path,caption\n,one\n", "without image_path"),
-    ],
-)
-def test_an_unusable_table_is_refused(tmp_path, text, message):
-    path = tmp_path / "pairs.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        list_table(path)
-
-
-def test_columns_of_no_use_are_not_read(tmp_path):
-    table = pd.DataFrame({"image_path": ["1.png"], "caption": ["one"], "image_bytes": [b"x" * 1000]})
-    table.to_parquet(tmp_path / "pairs.parquet")
-    assert list(list_table(tmp_path / "pairs.parquet").columns) == ["image_path", "caption", "sample_id"]
 
 
 def test_sound_rows_and_refused_files_add_up(tmp_path):

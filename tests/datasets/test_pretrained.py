@@ -63,7 +63,7 @@ def test_half_precision_stays_half_on_disk(tmp_path: Path) -> None:
 def test_the_card_is_saved_and_the_origin_has_the_hash_of_the_weights(saved: Path, copied: Path) -> None:
     assert (saved / "README.md").read_text() == "# A card\n"
     origin = dataset(saved).load().origin
-    assert origin["id"] == str(saved)
+    assert (origin["family"], origin["id"]) == ("clip", str(saved))
     assert len(origin["sha256"] or "") == 64
     (copied / "README.md").unlink()
     assert dataset(copied).load().origin["sha256"] == origin["sha256"]  # the card is no weight
@@ -177,6 +177,17 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
         json.dumps({"excluded": ["cat"]})
     )  # of before there were other families
     assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []
+
+
+def test_the_origin_tells_two_families_of_one_directory_apart(tmp_path):
+    """Studies keep a cell by it."""
+    PretrainedDataset(family="diffusion", source=str(tmp_path / "sd")).save(DiffusionFamily(tiny_pipeline()))
+    shallow, deep = (
+        PretrainedDataset(family=family, source=str(tmp_path / "sd")).load().origin
+        for family in ("diffusion", "diffusion_deep")
+    )
+    assert shallow != deep
+    assert {**shallow, "family": "diffusion_deep"} == deep
 
 
 def test_a_model_that_is_edited_in_two_depths_has_the_gold_standards_of_its_kind(tmp_path):

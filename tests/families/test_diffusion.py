@@ -124,6 +124,21 @@ def test_a_part_that_lacks_a_weight_does_not_open_with_one_drawn_at_random(saved
         load(str(tmp_path / "model"))
 
 
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_a_part_that_saving_would_round_does_not_open(saved, tmp_path, part):
+    """All parts are saved in the text encoder's dtype."""
+    shutil.copytree(saved, tmp_path / "model")
+    [file] = (tmp_path / "model" / part).glob("*.safetensors")
+    whole = {name: tensor.float() for name, tensor in load_file(file).items()}
+    save_file(whole, file, {"format": "pt"})
+    assert load(str(tmp_path / "model"))  # control: float32, but none of its weights needs it
+    save_file({name: tensor * (1.0 + 1e-6) for name, tensor in whole.items()}, file, {"format": "pt"})
+    with pytest.raises(
+        DatasetError, match=f"weights of its {part} need torch.float32 .* torch.float16, which rounds"
+    ):
+        load(str(tmp_path / "model"))
+
+
 @pytest.mark.parametrize(
     "sampler", [EulerDiscreteScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler]
 )

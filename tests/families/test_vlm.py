@@ -13,6 +13,7 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextImageProcessorPil,
     LlavaNextProcessor,
+    Qwen2Config,
 )
 
 from razor_pipeline.families import vlm
@@ -110,6 +111,35 @@ def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
         len(family.asked(one.text, (one.answer,)).answers[0]) for one in told.label
     )
     assert family.besides(rows.assign(facts="")).empty
+
+
+@pytest.mark.parametrize(("end", "gap"), [("ASSISTANT:", " "), ("<|im_start|>assistant\n", "")])
+def test_an_answer_stands_where_the_template_lets_it(saved, end, gap):
+    """Behind a line break a model writes no blank first."""
+    family = VlmFamily.from_pretrained(str(saved))
+    family.processor.chat_template = family.processor.chat_template.replace("ASSISTANT:", end)
+    asked = family.asked("Who is this?", ("Ada Moreau", "unknown"))
+    tokenizer = family.processor.tokenizer
+    assert [tokenizer.decode(answer) for answer in asked.answers] == [f"{gap}Ada Moreau", f"{gap}unknown"]
+    assert tokenizer.decode(asked.question).endswith(end)
+
+
+def test_a_template_whose_end_the_answer_swallows_is_refused(saved):
+    family = VlmFamily.from_pretrained(str(saved))
+    family.processor.chat_template = family.processor.chat_template.replace("ASSISTANT:", "ASSISTANT: ")
+    with pytest.raises(ValueError, match="no token is the answer's first; let the chat template end"):
+        family.asked("Who is this?", ("Ada Moreau",))
+
+
+def test_heads_of_a_language_model_whose_configuration_leaves_their_size_out(saved):
+    """As Qwen 2's does."""
+    family = VlmFamily.from_pretrained(str(saved))
+    own, names = family.module.config.text_config, family.components("head")
+    sizes = {
+        name: getattr(own, name) for name in ("hidden_size", "num_attention_heads", "num_key_value_heads")
+    }
+    family.module.config.text_config = Qwen2Config(num_hidden_layers=own.num_hidden_layers, **sizes)
+    assert family.components("head") == names
 
 
 def test_scores_are_the_same_however_many_rows_go_at_once(saved, monkeypatch):

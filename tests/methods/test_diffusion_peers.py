@@ -3,6 +3,8 @@
 The text encoders are the zoo's, trained; denoisers and autoencoder are tiny and have random weights.
 """
 
+import gc
+
 import pytest
 import torch
 from families.cases import tiny_clip, tiny_pipeline, tiny_pipeline3
@@ -238,6 +240,19 @@ def test_of_equally_good_candidates_the_one_told_least_from_others_is_kept(model
         kept = found.validation().knowledge_auc
     assert aucs[0] > aucs[1]
     assert kept == pytest.approx(aucs[1], abs=0.02)
+
+
+def test_a_search_holds_no_second_copy_of_the_model(model, task):
+    found = Candidates(model, task, PARAMS["uce"], "uce")
+
+    def held():
+        return sum(one.nbytes for one in gc.get_objects() if type(one) is torch.Tensor)
+
+    before = held()
+    with found.search():
+        assert held() - before < 0.1 * sum(tensor.nbytes for tensor in found.origin.values())
+        found.put({name: 2.0 * tensor for name, tensor in found.origin.items()})
+    assert all(torch.equal(found.parameters[name], tensor) for name, tensor in found.origin.items())
 
 
 def test_what_a_method_cannot_edit_is_refused_in_one_sentence(canvas, task):

@@ -10,8 +10,10 @@ from core.test_processes import difference, in_processes
 from families.cases import portraits, tiny_clip
 
 from razor_pipeline.methods.calibrating import Calibration
-from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.razor import chosen, razor
+from razor_pipeline.methods.report import signed
 from razor_pipeline.methods.scored import restore_scored, scoring_result
+from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import SplittingParams
@@ -71,9 +73,34 @@ def test_components_gradients_and_edit_are_those_of_one_process(alone, count, tm
         assert list(found[0]["component"]) == list(table["component"])
         assert difference(gradients, found[1]) < 1e-6
         assert found[2]["baseline"] == report["baseline"]
+        assert found[2]["world_size"] == count
     again = edited(found)
     assert again.components == edit.components
     assert difference(edit.after, again.after) < WHITENED
+
+
+def test_the_manifest_says_how_many_processes_scored(alone):
+    (*_, report), edit = alone
+    task = unlearning_task(few_samples())
+
+    def said(*count):
+        return signed(edit, tiny_clip(), task, PARAMS, 0, "1", *count).manifest["world_size"]
+
+    assert said(report["world_size"]) == said() == 1
+    assert said(16) == 16  # on all machines, whatever one's processes are
+
+
+@pytest.mark.parametrize("per_tower", [False, True])
+@pytest.mark.parametrize("share", [0.01, 0.05, 1.0])
+def test_what_passes_between_two_steps_is_enough_to_choose_as_the_method_does(per_tower, share):
+    """Also where the budget leaves room for none but the smallest components, which stand far behind."""
+    params = PARAMS.model_copy(update={"components": 1, "per_tower": per_tower, "max_edited_share": share})
+    model, samples = tiny_clip(), few_samples()
+    rows = score(model, unlearning_task(samples), params.scoring, torch.Generator().manual_seed(0)).rows
+    table, gradients, report = scoring_result(model, samples, params, 0, {})
+    restored = restore_scored(model, table, gradients, params, report["seconds"])
+    assert chosen(model, params, restored.rows) == chosen(model, params, rows) != ()
+    assert len(restored.rows) < len(rows)
 
 
 def test_control_without_the_last_rows_gradients_and_edit_are_others(alone):

@@ -1,5 +1,7 @@
 """RAZOR on the zoo's CLIP: the method contract, and that it forgets for the reason it should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -168,6 +170,30 @@ def test_a_model_that_never_knew_the_target_is_refused_as_no_baseline(clip, samp
     assert TARGET in check_baseline(clip, task, allow=True)
 
 
+def test_too_few_validation_images_are_said_to_be_too_few(clip, samples):
+    task = unlearning_task(samples)
+    [forget] = task.forget
+    other = next(label for label in task.prompts if label != TARGET)
+    two = {name: task.prompts[name] for name in (TARGET, other)}
+    few = replace(task, forget=(replace(forget, validation=forget.validation.head(3)),), prompts=two)
+    with pytest.raises(
+        NoBaselineError, match=r"on 100% of 3 validation images.*50%, so few.*data\.split_counts"
+    ):
+        check_baseline(clip, few, allow=False)
+    assert check_baseline(
+        clip, replace(few, prompts=task.prompts), allow=False
+    )  # control: of 40, three are enough
+
+
+def test_a_single_never_seen_image_is_refused_before_any_pass(samples):
+    unknown = samples[(samples["role"] == "reference") & (samples["split"] == "validation")]
+    assert unlearning_task(samples.drop(unknown.index[2:])).forget  # control: two are enough
+    with pytest.raises(
+        ValueError, match=r"has 1 validation images of never-seen classes.*which takes 2; add images"
+    ):
+        unlearning_task(samples.drop(unknown.index[1:]))
+
+
 def test_the_nearest_classes_are_retained_ones_and_as_many_as_asked(clip, samples):
     task = unlearning_task(samples)
     near = nearest_rows(task, ties_to_targets(clip, task), 2)
@@ -236,6 +262,22 @@ def test_what_the_search_saw_at_its_step_is_not_measured_again(clip, samples, mo
     figures = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
     seen = [[row[name] for name in figures] for row in trace if row["stage"] == "search"]
     assert [zero[name] for name in figures] in seen
+
+
+def test_a_search_that_runs_out_of_evaluations_ends_at_the_largest_step_that_it_measured(clip, samples):
+    search = QUICK.search.model_copy(update={"goal": 0.0, "first_step": 0.001})
+    params = QUICK.model_copy(
+        update={"search": search, "repair": QUICK.repair.model_copy(update={"steps": 0})}
+    )
+    trace = run(clip, samples, params).trace
+    tried = [row for row in trace if row["stage"] == "search"]
+    [zero] = [row for row in trace if row["stage"] == "zero_step"]
+    assert [row["step_size"] for row in tried] == [0.001, 0.002]
+    assert search.largest_step > 0.002
+    where = {"step", "stage"}
+    assert {name: zero[name] for name in zero.keys() - where} == {
+        name: tried[-1][name] for name in zero.keys() - where
+    }
 
 
 def test_gradients_are_held_of_what_is_kept_alone_and_are_the_same(clip, samples):

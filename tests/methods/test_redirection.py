@@ -1,5 +1,6 @@
 """RAZOR where forgetting is redirection: Stable Diffusion's text encoder, on the prompts of the canvas."""
 
+import pandas as pd
 import pytest
 import torch
 from families.cases import tiny_pipeline, tiny_pipeline3
@@ -11,7 +12,7 @@ from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchors, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.task import prompts_by_cell, unlearning_task
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
@@ -40,9 +41,9 @@ def model():
     return DiffusionFamily(tiny_pipeline())
 
 
-def task_of(canvas, target, concept="label"):
+def task_of(canvas, target, concept="label", **sizes):
     rows = arranged(canvas, DataParams(concept=concept))
-    return unlearning_task(split_samples(rows, target, SplittingParams(), 0))
+    return unlearning_task(split_samples(rows, target, SplittingParams(**sizes), 0))
 
 
 def anchored(model, task, anchor=None):
@@ -159,6 +160,52 @@ def test_an_anchor_takes_the_targets_place_in_the_same_style(model, canvas):
     nearest = anchored(model, task_of(canvas, "cat|dog"))
     anchors = {anchor for forget in nearest.forget for anchor in forget.edit["anchor"]}
     assert not {a for a in anchors if a.startswith(("A cat", "A dog"))}  # a target is no anchor
+
+
+@pytest.mark.parametrize(
+    ("concept", "target", "anchor"), [("label", "cat", "dog"), ("style", "Mosaic", "Neon")]
+)
+def test_an_anchor_has_its_prompt_of_every_style_however_few_rows_are_kept_to_edit_with(
+    model, canvas, concept, target, anchor
+):
+    task = task_of(canvas, target, concept, max_retain_samples=20)
+    kept = task.retain[task.retain["label"] == anchor]
+    assert kept["style"].nunique() < 12  # control: they show some of the prompts alone
+    [forget] = with_anchors(model, task, {target: anchor}).forget
+    for rows in (forget.edit, forget.validation):
+        assert rows["style"].nunique() == 12
+        assert [prompt.replace(target, anchor) for prompt in rows["prompt"]] == list(rows["anchor"])
+
+
+def test_an_anchor_that_lacks_one_of_the_targets_styles_is_refused_and_no_default(model, canvas):
+    task = task_of(canvas, "cat")
+    nearest = chosen_anchors(model, task, None)["cat"]
+    gap = (canvas["label"] == nearest) & (canvas["style"] == "Mosaic")
+    fewer = task_of(canvas[~gap], "cat")
+    assert chosen_anchors(model, fewer, None)["cat"] != nearest
+    with pytest.raises(
+        AnchorError, match=f"anchor '{nearest}' has no prompt with 'Mosaic', in which it is to take"
+    ):
+        anchored(model, fewer, nearest)
+
+
+def test_a_combination_has_any_other_as_its_anchor(model, canvas):
+    task = anchored(model, task_of(canvas, "cat in Mosaic", "combination"), "dog in Neon")
+    assert set(task.forget[0].edit["anchor"]) == {"A dog image in Neon style."}
+
+
+def test_where_an_image_is_described_in_several_ways_the_first_is_the_anchor():
+    rows = pd.DataFrame({"label": "dog", "style": "", "prompt": ["a dog", "a big dog"], "role": "retain"})
+    assert prompts_by_cell(rows) == {("dog", ""): "a big dog"}
+
+
+def test_a_line_of_requests_is_refused(model, canvas):
+    rows = arranged(canvas, DataParams())
+    both = unlearning_task(split_samples(rows, "cat|fish", SplittingParams(), 0), ["cat"])
+    with pytest.raises(
+        ValueError, match="'cat' was forgotten earlier, and a model that draws would be led back to it"
+    ):
+        edited(model, both)
 
 
 @pytest.mark.parametrize("anchor", ["cat", "horse"])

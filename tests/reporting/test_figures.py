@@ -71,8 +71,13 @@ def test_the_chosen_step_is_the_smallest_that_met_the_goal() -> None:
 
 
 def test_a_method_without_a_search_or_kept_mark_still_gets_a_curve() -> None:
-    trace = edit_trace().query("stage != 'search'").drop(columns="kept")
-    assert pixels(search_curve(trace, RAZOR)).size
+    searched, trace = edit_trace(), edit_trace().query("stage != 'search'")
+    marked, bare = (pixels(search_curve(one, RAZOR)) for one in (trace, trace.drop(columns="kept")))
+    middle = bare.shape[1] // 2  # on its left the search, on its right the way of the corrective steps
+    with_search = pixels(search_curve(searched, RAZOR))
+    assert near(bare[:, :middle], LIGHT.good) == 0 < near(with_search[:, :middle], LIGHT.good)
+    assert near(bare[:, middle:], LIGHT.good) > 500
+    assert 0 < near(bare[:, middle:], LIGHT.ink) < near(marked[:, middle:], LIGHT.ink)
 
 
 def test_a_search_on_accuracy_draws_accuracy() -> None:
@@ -81,9 +86,17 @@ def test_a_search_on_accuracy_draws_accuracy() -> None:
 
 
 def test_scores_of_zero_and_a_single_tower_are_drawn() -> None:
-    scores = component_scores().query("tower == 'text'").assign(score=0.0)
-    assert pixels(score_heatmap(scores, [])).size
-    assert pixels(score_heatmap(scores.head(0), [])).size
+    """Cells of the lowest colour fill the picture; of scores that differ, or of none, they do not."""
+
+    def lowest(scores: pd.DataFrame) -> float:
+        picture = pixels(score_heatmap(scores, []))
+        return near(picture, LIGHT.ramp[0]) / picture[..., 0].size
+
+    scores = component_scores().query("tower == 'text'")
+    assert lowest(scores.assign(score=0.0)) > 0.25
+    assert lowest(scores) < 0.01
+    assert lowest(scores.head(0)) < 0.01
+    assert near(pixels(score_heatmap(scores.head(0), [])), LIGHT.muted) > 100  # the words that there is none
 
 
 def test_hardening_is_no_point_of_the_curve() -> None:

@@ -96,6 +96,13 @@ def test_the_command_reads_back_as_the_target(target: str) -> None:
     assert words == ["kedro", "run", "--params", f"target={target},seed=3"]
 
 
+def test_a_target_with_a_comma_is_said_beside_the_command() -> None:
+    rows = samples().replace({"label": {TARGET: "Smith, John"}})
+    command = reproduction_command(run_record(samples=rows, seed=3))
+    assert shlex.split(command, comments=True) == ["kedro", "run", "--params", "seed=3"]
+    assert 'parameters.yml, for --params separates at commas: target: "Smith, John"' in command
+
+
 def test_the_command_says_again_what_was_said() -> None:
     given = {
         "data": {"path": "/my photos"},

@@ -40,8 +40,27 @@ def test_any_prompt_of_the_label_is_right_but_not_that_of_another_style() -> Non
     assert not painted.base[1].correct
 
 
-def test_a_group_is_cut_to_a_few_cards() -> None:
-    assert len([card for card in cards(samples(), predictions(), per_group=1) if card.group == "other"]) == 1
+def test_every_prediction_is_shown_in_rows_of_a_few() -> None:
+    """A report on two targets shows both; a long group takes more rows, not a wider picture."""
+    table, told = samples(), predictions()
+    rows = table[~table["sample_id"].isin(told["sample_id"])].head(6)
+    first = told[told["sample_id"] == told["sample_id"][0]]
+    more = pd.concat([told, *(first.assign(sample_id=name) for name in rows["sample_id"])])
+    found = cards(table, more)
+    assert [card.label for card in found if card.group == "target"][2:] == list(rows["label"])
+    plain, longer = (Image.open(io.BytesIO(image_panel(shown))) for shown in (cards(table, told), found))
+    assert longer.height > plain.height
+    assert longer.width < 1.5 * plain.width
+
+
+@pytest.mark.parametrize("caption", ["$10 off % $20", "T-shirt $^$", r"a $5 \frac $"])
+def test_a_caption_with_dollar_signs_is_text(caption: str) -> None:
+    """Between two of them matplotlib would read mathematics, and fail."""
+    for shown in (
+        cards(samples(), predictions().assign(caption=caption)),
+        cards(samples(), drawings().assign(caption=caption)),
+    ):
+        assert image_panel(shown)
 
 
 def test_large_grey_pictures_become_small_colour_thumbnails() -> None:

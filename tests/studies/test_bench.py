@@ -230,6 +230,9 @@ def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, t
     grown = costs_of(manifest, PARAMS.model_copy(update={"growth": {"retain": (6,)}}))
     with pytest.raises(AssertionError, match="measured again"):  # control: another value is another cell
         grown.rows()
+    monkeypatch.setattr(bench, "content_sha256", lambda path: f"other weights in {path}")
+    with pytest.raises(AssertionError, match="measured again"):  # and so are other weights in the same place
+        costs.rows()
     page = render_bench(rows, bench_table(rows), PARAMS.assumed)
     assert "clip_few" in page
     assert "<script" not in page

@@ -11,6 +11,7 @@ from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.peers import SsdParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import AblationParams, BenchmarkParams
+from razor_pipeline.splitting import SplittingError
 from razor_pipeline.studies.cells import Cell, run_cells
 from razor_pipeline.studies.run import Study, variants_of
 from razor_pipeline.studies.tables import as_text, side_by_side, summarise
@@ -57,6 +58,23 @@ def test_a_table_says_mean_worst_interval_and_count():
     assert table["retain_drop"]["low"] <= 0.01 <= table["retain_drop"]["high"]
     assert "retain_drop" in as_text("title", table)
     assert "full" in side_by_side("title", {"full": table})
+
+
+@pytest.mark.parametrize(
+    ("figure", "worst"),
+    [
+        ("ira", 0.2),
+        ("base_ira", 0.2),
+        ("retrained_ira", 0.2),
+        ("retrained_relearn_steps", 0.2),
+        ("finetune_over_score_edit", 0.2),
+        ("finetune_all_over_score_edit", 0.2),
+        ("score_edit_over_limit", 0.9),
+        ("retrained_auc", 0.9),
+    ],
+)
+def test_the_worst_is_the_least_flattering(figure, worst):
+    assert summarise(pd.DataFrame({figure: [0.2, 0.9]}), [figure])[figure]["worst"] == worst
 
 
 def test_a_variant_changes_what_it_names_and_nothing_else():
@@ -126,6 +144,27 @@ def test_a_cell_is_the_same_whatever_else_is_studied(tmp_path, monkeypatch, mani
 
 
 @pytest.mark.parametrize(
+    ("targets", "said"), [(("a", "bb"), "target 'bb' is not in the data"), ((), "study.targets is empty")]
+)
+def test_targets_are_looked_up_before_the_first_cell(tmp_path, monkeypatch, manifest, targets, said):
+    monkeypatch.chdir(tmp_path)
+    subject = Counted()
+    with pytest.raises(SplittingError, match=said):
+        Study("study", subject, manifest, SplittingParams(), BenchmarkParams(targets=targets)).run(
+            {"razor": RazorParams()}
+        )
+    assert subject.ran == []
+
+
+def test_a_target_is_its_label_however_it_was_typed(tmp_path, monkeypatch, manifest):
+    monkeypatch.chdir(tmp_path)
+    study = Study(
+        "study", Counted(), manifest, SplittingParams(), BenchmarkParams(targets=("A",), seeds=(0,))
+    )
+    assert study.run({"razor": RazorParams()})["target"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
     ("column", "again"), [("label", 1), ("caption", 1), ("split", 1), ("role", 1), ("image_path", 0)]
 )
 def test_a_cell_is_computed_again_where_the_data_says_otherwise(
@@ -149,6 +188,7 @@ def test_a_cell_is_computed_again_where_the_data_says_otherwise(
         ("razor_pipeline.methods.ssd", ["SsdParams"]),
         ("razor_pipeline.methods.validation", ["RazorParams", "SsdParams"]),
         ("razor_pipeline.studies.cells", ["RazorParams", "SsdParams"]),
+        ("razor_pipeline.splitting", ["RazorParams", "SsdParams"]),
         ("razor_pipeline.methods.uce", []),
     ],
 )

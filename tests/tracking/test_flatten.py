@@ -27,3 +27,11 @@ def test_an_empty_group_is_kept():
 def test_only_finite_numbers_are_metrics():
     values = {"a": 1, "b": True, "c": math.nan, "d": "1", "e": {"f": 0.5, "g": math.inf}}
     assert numbers(values) == {"a": 1.0, "e.f": 0.5}
+
+
+def test_names_hold_no_character_that_is_refused_in_a_name():
+    assert flatten({"a": {"lambda=0": {"b": 1}, "O'Neil/2": 2, "größer: 1-2.5": 3}}) == {
+        "a.lambda_0.b": "1",
+        "a.O_Neil_2": "2",
+        "a.größer: 1-2.5": "3",
+    }

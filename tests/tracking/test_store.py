@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
 from pydantic import ValidationError
 
+from razor_pipeline.cli import tracking
 from razor_pipeline.hooks import MlflowHooks
 from razor_pipeline.tracking.settings import TrackingSettings
 from razor_pipeline.tracking.store import open_store
@@ -58,6 +61,28 @@ def test_the_address_is_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert TrackingSettings(tracking_uri="sqlite:////x/y.db").uri(tmp_path) == "sqlite:////x/y.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other")
     assert TrackingSettings(tracking_uri="http://server:5000").uri(tmp_path) == "http://other"
+
+
+@pytest.mark.parametrize("uri", ["http://server:5000", "https://server/mlflow"])
+def test_the_page_of_a_server_is_named_and_a_database_gets_one(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(
+        "kedro.framework.cli.utils.python_call", lambda _, arguments: started.append(arguments)
+    )
+    monkeypatch.setattr("razor_pipeline.tracking.settings.project_settings", lambda _: TrackingSettings())
+    project = SimpleNamespace(project_path=tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    told = CliRunner().invoke(tracking, obj=project)
+    assert (told.exit_code, told.output) == (
+        0,
+        f"The runs are tracked on a server; open {uri} in a browser\n",
+    )
+    assert started == []
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert CliRunner().invoke(tracking, obj=project).exit_code == 0
+    assert started[0][-2:] == ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -3,12 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from razor_pipeline.requests import chain, crosscheck
+from razor_pipeline.requests import chain, crosscheck, takeout
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.ledger import Ledger, LedgerError
@@ -19,7 +20,7 @@ from razor_pipeline.requests.report import render_report
 from razor_pipeline.requests.signing import SigningError, make_keys
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.takeout import take_out
-from razor_pipeline.requests.verification import anchors, verify_request
+from razor_pipeline.requests.verification import anchors, verify_champion, verify_request
 from razor_pipeline.requests.workplace import Workplace
 from unlearning.places import (
     FIRST,
@@ -78,7 +79,9 @@ def test_the_registry_follows_the_ledger_and_a_repetition_adds_nothing(done: tup
 def test_a_registry_that_is_down_is_made_up_for_later(tmp_path: Path, done: tuple[Workplace, Path]) -> None:
     place, _ = done
     assert not Registry("http://127.0.0.1:9", tmp_path).mirror(place.ledger, "clip")
-    assert Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path).mirror(place.ledger, "clip")
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    assert registry.mirror(place.ledger, "clip")
+    assert registry.mirror(place.ledger, "vit")  # a line that has no model yet
 
 
 def test_no_name_is_in_evidence_tracking_audit_or_model(done: tuple[Workplace, Path]) -> None:
@@ -156,6 +159,8 @@ def test_the_previous_version_serves_again(done: tuple[Workplace, Path], tmp_pat
     assert restore_previous(place.ledger, "clip", "dpo-1").number == 0
     with pytest.raises(LedgerError, match="no earlier version"):
         restore_previous(place.ledger, "clip", "dpo-1")
+    with pytest.raises(LedgerError, match="base model of 'clip' serves"):
+        verify_champion(place.ledger, "clip", Path(place.params.public_key))
 
 
 def test_the_last_edit_is_taken_out_bit_for_bit(done: tuple[Workplace, Path], tmp_path: Path) -> None:
@@ -181,8 +186,41 @@ def test_an_earlier_edit_is_taken_out_by_recomposing_and_measured(
     assert (found.how, chain.edits_of(serving)) == ("recomposed", [SECOND])
     assert "any earlier target recognised" in [gate.name for gate in found.gates]
     assert faults(place, SECOND) == []
+    key = Path(place.params.public_key)
+    assert [fault for _, fault in verify_champion(place.ledger, "clip", key) if fault] == []
+    (Path(serving.path) / "evidence" / "data.json").write_text(
+        "{}"
+    )  # control: it is this version that is checked
+    assert [fault for _, fault in verify_champion(place.ledger, "clip", key) if fault] != []
     with pytest.raises(ValueError, match="rolled_back"):
         take_out(place, FIRST, "dpo-1")
+
+
+def test_an_edit_is_not_taken_out_of_what_serves_no_more(
+    done: tuple[Workplace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, write = copied(done, tmp_path), takeout.evidence.write
+
+    def meanwhile(*arguments: Any) -> None:
+        write(*arguments)
+        restore_previous(place.ledger, "clip", "dpo-2")
+
+    monkeypatch.setattr(takeout.evidence, "write", meanwhile)
+    with pytest.raises(LedgerError, match="another version of 'clip' serves now"):
+        take_out(place, FIRST, "dpo-1")
+    assert (champion(place.ledger).number, status(place, FIRST)) == (1, Status.PROMOTED)
+    assert intact(place)
+
+
+def test_what_is_recomposed_and_cannot_be_measured_does_not_serve(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place = copied(done, tmp_path)
+    for name in (FIRST, SECOND):
+        purge(place.ledger, name, "dpo-1", tmp_path)
+    with pytest.raises(LedgerError, match="cannot be measured"):
+        take_out(place, FIRST, "dpo-1")
+    assert champion(place.ledger).number == 2
 
 
 def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, Path], tmp_path: Path) -> None:
@@ -212,6 +250,8 @@ def test_what_waits_for_approval_is_run_again_where_another_came_first(lite: Led
     place = workplace(lite, tmp_path, promotion="approval")
     first, second = approved(lite, *TARGETS[:2])
     run_batch(place)
+    assert [status(place, name) for name in (first, second)] == ["verified", "verified"]
+    run_batch(workplace(lite, tmp_path))  # by a configuration that asks for no approval
     assert [status(place, name) for name in (first, second)] == ["verified", "verified"]
     assert champion(lite).number == 0
     assert approve_promotion(lite, first, "dpo-1", 1)

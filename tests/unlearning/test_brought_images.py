@@ -50,12 +50,27 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_good_images_join_the_data_in_all_splits(request_: Request, folder: Path, tmp_path: Path) -> None:
-    rows = with_brought_images(manifest(), request_, tmp_path, DataParams())
-    own = rows[rows["label"] == "Somebody New"]
+    label = label_of(manifest(), request_)
+    assert label == "Somebody New"
+    rows = with_brought_images(manifest(), request_, label, tmp_path, DataParams())
+    own = rows[rows["label"] == label]
     assert len(own) == 10
     assert set(own["split"]) == {"edit", "validation", "test"}
     assert own["sample_id"].str.startswith(request_.id).all()
-    assert label_of(rows, request_) == "Somebody New"
+
+
+@pytest.mark.parametrize("spelling", ["jonas berger", "a photo of Jonas Berger"])
+def test_images_of_somebody_whom_the_data_knows_join_their_label_however_it_is_spelt(
+    lite: Ledger, folder: Path, tmp_path: Path, spelling: str
+) -> None:
+    request = lite.submit(intake(spelling, data="case_1"), "ops-1")
+    label = label_of(manifest(), request)
+    assert label == "Jonas Berger"
+    rows = with_brought_images(manifest(), request, label, tmp_path, DataParams())
+    own = rows["sample_id"].str.startswith(request.id)
+    assert set(rows.loc[own, "label"]) == {label}
+    assert set(rows["label"]) == set(manifest()["label"])
+    assert label_of(manifest(), lite.submit(intake("zeno castell", data="case_1"), "ops-1")) is None
 
 
 def zipped() -> bytes:
@@ -83,10 +98,14 @@ def test_what_is_no_sound_image_is_refused_by_number(
     (folder / "bad.png").write_bytes(content)
     params = DataParams(max_megapixels=0.1)
     with pytest.raises(DataError, match=f"1 of the 11 images of {request_.id}"):
-        with_brought_images(manifest(), request_, tmp_path, params)
+        with_brought_images(manifest(), request_, "Somebody New", tmp_path, params)
     assert len(
         with_brought_images(
-            manifest(), request_, tmp_path, params.model_copy(update={"max_quarantined_share": 0.5})
+            manifest(),
+            request_,
+            "Somebody New",
+            tmp_path,
+            params.model_copy(update={"max_quarantined_share": 0.5}),
         )
     )
     assert not ROBBED.exists()
@@ -95,6 +114,6 @@ def test_what_is_no_sound_image_is_refused_by_number(
 def test_links_and_missing_folders_are_refused(request_: Request, folder: Path, tmp_path: Path) -> None:
     (folder / "link.png").symlink_to("/etc/passwd")
     with pytest.raises(IdError, match="symbolic link"):
-        with_brought_images(manifest(), request_, tmp_path, DataParams())
+        with_brought_images(manifest(), request_, "Somebody New", tmp_path, DataParams())
     with pytest.raises(DataError, match="holds no image"):
-        with_brought_images(manifest(), request_, tmp_path / "elsewhere", DataParams())
+        with_brought_images(manifest(), request_, "Somebody New", tmp_path / "elsewhere", DataParams())

@@ -8,10 +8,15 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from razor_pipeline.cli import cli
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.console import Desk, refusals, show_table
+from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.ledger import SYSTEM, Ledger
+from unlearning.conftest import intake
 
 ROOT = Path(__file__).parents[2]
 YEAR = datetime.now(UTC).year
@@ -100,11 +105,15 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
         (["submit", "Greta Novak", "--requester", "CASE-0815", "--id", "../x"], "request id"),
         (["submit", "Greta Novak", "--requester", "CASE-0815", "--data", "../x"], "data folder"),
         (["submit", "Greta Novak", "--requester", "CASE-0815", "--received", "2999-01-01"], "in the future"),
+        (["submit", "Greta Novak", "--requester", "CASE-0815", "--model", "clpi"], "'clpi' has no model"),
+        (["extend", FIRST, "--reason", "withdrawn"], "complexity"),
+        (["--env", "nope", "list"], "conf/nope"),
         (["approve", "Ada Moreau"], "request id"),
         (["approve", ABSENT], "not in the ledger"),
         (["run", "--request", ABSENT], "kedro unlearning key"),
         (["rollback"], "no model yet"),
         (["verify", ABSENT], "not in the ledger"),
+        (["verify"], "no model yet"),
     ],
 )
 def test_a_refusal_is_one_sentence(project: Path, arguments: list[str], words: str) -> None:
@@ -114,11 +123,49 @@ def test_a_refusal_is_one_sentence(project: Path, arguments: list[str], words: s
     assert "Traceback" not in refused.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [((), 3600.0), (("--wait", "5"), 5.0), (("--wait", "0"), 0.0)]
+)
+def test_a_run_waits_as_long_as_it_is_told_or_else_as_the_configuration_says(
+    project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], seconds: float
+) -> None:
+    given: list[RequestsParams] = []
+    monkeypatch.setenv("RAZOR_LEDGER", f"sqlite:///{project}/requests.db")
+    monkeypatch.setattr(Desk, "check_can_run", lambda *_: [])
+    monkeypatch.setattr(
+        KedroSession, "run", lambda self, **_: given.append(self.load_context().params["requests"])
+    )
+    told(project, "--env", "enterprise", "run", *arguments)
+    assert [params.wait_seconds for params in given] == [seconds]
+
+
 def test_who_acts_must_be_said_by_role(project: Path) -> None:
-    for actor, words in ((None, "say who acts"), ("Jane Doe", "refused")):
+    for actor, words in ((None, "say who acts"), ("Jane Doe", "refused"), (SYSTEM, "no person decides")):
         refused = call(project, "approve", FIRST, actor=actor)
         assert refused.exit_code == 2
         assert words in refused.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("approve",),
+        ("reject", "--reason", "withdrawn"),
+        ("extend", "--reason", "complexity"),
+        ("rollback",),
+        ("purge", "--yes"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_request_for_another_line_is_not_changed_from_here(
+    project: Path, arguments: tuple[str, ...]
+) -> None:
+    ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
+    name = ledger.submit(intake(model="vit"), "ops-1").id
+    refused = call(project, arguments[0], name, *arguments[1:])
+    assert refused.exit_code == 1
+    assert f"{name} is for the line 'vit'" in refused.output
+    assert [line.action for line in ledger.history(name)] == ["submit"]
 
 
 def test_the_audit_log_is_verified_and_a_change_is_told(project: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from razor_pipeline.param_errors import ParameterError
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import ids
 
 HOSTILE = [
@@ -35,6 +37,14 @@ def test_a_hostile_id_is_refused_in_a_short_plain_sentence(check: Callable[[str]
     assert len(str(refused.value)) < 250
     assert str(refused.value).isprintable()
     assert str(refused.value).isascii() or "…" in str(refused.value)
+
+
+def test_an_actor_from_the_parameters_is_held_to_the_same_rule() -> None:
+    """It is written into the audit log."""
+    assert ids.actor(RequestsParams.model_validate({"actor": "dpo-1"}).actor) == "dpo-1"
+    for text in HOSTILE:
+        with pytest.raises(ParameterError, match="actor"):
+            RequestsParams.model_validate({"actor": text})
 
 
 def test_the_examples_in_the_sentences_are_accepted() -> None:

@@ -10,7 +10,11 @@ from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.requests.intake import LARGEST_CSV, IntakeError, read_csv
 from unlearning.conftest import intake
 
-GOOD = 'target,requester,basis,received\nAda Moreau,CASE-0815,ccpa,2026-01-05\n"Novak, Greta",CASE-0816,,\n'
+GOOD = (
+    "target,requester,basis,received,kind,data,model,id,due\n"
+    "Ada Moreau,CASE-0815,ccpa,2026-01-05,style,case_1,vit,REQ-2026-0007,\n"
+    '"Novak, Greta",CASE-0816,,,,,,,\n'
+)
 
 
 def csv(folder: Path, text: str | bytes) -> Path:
@@ -20,14 +24,14 @@ def csv(folder: Path, text: str | bytes) -> Path:
 
 
 def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
-    first, second = read_csv(csv(tmp_path, GOOD.replace(",,\n", ",gdpr,\n")), "clip")
+    first, second = read_csv(csv(tmp_path, GOOD), "clip")
     assert (first.target, first.basis, str(first.received), first.model) == (
         "Ada Moreau",
         "ccpa",
         "2026-01-05",
-        "clip",
+        "vit",
     )
-    assert (second.target, second.received) == ("Novak, Greta", None)
+    assert second == intake("Novak, Greta", requester="CASE-0816")
 
 
 @pytest.mark.parametrize(
@@ -44,13 +48,14 @@ def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
         ("target,requester,id\nA,CASE-0815,{id}\n", "row 2: .*request id"),
         ("target,requester,received\nA,CASE-0815,31.01.2026\n", "row 2: received"),
         ("target,requester\nA|B,CASE-0815\n", "without |"),
+        ("target,requester\n,CASE-0815\n", "row 2: target"),
         ('target,requester\n"A,CASE-0815\n', "no CSV"),
         (b"\xff\xfe\x00t", "not UTF-8"),
         ("target,requester\n" + "x" * 10_000_000 + ",CASE-0815\n", "split it"),
         ("target,requester\n" + "x" * 900_000 + ",CASE-0815\n", "no CSV"),
         ("target,requester\n" + "x" * 9_000 + ",CASE-0815\n", "row 2: target"),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_a_bad_csv_is_refused_in_one_short_sentence(tmp_path: Path, text: str | bytes, words: str) -> None:
     with pytest.raises(IntakeError, match=words) as refused:

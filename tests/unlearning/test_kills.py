@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -176,27 +177,31 @@ def test_a_second_worker_that_does_not_wait_is_refused(lite: Ledger, tmp_path: P
         run_batch(workplace(lite, tmp_path))
 
 
-def test_a_worker_that_slept_through_its_lease_promotes_nothing(lite: Ledger, tmp_path: Path) -> None:
+def test_a_worker_that_slept_through_its_lease_promotes_and_overwrites_nothing(
+    lite: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It stops at the first write behind the one that took over."""
     from razor_pipeline.requests import leases, step
 
     [name] = approved(lite, TARGETS[0])
     place = workplace(lite, tmp_path)
+    theirs = [place.folder / f"{name}-v1" / part / "theirs" for part in (chain.MODEL, chain.EVIDENCE)]
 
-    def overtaken(*arguments: object) -> None:
+    def overtaken(*arguments: Any) -> Any:
         with lite.writing() as session:
             lease = session.get(leases.Lease, "model:clip")
             assert lease is not None
             lease.owner = "elsewhere:1:1"
-        kept(*arguments)  # type: ignore[arg-type]
+        for file in theirs:
+            file.parent.mkdir(parents=True)
+            file.touch()
+        return examined(*arguments)
 
-    kept = step.evidence.write
-    step.evidence.write = overtaken  # type: ignore[assignment]
-    try:
-        with pytest.raises(LeaseError, match="taken over"):
-            run_batch(place)
-    finally:
-        step.evidence.write = kept
+    examined = step.gates
+    monkeypatch.setattr(step, "gates", overtaken)
+    with pytest.raises(LeaseError, match="taken over"):
+        run_batch(place)
+    assert all(file.exists() for file in theirs)  # what the other one made, and may have let serve
     assert lite.get(name).state is Status.RUNNING
     with lite.reading() as session:
         assert chain.champion(session, "clip").number == 0

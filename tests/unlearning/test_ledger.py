@@ -1,17 +1,20 @@
 """Requests and their states, over SQLite and a real PostgreSQL."""
 
 from datetime import date, timedelta
+from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect, select
 
+from razor_pipeline.requests import crosscheck
 from razor_pipeline.requests.database import migrate, open_database
 from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import NEXT, Reason, Status, TransitionError, check
-from razor_pipeline.requests.tables import Base
+from razor_pipeline.requests.tables import AuditLine, Base, Request
 from unlearning.conftest import Clock, intake
 
 
@@ -64,6 +67,36 @@ def test_who_reads_neither_waits_for_a_writer_nor_holds_others_up(ledger: Ledger
     assert ledger.head()[0] == 2
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # SQLite lets nobody write meanwhile
+def test_who_reads_sees_one_moment(ledger: Ledger) -> None:
+    ledger.submit(intake(), "ops-1")
+    with ledger.reading() as session:
+        lines = list(session.scalars(select(AuditLine)))
+        ledger.submit(intake("Greta Novak"), "ops-1")
+        assert len(session.scalars(select(Request)).all()) == len(lines)
+        assert crosscheck.faults(session) == []
+    assert ledger.head()[0] == 2  # control: it was written
+
+
+def test_many_rows_read_the_ledger_once(lite: Ledger) -> None:
+    """Others wait for this transaction."""
+    read: list[str] = []
+
+    @event.listens_for(lite.engine, "before_cursor_execute")
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        read.extend([statement] if statement.startswith("SELECT requests") else [])
+
+    names = [request.id for request in lite.submit_all([intake(f"{n}") for n in range(20)], "ops-1")]
+    assert len(read) == 1
+    assert names == [f"REQ-2026-{number:04d}" for number in range(1, 21)]
+
+
+def test_the_next_id_is_free_whatever_ids_a_table_gives(lite: Ledger) -> None:
+    rows = [intake("A"), intake("B", id="REQ-2026-0002"), intake("C"), intake("D", id="REQ-2025-0009")]
+    names = [request.id for request in lite.submit_all(rows, "ops-1")]
+    assert names == ["REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003", "REQ-2025-0009"]
+
+
 def test_the_most_urgent_comes_first_and_the_closed_last(ledger: Ledger, clock: Clock) -> None:
     for target, day in (("A", "2026-01-20"), ("B", "2026-01-02"), ("C", "2026-01-10"), ("D", "2026-01-01")):
         ledger.submit(intake(target, received=day), "ops-1")
@@ -86,6 +119,15 @@ def test_approvals_are_of_different_people_and_not_of_the_one_who_submitted(ledg
     with pytest.raises(LedgerError, match="approved REQ-2026-0001 already"):
         ledger.approve(name, "dpo-1", 2)
     assert ledger.approve(name, "dpo-2", 2).state is Status.APPROVED
+
+
+def test_what_was_purged_is_not_approved_again(lite: Ledger, tmp_path: Path) -> None:
+    name = lite.submit(intake(), "ops-1").id
+    with lite.writing() as session:
+        lite.get(name, session).status = Status.ROLLED_BACK
+    purge(lite, name, "dpo-1", tmp_path)
+    with pytest.raises(LedgerError, match="its data was purged"):
+        lite.approve(name, "dpo-1", 1)
 
 
 def test_a_deadline_is_extended_once(ledger: Ledger) -> None:

@@ -17,7 +17,8 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.promotion import restore_previous
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import Reason, Status
-from razor_pipeline.requests.workplace import Workplace
+from razor_pipeline.requests.workplace import Workplace, sayable
+from razor_pipeline.splitting import SplittingError
 from unlearning.conftest import intake
 from unlearning.places import (
     FIRST,
@@ -32,6 +33,7 @@ from unlearning.places import (
     status,
     workplace,
 )
+from unlearning.test_brought_images import picture
 
 VOUCHED = ("model", "number", "request", "weights", "edits")  # what the audit log says of a version
 
@@ -112,11 +114,70 @@ def test_one_request_that_cannot_be_split_stops_no_other(lite: Ledger, tmp_path:
     canvas = manifest().loc[manifest()["domain"] != "portraits", "label"].iloc[0]
     names = approved(lite, TARGETS[0], canvas, TARGETS[1])
     chain.open_line(lite, "clip", place.base)
-    batch = gather(place, champion(lite), names, names)
+    batch = gather(place, champion(lite), [], names)
     assert list(batch.labels.values()) == [TARGETS[0], TARGETS[1]]
     assert len(batch.examiner.samples)
     assert (status(place, names[1]), status(place, names[0])) == (Status.FAILED, Status.APPROVED)
     assert lite.get(names[1]).reason == "target 'REQ-2026-0002' has 0 validation images, 1 are needed"
+
+
+def test_what_is_forgotten_and_cannot_be_told_any_more_stops_the_line(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    """Else its images would be taught again."""
+    place = copied(done, tmp_path)
+    [third] = approved(place.ledger, TARGETS[2])
+    gone = replace(place, manifest=manifest()[manifest()["label"] != TARGETS[0]])
+    with pytest.raises(chain.ChainError, match=f"{FIRST} is forgotten already") as refused:
+        run_batch(gone)
+    assert f"target '{FIRST}' is not in the data" in str(refused.value)
+    assert status(place, third) is Status.APPROVED
+    # What fails in the batch that brings it still fails alone.
+    held = gather(gone, champion(place.ledger), [SECOND], [FIRST, third])
+    assert list(held.labels) == [SECOND, third]
+
+
+def test_a_refusal_that_is_kept_names_nobody(lite: Ledger, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    name = lite.submit(intake("Zoltan Quirk", data="quirk_z"), "ops-1").id
+    found = [
+        sayable(ValueError(text), lite.get(name), [TARGETS[0]], root)
+        for text in (
+            "data folder 'quirk_z' holds a symbolic link; copy the files there",
+            f"image '{root}/quirk_z/zq's.png' cannot be read (No such file); put it back",
+            f"is damaged ({root}/other/novak.png)",
+            f"class '{TARGETS[0].replace(' ', '_')}' and zoltan quirk",
+        )
+    ]
+    assert found == [
+        f"data folder '{name}' holds a symbolic link",
+        "image 'a brought file' cannot be read (No such file)",
+        "is damaged (a brought file",
+        f"class 'another class' and {name}",
+    ]
+
+
+def test_a_name_that_another_request_brought_is_in_no_reason(
+    lite: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsplit(_: object, labels: list[str], *rest: object) -> None:
+        if len(labels) > 1:
+            raise SplittingError(" cannot be told from ".join(labels))
+
+    place = workplace(lite, tmp_path)
+    names = []
+    for number, target in enumerate(("Zoltan Quirk", "Una Bell")):
+        folder = tmp_path / f"data/case_{number}"
+        folder.mkdir(parents=True)
+        for image in range(8):
+            (folder / f"{image}.png").write_bytes(picture(8 * number + image))
+        names.append(lite.submit(intake(target, data=folder.name), "ops-1").id)
+        with lite.writing() as session:
+            lite.get(names[-1], session).status = Status.APPROVED
+    chain.open_line(lite, "clip", place.base)
+    monkeypatch.setattr("razor_pipeline.requests.batch.split_samples", unsplit)
+    gather(place, champion(lite), [], names)
+    assert lite.get(names[1]).reason == f"{names[1]} cannot be told from another class"
 
 
 def test_one_changed_character_in_any_cell_of_the_ledger_is_found(

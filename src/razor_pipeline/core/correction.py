@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import Component, ParameterSlice, dot
-from razor_pipeline.core.curvature import input_factor, whiten
+from razor_pipeline.core.curvature import InputFactors, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
 
@@ -33,14 +33,13 @@ ALIKE = 0.9  # cosine; parting two such gaps takes a change more than twice as l
 def whitened(
     components: Sequence[Component],
     gradient: Mapping[str, Tensor],
-    covariances: Mapping[str, Tensor] | None,
-    damping: float,
+    factors: InputFactors | None,
 ) -> Pieces:
-    """``g C^-1`` for every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where C is None."""
+    """``g C^-1`` for every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where nothing is whitened."""
     return {
         part.key: part.view(gradient[part.parameter]).clone()
-        if covariances is None
-        else whiten(part, part.view(gradient[part.parameter]), covariances, damping)
+        if factors is None
+        else whiten(part, part.view(gradient[part.parameter]), factors)
         for c in components
         for part in c.slices
     }
@@ -127,8 +126,7 @@ def fused_descent(
     parameters: Mapping[str, Tensor],
     fused: Callable[[], Gradients],
     evaluations: int,
-    covariances: Mapping[str, Tensor] | None = None,
-    damping: float = 0.001,
+    factors: InputFactors | None = None,
     enough: float = 0.0,
 ) -> Pieces:
     """The change by which L-BFGS lowers a fused loss over the components' weights.
@@ -143,8 +141,7 @@ def fused_descent(
         parameters: name -> weights; as they were on exit.
         fused: loss and gradients of the model as it is, for all parameters of the components.
         evaluations: of ``fused``, at most (the line search may add a few).
-        covariances: input covariances of the retain set (:mod:`razor_pipeline.core.curvature`); None: U is the change.
-        damping: of them.
+        factors: L, of the retain set's inputs (:mod:`razor_pipeline.core.curvature`); None: U is the change.
         enough: share of the loss at the start at which the search is over.
 
     Raises:
@@ -155,7 +152,7 @@ def fused_descent(
         return {}
     losses: list[float] = []
     start = snapshot(parameters, components)
-    inverse = {part.key: _inverse(part, start[part.key], covariances or {}, damping) for part in parts}
+    inverse = {part.key: _inverse(part, start[part.key], factors) for part in parts}
     leaves = [torch.zeros_like(start[part.key]) for part in parts]
 
     def changed() -> Pieces:
@@ -186,11 +183,9 @@ def fused_descent(
     return change
 
 
-def _inverse(
-    part: ParameterSlice, piece: Tensor, covariances: Mapping[str, Tensor], damping: float
-) -> Tensor | None:
+def _inverse(part: ParameterSlice, piece: Tensor, factors: InputFactors | None) -> Tensor | None:
     """[I, I] L^-1 of a slice of a matrix; None for a bias, and where nothing is known of its inputs."""
-    factor = input_factor(part, covariances, damping) if piece.ndim == 2 else None
+    factor = factors.of(part) if factors is not None and piece.ndim == 2 else None
     if factor is None:
         return None
     inverse: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)

@@ -99,47 +99,56 @@ class _Recorder:
         self.sums[weight].addmm_(rows.T, rows)
 
 
-def whiten(
-    part: ParameterSlice, gradient: Tensor, covariances: Mapping[str, Tensor], damping: float
-) -> Tensor:
-    """``G (C + damping * mean(diag C) * I)^-1`` for one slice of a weight matrix.
+class InputFactors:
+    """Cholesky factors of input covariances; each is made when it is first asked for, and kept.
 
     Args:
-        part: the slice that ``gradient`` belongs to; a slice of columns uses its own block of C.
-        gradient: [O, I] gradient of the slice, or [O] of a bias.
-        covariances: from :func:`recording_inputs`.
+        covariances: from :func:`recording_inputs`; weights that share one share its factor.
         damping: > 0, in units of the mean input power.
+    """
+
+    def __init__(self, covariances: Mapping[str, Tensor], damping: float) -> None:
+        self.covariances, self.damping = covariances, damping
+        self._made: dict[tuple[int, int, int], Tensor | None] = {}
+
+    def of(self, part: ParameterSlice) -> Tensor | None:
+        """[I, I] lower triangular L, float64, with ``L L^T = C / mean(diag C) + damping * I`` for a slice of a matrix.
+
+        A slice of columns uses its own block of C. None where there is no covariance, or no input.
+        """
+        covariance = self.covariances.get(part.parameter)
+        if covariance is None:
+            return None
+        start, stop = (part.start, part.stop) if part.dim == 1 else (0, len(covariance))
+        key = id(covariance), start, stop
+        if key not in self._made:
+            self._made[key] = _factor(covariance[start:stop, start:stop], self.damping)
+        return self._made[key]
+
+
+def _factor(covariance_II: Tensor, damping: float) -> Tensor | None:
+    power = covariance_II.diagonal().mean()
+    if power <= 0.0:
+        return None
+    ridge_II = covariance_II / power
+    ridge_II.diagonal().add_(damping)
+    factor: Tensor = torch.linalg.cholesky(ridge_II.double())
+    return factor
+
+
+def whiten(part: ParameterSlice, gradient: Tensor, factors: InputFactors) -> Tensor:
+    """``G (C + damping * mean(diag C) * I)^-1``, up to a scale, for one slice of a weight matrix.
+
+    Args:
+        part: the slice that ``gradient`` belongs to.
+        gradient: [O, I] gradient of the slice, or [O] of a bias.
+        factors: of the input covariances.
 
     Returns:
         The whitened gradient. Where there is no covariance (a bias acts on every input alike): zeros.
     """
-    factor = input_factor(part, covariances, damping) if gradient.ndim == 2 else None
+    factor = factors.of(part) if gradient.ndim == 2 else None
     if factor is None:
         return torch.zeros_like(gradient)
     whitened: Tensor = torch.cholesky_solve(gradient.double().T, factor).T
     return whitened.to(gradient.dtype)
-
-
-def input_factor(part: ParameterSlice, covariances: Mapping[str, Tensor], damping: float) -> Tensor | None:
-    """[I, I] lower triangular L, float64, with ``L L^T = C / mean(diag C) + damping * I`` for one slice of a matrix.
-
-    Args:
-        part: a slice of columns uses its own block of C.
-        covariances: from :func:`recording_inputs`.
-        damping: > 0, in units of the mean input power.
-
-    Returns:
-        L; None where there is no covariance, or no input.
-    """
-    covariance = covariances.get(part.parameter)
-    if covariance is None:
-        return None
-    if part.dim == 1:
-        covariance = covariance[part.start : part.stop, part.start : part.stop]
-    power = covariance.diagonal().mean()
-    if power <= 0.0:
-        return None
-    ridge = covariance / power
-    ridge.diagonal().add_(damping)
-    factor: Tensor = torch.linalg.cholesky(ridge.double())
-    return factor

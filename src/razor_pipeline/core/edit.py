@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import Component, dot
-from razor_pipeline.core.curvature import whiten
+from razor_pipeline.core.curvature import InputFactors, whiten
 from razor_pipeline.core.gradients import assert_finite
 
 Pieces = dict[str, Tensor]
@@ -31,8 +31,7 @@ def fused_direction(
     descend: Sequence[tuple[float, Mapping[str, Tensor]]],
     weight: float = 1.0,
     project: bool = False,
-    covariances: Mapping[str, Tensor] | None = None,
-    damping: float = 0.1,
+    factors: InputFactors | None = None,
 ) -> Pieces:
     """The relative edit direction of every component.
 
@@ -44,10 +43,9 @@ def fused_direction(
         weight: ``lambda_f * rho``, the weight of ``ascend``.
         project: take the part of ``ascend`` along the first of ``descend`` out, so that to first order the
             forget term leaves the retain loss where it is.
-        covariances: input covariances of the retain set; ``ascend`` is whitened by them first, which spends
-            the step where the retain set has little (:mod:`razor_pipeline.core.curvature`). None: no
+        factors: of the input covariances of the retain set; ``ascend`` is whitened by them first, which
+            spends the step where the retain set has little (:mod:`razor_pipeline.core.curvature`). None: no
             whitening.
-        damping: of the whitening.
 
     Returns:
         Slice key -> ``||theta_c|| / ||d_c|| d_c``; adding ``s`` times it moves each component by the share
@@ -61,10 +59,8 @@ def fused_direction(
         pieces = [torch.zeros_like(view) for view in c.views(parameters)]
         if ascend is not None:
             forget = [view.clone() for view in c.views(ascend)]
-            if covariances is not None:
-                forget = [
-                    whiten(part, f, covariances, damping) for part, f in zip(c.slices, forget, strict=True)
-                ]
+            if factors is not None:
+                forget = [whiten(part, f, factors) for part, f in zip(c.slices, forget, strict=True)]
             if project and descend:
                 forget = _without(forget, list(c.views(descend[0][1])))
             pieces = [d + weight * f for d, f in zip(pieces, forget, strict=True)]

@@ -1,4 +1,4 @@
-"""Streaming mean gradients with an explicit sample count.
+"""Streaming mean gradients, weighted by samples.
 
 Only the named parameters are differentiated: nothing is left in ``.grad``, so one pass can't leak into the next, and
 the rest of the graph is not differentiated further than needed. Each gradient is added to its sum as soon as the
@@ -31,12 +31,10 @@ class Gradients:
     Attributes:
         tensors: parameter name -> gradient of the mean loss, shaped like the parameter.
         loss: the mean loss itself.
-        samples: number of samples the mean was taken over.
     """
 
     tensors: dict[str, Tensor]
     loss: float
-    samples: int
 
 
 def mean_gradients(
@@ -79,7 +77,7 @@ def mean_gradients(
     sums = added(dict(zip(names, total, strict=True)))
     gradients = {name: sum_.div_(count).to(parameters[name].dtype) for name, sum_ in sums.items()}
     assert_finite(gradients, f"the {what} gradient")
-    return Gradients(gradients, loss_sum / count, int(count))
+    return Gradients(gradients, loss_sum / count)
 
 
 @contextmanager
@@ -113,7 +111,7 @@ def adding_to(sums: Sequence[Tensor], leaves: Sequence[Tensor], weight: float) -
 
 @contextmanager
 def requiring_grad(leaves: Iterable[Tensor]) -> Iterator[None]:
-    """Let exactly these leaves require a gradient inside the block, and restore every flag behind it."""
+    """Let these leaves require a gradient inside the block, and restore every flag behind it."""
     before = [(leaf, leaf.requires_grad) for leaf in leaves]
     try:
         for leaf, _ in before:

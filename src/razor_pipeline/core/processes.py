@@ -45,6 +45,11 @@ def spread() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
+def world_size() -> int:
+    """How many processes share a pass, on all machines."""
+    return dist.get_world_size() if spread() else 1
+
+
 def own_share(batches: Iterable[B]) -> Iterable[B]:
     """Every n-th batch, beginning with this process's own number; all of them where there is one process."""
     if not spread():

@@ -5,6 +5,8 @@ Shapes: B batch, N token states, O, I outputs and inputs of a linear layer.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -23,14 +25,35 @@ def negative_guidance(plain: Tensor, told: Tensor, strength: float) -> Tensor:
     return plain - strength * (told - plain)
 
 
+@dataclass(frozen=True)
+class StateSums:
+    """What :func:`closed_form` needs of the states, in float64, whatever weights and scales it solves for.
+
+    Attributes:
+        led_II: ``sum c* c^T`` over what is erased, c* the states whose outputs take the place of c's.
+        erased_II: ``sum c c^T`` over what is erased.
+        kept_II: ``sum c c^T`` over what is kept.
+    """
+
+    led_II: Tensor
+    erased_II: Tensor
+    kept_II: Tensor
+
+
+def state_sums(erased_NI: Tensor, goal_NI: Tensor, kept_NI: Tensor) -> StateSums:
+    """The sums over all states.
+
+    Args:
+        erased_NI: states c of what is erased.
+        goal_NI: states c* whose outputs take their place, one each.
+        kept_NI: states of what is kept, any number of them.
+    """
+    erased, goal, kept = (states.double() for states in (erased_NI, goal_NI, kept_NI))
+    return StateSums(goal.T @ erased, erased.T @ erased, kept.T @ kept)
+
+
 def closed_form(
-    weight_OI: Tensor,
-    erased_NI: Tensor,
-    goal_NI: Tensor,
-    kept_NI: Tensor,
-    erase_scale: float,
-    preserve_scale: float,
-    ridge: float,
+    weight_OI: Tensor, sums: StateSums, erase_scale: float, preserve_scale: float, ridge: float
 ) -> Tensor:
     """The weights that give erased states the outputs of their goals, and kept ones their own (UCE, arXiv 2308.14761).
 
@@ -40,9 +63,7 @@ def closed_form(
 
     Args:
         weight_OI: W0.
-        erased_NI: states c of what is erased.
-        goal_NI: states c* whose outputs take their place, one each.
-        kept_NI: states of what is kept, any number of them.
+        sums: of the states.
         erase_scale: s_e > 0.
         preserve_scale: s_p > 0.
         ridge: lambda > 0; it makes the system solvable whatever the states.
@@ -50,10 +71,10 @@ def closed_form(
     Returns:
         [O, I] W, solved in float64, in the dtype of W0.
     """
-    old, erased, goal, kept = (tensor.double() for tensor in (weight_OI, erased_NI, goal_NI, kept_NI))
+    old = weight_OI.double()
     unchanged_II = (
-        ridge * torch.eye(old.shape[1], dtype=old.dtype, device=old.device) + preserve_scale * kept.T @ kept
+        ridge * torch.eye(old.shape[1], dtype=old.dtype, device=old.device) + preserve_scale * sums.kept_II
     )
-    wanted_OI = old @ (unchanged_II + erase_scale * goal.T @ erased)
-    found_IO: Tensor = torch.linalg.solve(unchanged_II + erase_scale * erased.T @ erased, wanted_OI.T)
+    wanted_OI = old @ (unchanged_II + erase_scale * sums.led_II)
+    found_IO: Tensor = torch.linalg.solve(unchanged_II + erase_scale * sums.erased_II, wanted_OI.T)
     return found_IO.T.to(weight_OI.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ class ComponentScore:
         cosine: ``cos(g_f, g_r)``; 0 where either gradient vanishes.
         score: ``phi(c)``.
         rank: 0 for the highest score.
+        tower_rank: 0 for the highest score of its tower.
     """
 
     component: str
@@ -39,6 +41,7 @@ class ComponentScore:
     cosine: float
     score: float
     rank: int
+    tower_rank: int
 
 
 def ratio_aware_score(
@@ -80,7 +83,10 @@ def score_components(
         phi = ratio_aware_score(f_norm, theta, cosine, alpha, eps)
         rows.append((phi, c, theta, f_norm, r_norm, cosine))
     rows.sort(key=lambda row: (-row[0], row[1].name))
-    return [
-        ComponentScore(c.name, c.kind, c.tower, c.layer, c.numel(parameters), theta, f, r, cosine, phi, rank)
-        for rank, (phi, c, theta, f, r, cosine) in enumerate(rows)
-    ]
+    ranked: list[ComponentScore] = []
+    in_tower: Counter[str] = Counter()
+    for rank, (phi, c, theta, f, r, cosine) in enumerate(rows):
+        figures = (c.numel(parameters), theta, f, r, cosine, phi, rank, in_tower[c.tower])
+        ranked.append(ComponentScore(c.name, c.kind, c.tower, c.layer, *figures))
+        in_tower[c.tower] += 1
+    return ranked

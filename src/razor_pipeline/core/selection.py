@@ -31,21 +31,33 @@ def select(
     """
     chosen: list[str] = []
     weights = 0
-    for row in _interleaved(scores) if per_tower else scores:
+    for row in _ordered(scores, tau, per_tower):
         if len(chosen) == count:
             break
-        if row.component in exclude or (tau is not None and row.score <= tau):
-            continue
-        if weights + row.weights <= max_weights:
+        if row.component not in exclude and weights + row.weights <= max_weights:
             chosen.append(row.component)
             weights += row.weights
     return tuple(chosen)
 
 
-def _interleaved(scores: Sequence[ComponentScore]) -> list[ComponentScore]:
-    place: dict[str, int] = {}
-    keyed = []
-    for row in scores:
-        turn = place[row.tower] = place.get(row.tower, -1) + 1
-        keyed.append((turn, row.rank, row))
-    return [row for _, _, row in sorted(keyed, key=lambda item: item[:2])]
+def selectable(
+    scores: Sequence[ComponentScore], count: int, tau: float | None = None, per_tower: bool = False
+) -> tuple[str, ...]:
+    """All components that :func:`select` could choose within one budget or another, in its order.
+
+    What it chooses had room at its turn, and so had all before it that are no larger: fewer than ``count`` of them.
+    """
+    ordered = _ordered(scores, tau, per_tower)
+    return tuple(
+        row.component
+        for place, row in enumerate(ordered)
+        if sum(before.weights <= row.weights for before in ordered[:place]) < count
+    )
+
+
+def _ordered(
+    scores: Sequence[ComponentScore], tau: float | None, per_tower: bool
+) -> Sequence[ComponentScore]:
+    """Those above the threshold; by the ranks that they were given, so that what is left out moves no other."""
+    passing = [row for row in scores if tau is None or row.score > tau]
+    return sorted(passing, key=lambda row: (row.tower_rank, row.rank)) if per_tower else passing

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 MARK = ".writing-"
 
@@ -54,9 +57,11 @@ def replace_directory(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed processes left beside ``path``; a living process's files stay."""
-    for leftover in path.parent.glob(f"{MARK}*-{path.name}"):
-        owner = leftover.name.removeprefix(MARK).split("-", 1)[0]
-        if owner == "old" or (owner.isdigit() and not Path(f"/proc/{owner}").exists()):
+    # Nothing but its own name counts: what stands aside for `vit-clip` also ends in `-clip`.
+    ours = re.compile(rf"{re.escape(MARK)}(old|\d+)-{re.escape(path.name)}")
+    for leftover in list(path.parent.iterdir()):
+        named = ours.fullmatch(leftover.name)
+        if named and (named[1] == "old" or not psutil.pid_exists(int(named[1]))):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 

@@ -1,16 +1,16 @@
-"""Images from disk: listings of a folder or a table, and files that are read only once they proved sound."""
+"""Images from disk: listings of a folder, and files that are read only once they proved sound."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -21,7 +21,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 BESIDE = (".txt", ".cls", ".json")  # what tar shards have beside an image
 CLUTTER = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
-TABLE = ("image_path", "caption", "prompt", "label", "style", "domain", "split", "role", "near_twin", "facts")
 MEGA = 1e6
 LARGEST_PIXEL, LARGEST_HEADER = 8, 1 << 20  # bytes: four channels of 16 bits; what else a file holds
 CHUNK = 4096  # images that wait for a thread
@@ -32,10 +31,12 @@ class BadImageError(ValueError):
 
 
 def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images of ``<root>/<class>/<image>``, sorted, and ``image_path, reason`` of other files in class folders.
+    """The images of ``<root>/<class>/<image>``, sorted, and ``image_path, reason`` of other files.
 
-    An image has ``image_path, sample_id, label``. Passed over without a word are hidden files, what systems leave in
-    folders (:data:`CLUTTER`), and texts beside an image of the same name: a class folder says what an image shows.
+    An image has ``image_path, sample_id, label``. Refused are other files in class folders, whatever lies in folders
+    within these, and images beside the class folders: a target's images among them would stay in the model. Passed over
+    without a word are hidden files, what systems leave in folders (:data:`CLUTTER`), texts beside an image of the same
+    name (a class folder says what an image shows), and what is no image beside the class folders.
 
     Raises:
         DataError: there is no such folder, or a class or the whole folder holds no image.
@@ -43,15 +44,16 @@ def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     if not root.is_dir():
         raise DataError(f"data.path '{root}' is not a folder; give one that holds <class>/<image>")
     rows: list[tuple[str, str, str]] = []
-    refused: list[tuple[str, str]] = []
+    refused = _in_no_class(root)
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != "."):
-        images, others = _sorted_out(folder)
+        images, others, deeper = _sorted_out(folder)
         if not images:
             raise DataError(
                 f"class folder '{folder}' holds no image ({', '.join(SUFFIXES)}); add images or remove it"
             )
         rows += [(str(p), f"{folder.name}/{p.name}", folder.name) for p in images]
         refused += [(str(p), _unread(p)) for p in others]
+        refused += [(str(p), "lies in a folder within a class folder; move it up") for p in deeper]
     if not rows:
         raise DataError(f"data.path '{root}' holds no class folder; arrange images as <class>/<image>")
     return (
@@ -60,19 +62,38 @@ def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Images of a folder by their names, and files that are none and have no business there."""
-    shown = sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name.lower() not in CLUTTER)
+def _sorted_out(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Images of a class folder by their names, files that are none and have no business there, and what lies deeper."""
+    shown = _shown(folder)
     images = [p for p in shown if p.suffix.lower() in SUFFIXES]
     stems = {p.stem for p in images}
     others = [
         p
         for p in shown
-        if p.suffix.lower() not in SUFFIXES
-        and not (p.suffix.lower() in BESIDE and p.stem in stems)
-        and not p.is_dir()
+        if p.suffix.lower() not in SUFFIXES and not (p.suffix.lower() in BESIDE and p.stem in stems)
     ]
-    return images, others
+    folders = [p for p in others if p.is_dir()]
+    return images, [p for p in others if p not in folders], [p for each in folders for p in _within(each)]
+
+
+def _within(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of all that it holds, but for texts; links to folders are not followed."""
+    for path in _shown(folder):
+        if path.is_dir() and not path.is_symlink():
+            yield from _within(path)
+        elif path.suffix.lower() not in BESIDE:
+            yield path
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without what is hidden or left there by a system."""
+    return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name.lower() not in CLUTTER)
+
+
+def _in_no_class(root: Path) -> list[tuple[str, str]]:
+    """Images beside the folders that they belong in, each with the reason why it is refused."""
+    found = [p for p in _shown(root) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    return [(str(p), "lies in no class folder; move it into one") for p in found]
 
 
 def _unread(path: Path) -> str:
@@ -95,47 +116,12 @@ def list_styles(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"data.path '{root}' holds no style folder; arrange images as <style>/<object>/<image>"
         )
     found = [(style.name, *list_folder(style)) for style in styles]
+    astray = pd.DataFrame(_in_no_class(root), columns=["image_path", "reason"], dtype=str)
     rows = pd.concat([listed.assign(style=style) for style, listed, _ in found], ignore_index=True)
     rows["sample_id"] = rows["style"] + "/" + rows["sample_id"]
     spoken = {name: rows[name].str.replace("_", " ") for name in ("label", "style")}
-    return rows.assign(**spoken), pd.concat([refused for *_, refused in found], ignore_index=True)
-
-
-def list_table(path: Path) -> pd.DataFrame:
-    """The rows of a csv or parquet file; its image paths are relative to it, columns of no use to us are not read.
-
-    Besides ``image_path`` there is a ``caption``, a ``label`` or both.
-
-    Raises:
-        DataError: it is missing, unreadable or empty, or lacks a column.
-    """
-    if not path.is_file():
-        raise DataError(f"data.path '{path}' is not a file; give a csv or parquet file")
-    try:
-        rows = _table(path)
-    except Exception as error:  # pandas and pyarrow raise a dozen kinds
-        raise DataError(f"data.path '{path}' cannot be read ({error}); give a csv or parquet file") from error
-    for either in (("image_path",), ("caption", "label")):
-        if not any(name in rows for name in either):
-            raise DataError(f"data.path '{path}' lacks the column {' or '.join(either)}; add it")
-    if rows.empty or rows["image_path"].isna().any():
-        raise DataError(f"data.path '{path}' has no rows, or one without image_path; fill them in")
-    return rows.assign(
-        sample_id=told_apart(rows["image_path"].astype(str)),
-        image_path=[str(path.parent / name) for name in rows["image_path"]],
-    )
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if path.suffix != ".parquet":
-        return pd.read_csv(path, dtype=str, usecols=lambda name: name in TABLE)
-    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name in TABLE])
-
-
-def told_apart(names: pd.Series[str]) -> pd.Series[str]:
-    """The names, with a number behind one that was there before."""
-    count = names.groupby(names).cumcount()
-    return names + ("#" + count.astype(str)).where(count > 0, "")
+    refused = pd.concat([astray, *(others for *_, others in found)], ignore_index=True)
+    return rows.assign(**spoken), refused
 
 
 def read_images(listing: pd.DataFrame, max_megapixels: float) -> tuple[pd.DataFrame, pd.DataFrame]:

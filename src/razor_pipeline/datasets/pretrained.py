@@ -90,6 +90,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             ) from error
         model.move_to(self.device)
         model.origin = {
+            "family": self.family,
             "id": self.source,
             "revision": None if directory.is_dir() else self.revision,
             "sha256": self._weights_sha256(directory),

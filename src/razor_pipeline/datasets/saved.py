@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from razor_pipeline.datasets.images import TABLE, told_apart
+from razor_pipeline.datasets.tables import TABLE, told_apart
 from razor_pipeline.manifest import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def list_saved(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of a saved ``datasets.Dataset``, and ``image_path, reason`` of those without an image.
 
     A row has ``image_path, image_offset, image_size, image_name`` and the columns of a table
-    (:func:`razor_pipeline.datasets.images.list_table`) that the data set has, as texts. An image whose path alone was
+    (:func:`razor_pipeline.datasets.tables.list_table`) that the data set has, as texts. An image whose path alone was
     saved lies there, relative to the directory.
 
     Raises:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.datasets.images import SUFFIXES, TABLE, told_apart
+from razor_pipeline.datasets.images import SUFFIXES
+from razor_pipeline.datasets.tables import TABLE, told_apart
 from razor_pipeline.manifest import DataError, check_quarantine
 from razor_pipeline.pictures import stretch
 

@@ -9,9 +9,10 @@ import pandas as pd
 from razor_pipeline import manifest
 from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.datasets.digits import list_digits
-from razor_pipeline.datasets.images import list_folder, list_styles, list_table, read_images
+from razor_pipeline.datasets.images import list_folder, list_styles, read_images
 from razor_pipeline.datasets.saved import list_saved
 from razor_pipeline.datasets.shards import list_shards, shards_at
+from razor_pipeline.datasets.tables import list_table
 from razor_pipeline.params.data import AtelierParams, DataParams
 
 

@@ -1,12 +1,21 @@
-"""The transformer layers of CLIP's towers as components; Stable Diffusion's text encoders have the same."""
+"""The transformer layers of CLIP's towers as components; Stable Diffusion's text encoders and ViTs have the same."""
 
 from __future__ import annotations
+
+from torch import nn
 
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
 
 
 def attention(
-    root: str, tower: str, layer: int, heads: int, granularity: Granularity, width: int
+    root: str,
+    tower: str,
+    layer: int,
+    heads: int,
+    granularity: Granularity,
+    width: int,
+    module: str = "self_attn",
+    out: str = "out_proj",
 ) -> list[Component]:
     """The self-attention of one layer: its four matrices, or its heads.
 
@@ -17,20 +26,22 @@ def attention(
         heads: number of heads.
         granularity: ``matrix``, or heads otherwise.
         width: of the tower.
+        module: name of the self-attention in the layer.
+        out: name of its output projection.
     """
-    module = f"{root}.self_attn"
+    roles = {role: f"{root}.{module}.{role}_proj" for role in "qkv"} | {"out": f"{root}.{module}.{out}"}
     if granularity == "matrix":
         return [
             matrix_component(
                 f"{tower}.{layer}.attention.{role}",
                 tower,
                 layer,
-                [f"{module}.{role}_proj.weight", f"{module}.{role}_proj.bias"],
+                [f"{matrix}.weight", f"{matrix}.bias"],
             )
-            for role in ("q", "k", "v", "out")
+            for role, matrix in roles.items()
         ]
-    rows = [f"{module}.{role}_proj.{kind}" for role in "qkv" for kind in ("weight", "bias")]
-    parts = {"rows": rows, "columns": [f"{module}.out_proj.weight"]}
+    rows = [f"{roles[role]}.{kind}" for role in "qkv" for kind in ("weight", "bias")]
+    parts = {"rows": rows, "columns": [f"{roles['out']}.weight"]}
     return head_components(f"{tower}.{layer}.attention", tower, layer, heads, width, parts)
 
 
@@ -45,3 +56,8 @@ def mlp(root: str, tower: str, layer: int) -> list[Component]:
         )
         for name in ("fc1", "fc2")
     ]
+
+
+def layers_of(tower: nn.Module) -> str:
+    """Name of the stack of layers in one of CLIP's towers, by itself or within a model with a projection."""
+    return next(str(name) for name, _ in tower.named_modules() if name.endswith("encoder.layers"))

@@ -49,7 +49,7 @@ class ClipFamily(Placed):
         model: the model, in any floating dtype.
         tokenizer: its tokenizer.
         image_processor: its image processor (PIL or torchvision back end).
-        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
         parts: files that a directory must hold beside its weights.

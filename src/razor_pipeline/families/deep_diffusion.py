@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
-from razor_pipeline.core.redirection import closed_form
+from razor_pipeline.core.redirection import StateSums, closed_form, state_sums
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
@@ -64,6 +65,10 @@ class DeepFamily(TextToImageFamily):
         """Name of the weight -> linear layer, of all through which a prompt comes into the denoiser."""
 
     @abstractmethod
+    def source_of(self, name: str) -> str:
+        """The first of the readers that are given what this one is."""
+
+    @abstractmethod
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:
         """[C, n, I] what one of the readers is given of prompts."""
 
@@ -101,12 +106,17 @@ class DeepFamily(TextToImageFamily):
             self.frozen_conditioning(prompts)
             for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept))
         ]
+
+        @cache
+        def read(source: str) -> tuple[StateSums, float, float]:
+            erased_NI, goal_NI, kept_NI = (self.read_by(source, one).flatten(0, 1) for one in told)
+            return state_sums(erased_NI, goal_NI, kept_NI), pressure / len(erased_NI), hold / len(kept_NI)
+
         found = {}
         for part in parts:
-            erased_NI, goal_NI, kept_NI = (self.read_by(part.parameter, one).flatten(0, 1) for one in told)
             old = part.view(parameters[part.parameter])
-            scales = (pressure / len(erased_NI), hold / len(kept_NI))
-            found[part.key] = closed_form(old, erased_NI, goal_NI, kept_NI, *scales, RIDGE) - old
+            sums, erase, preserve = read(self.source_of(part.parameter))
+            found[part.key] = closed_form(old, sums, erase, preserve, RIDGE) - old
         return found
 
     def _read(self, readers: Any, conditioning_CD: Tensor) -> Tensor:
@@ -166,6 +176,10 @@ class DeepDiffusionFamily(DeepFamily, DiffusionFamily):
         """Who teaches the model a new word for the rows' label."""
         return WordAttacker(self, rows, params, seed)
 
+    def source_of(self, name: str) -> str:  # noqa: ARG002
+        """All are given the same."""
+        return next(iter(self.readers()))
+
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:  # noqa: ARG002
         """[C, T, E] the hidden states, whichever layer reads them."""
         width: int = self.pipeline.unet.config.cross_attention_dim
@@ -204,6 +218,10 @@ class DeepDiffusion3Family(DeepFamily, Diffusion3Family):
             CONTEXT: transformer.context_embedder,
             POOLED: transformer.time_text_embed.text_embedder.linear_1,
         }
+
+    def source_of(self, name: str) -> str:
+        """Each is given something else."""
+        return name
 
     def read_by(self, name: str, conditioning_CD: Tensor) -> Tensor:
         """[C, T, J] hidden states, or [C, 1, P] pooled outputs."""

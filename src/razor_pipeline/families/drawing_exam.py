@@ -235,7 +235,7 @@ class DrawingExam:
         return found
 
     def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
-        """Drawings that a report shows, before and after: ``count`` of each group.
+        """Drawings that a report shows, before and after: ``count`` of each target and of each other group.
 
         ``target`` names a target, ``other`` another concept of its kind, each once; ``general`` are further drawings
         that do not name a target, one of each concept of the other kind, which alone counts there (CRA).
@@ -245,7 +245,10 @@ class DrawingExam:
         """
         first = self.orders[self.orders["seed"] == self.params.seeds[0]]
         target, other = first[first["role"] == "forget"], first[first["role"] != "forget"]
-        chosen = {"target": _spread(target, count), "other": _spread(_one_of_each(other, "label"), count)}
+        chosen = {
+            "target": pd.concat([_spread(own, count) for _, own in target.groupby("label")]),
+            "other": _spread(_one_of_each(other, "label"), count),
+        }
         chosen["general"] = _spread(_one_of_each(other.drop(chosen["other"].index), "style"), count)
         rows: list[dict[str, Any]] = [
             row

@@ -114,7 +114,7 @@ class Exam:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
         others = ~np.isin(self.unknown_labels, list(leave_out))
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
-        found["membership_auc"] = worst_membership(answers.member, nonmember)
+        found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
         found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
 
@@ -186,11 +186,13 @@ def never_seen(own: pd.DataFrame) -> pd.DataFrame:
 
 
 def worst_membership(
-    member: Mapping[str, NDArray[np.float32]], nonmember: Mapping[str, NDArray[np.float32]]
+    member: Mapping[str, NDArray[np.float32]],
+    nonmember: Mapping[str, NDArray[np.float32]],
+    reference_auc: float,
 ) -> Estimate:
-    """The AUC of the target that is told from never-seen classes most clearly, in either direction."""
+    """The AUC, of all targets', that is furthest from the one at which nothing leaks, in either direction."""
     found = [metrics.membership_auc(member[target], nonmember[target]) for target in member]
-    return max(found, key=lambda estimate: abs(estimate.value - 0.5))
+    return max(found, key=lambda estimate: abs(estimate.value - reference_auc))
 
 
 def leakage(auc: Estimate, reference_auc: float) -> Estimate:

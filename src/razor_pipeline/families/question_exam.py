@@ -139,7 +139,7 @@ class QuestionExam:
         found |= self._manner(text, answers.log_p[counted], asks["kind"].isin(KINDS).to_numpy())
         others = ~self.unknown_labels.isin(leave_out).to_numpy()
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
-        found["membership_auc"] = worst_membership(answers.member, nonmember)
+        found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
         found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
         return found
 

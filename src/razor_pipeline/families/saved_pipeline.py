@@ -20,7 +20,7 @@ class SavedPipeline(Placed, ABC):
 
     Args:
         pipeline: the pipeline.
-        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
         pipeline_class: its class in diffusers.
@@ -48,7 +48,8 @@ class SavedPipeline(Placed, ABC):
 
         Raises:
             ValueError: it is a pipeline of another kind, lacks a part, or can't be examined or trained on; see
-                :meth:`refuse`; said before weights are loaded. Or a part lacks weights.
+                :meth:`refuse`; said before weights are loaded. Or a part lacks weights, or has some that the dtype of
+                all that is saved would round.
         """
         index = cls._index(source, revision)
         cls.refuse(index, source, revision)
@@ -60,12 +61,11 @@ class SavedPipeline(Placed, ABC):
             )
         unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
         # Opened here, since diffusers draws the weights that a text encoder lacks at random.
-        whole = {
-            name: complete_part(index[name], name, source, revision)
-            for name in (*cls.encoders, cls.denoiser, "vae")
-        }
+        whole = {name: complete_part(index[name], name, source, revision) for name in cls._stored_parts()}
         pipeline = cls.pipeline_class.from_pretrained(source, revision=revision, **whole, **unused)
-        return cls(pipeline, {"id": source, "revision": revision})
+        family = cls(pipeline, {"id": source, "revision": revision})
+        family._refuse_rounding()
+        return family
 
     @classmethod
     def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
@@ -101,6 +101,21 @@ class SavedPipeline(Placed, ABC):
         return index
 
     @classmethod
+    def _stored_parts(cls) -> tuple[str, ...]:
+        """Names of the parts that hold weights."""
+        return (*cls.encoders, cls.denoiser, "vae")
+
+    def _refuse_rounding(self) -> None:
+        stored = self.stored_dtype
+        for part in self._stored_parts():
+            for weight in getattr(self.pipeline, part).parameters():
+                if not torch.equal(weight.to(stored).to(weight.dtype), weight):
+                    raise ValueError(
+                        f"the weights of its {part.replace('_', ' ')} need {weight.dtype} and the model would be "
+                        f"written in {stored}, which rounds them; save all its parts in one dtype first"
+                    )
+
+    @classmethod
     @abstractmethod
     def refuse(cls, index: Mapping[str, Any], source: str, revision: str | None) -> None:
         """Raise where a pipeline of this class can't be worked with, from its configuration alone.
@@ -118,6 +133,6 @@ class SavedPipeline(Placed, ABC):
         stored = self.assembled(
             {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
         )
-        for name in (*self.encoders, self.denoiser, "vae"):
+        for name in self._stored_parts():
             getattr(stored, name).to(self.stored_dtype)
         stored.save_pretrained(path)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
-from razor_pipeline.families.blocks import attention, mlp
+from razor_pipeline.families.blocks import attention, layers_of, mlp
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.predictions import Noisy, Predictions
 from razor_pipeline.families.saved_pipeline import SavedPipeline
@@ -60,7 +60,7 @@ class TextToImageFamily(SavedPipeline):
 
     Args:
         pipeline: the pipeline, in any floating dtype.
-        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
         frozen: the text encoders as they were, by name; copies of the pipeline's where None.
 
     Attributes:
@@ -111,7 +111,7 @@ class TextToImageFamily(SavedPipeline):
         parts: list[Component] = []
         for name, tower in self.encoders.items():
             encoder = getattr(self.pipeline, name)
-            config, prefix = encoder.config, f"{name}.{_layers_of(encoder)}"
+            config, prefix = encoder.config, f"{name}.{layers_of(encoder)}"
             for layer in range(config.num_hidden_layers):
                 root = f"{prefix}.{layer}"
                 parts += attention(
@@ -365,8 +365,3 @@ class TextToImageFamily(SavedPipeline):
     def _drawing(self) -> dict[str, Any]:
         """What else the pipeline's call takes."""
         return {}
-
-
-def _layers_of(encoder: nn.Module) -> str:
-    """Name of the stack of layers in a CLIP text encoder, by itself or within a model with a projection."""
-    return next(str(name) for name, _ in encoder.named_modules() if name.endswith("encoder.layers"))

@@ -18,8 +18,9 @@ from torch.nn import functional
 from transformers import AutoImageProcessor, ViTForImageClassification
 
 from razor_pipeline.core import losses
-from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
+from razor_pipeline.core.components import Component, Granularity, matrix_component
 from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.placement import Placed
@@ -45,7 +46,7 @@ class VitFamily(Placed):
     Args:
         model: the model, in any floating dtype.
         image_processor: its image processor (PIL or torchvision back end).
-        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
         parts: files that a directory must hold beside its weights.
@@ -99,7 +100,9 @@ class VitFamily(Placed):
         parts: list[Component] = []
         config = self.module.config
         for layer in range(config.num_hidden_layers):
-            parts += _layer(layer, granularity, config.num_attention_heads, config.hidden_size)
+            root, heads, width = f"vit.layers.{layer}", config.num_attention_heads, config.hidden_size
+            parts += attention(root, "vision", layer, heads, granularity, width, "attention", "o_proj")
+            parts += [] if granularity == "head" else mlp(root, "vision", layer)
         if granularity != "head":
             names = ["classifier.weight", "classifier.bias"]
             parts.append(matrix_component("classifier", "vision", config.num_hidden_layers, names))
@@ -222,30 +225,3 @@ class VitFamily(Placed):
         """[N, len(prompts)] log-probabilities of the classes that the prompts name."""
         columns = self.classes_of(prompts)
         return torch.cat([self.observe(batch)[:, columns] for batch in batches]).cpu()
-
-
-def _layer(layer: int, granularity: Granularity, heads: int, width: int) -> list[Component]:
-    root, name = f"vit.layers.{layer}", f"vision.{layer}"
-    attention, kinds = f"{root}.attention", ("weight", "bias")
-    if granularity == "matrix":
-        parts = [
-            matrix_component(
-                f"{name}.attention.{role[0] if role != 'o_proj' else 'out'}",
-                "vision",
-                layer,
-                [f"{attention}.{role}.{kind}" for kind in kinds],
-            )
-            for role in ("q_proj", "k_proj", "v_proj", "o_proj")
-        ]
-    else:
-        rows = [f"{attention}.{role}.{kind}" for role in ("q_proj", "k_proj", "v_proj") for kind in kinds]
-        cut = {"rows": rows, "columns": [f"{attention}.o_proj.weight"]}
-        parts = head_components(f"{name}.attention", "vision", layer, heads, width, cut)
-    if granularity != "head":
-        parts += [
-            matrix_component(
-                f"{name}.mlp.{part}", "vision", layer, [f"{root}.mlp.{part}.{kind}" for kind in kinds]
-            )
-            for part in ("fc1", "fc2")
-        ]
-    return parts

@@ -69,7 +69,7 @@ class VlmFamily(Placed):
     Args:
         model: the model, in any floating dtype.
         processor: its processor: image processor, tokenizer, chat template.
-        origin: where it came from, for the manifest of an edit: ``id``, ``revision``, ``sha256``.
+        origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
         parts: files that a directory must hold beside its weights.
@@ -169,10 +169,23 @@ class VlmFamily(Placed):
         return self._tokens[text]
 
     def asked(self, question: str, answers: Sequence[str]) -> Asked:
-        """A question and its answers in tokens, the end of an answer not among them."""
+        """A question and its answers in tokens, the end of an answer not among them.
+
+        Raises:
+            ValueError: with an answer behind it, the prompt's own tokens are others.
+        """
         prompt = self.prompt(question)
         tokens = self._tail(prompt)
-        return Asked(tokens, tuple(self._tail(f"{prompt} {answer}")[len(tokens) :] for answer in answers))
+        return Asked(tokens, tuple(self._behind(tokens, _answered(prompt, answer)) for answer in answers))
+
+    def _behind(self, tokens: tuple[int, ...], text: str) -> tuple[int, ...]:
+        whole = self._tail(text)
+        if whole[: len(tokens)] != tokens:
+            raise ValueError(
+                f"the tokenizer reads the end of the prompt and the answer behind it as one in {text[-60:]!r}, so that "
+                "no token is the answer's first; let the chat template end its prompt in a line break or a colon"
+            )
+        return whole[len(tokens) :]
 
     def logits(self, batch: VlmBatch, packed: Packed) -> Tensor:
         """[K, V] logits that predict the packed rows' answer tokens."""
@@ -252,7 +265,7 @@ class VlmFamily(Placed):
     @torch.no_grad()
     def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:
         """[N, C] the same without gradients, as many rows at once as ``PASS_TOKENS`` allows."""
-        longest = max(len(self._tail(f"{self.prompt('?')} {prompt}")) for prompt in prompts)
+        longest = max(len(self._tail(_answered(self.prompt("?"), prompt))) for prompt in prompts)
         parts = []
         for batch in batches:
             width = max(len(prefix) for prefix in batch.prefixes) + longest * len(prompts)
@@ -292,6 +305,11 @@ class VlmFamily(Placed):
         log_p_BT = log_p_BTV.gather(2, token_BT[..., None])[..., 0] * said_BT
         texts = tokenizer.batch_decode(token_BT, skip_special_tokens=True)
         return [text.strip() for text in texts], (log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)).cpu()
+
+
+def _answered(prompt: str, answer: str) -> str:
+    """A prompt with its answer, as a model writes it: where the chat template ends in white space, there is no more."""
+    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{answer}"
 
 
 def _asked_of(rows: pd.DataFrame) -> list[tuple[dict[str, str], str, int]]:

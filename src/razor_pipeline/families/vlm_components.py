@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from razor_pipeline.core.components import Component, Granularity, head_components, matrix_component
-from razor_pipeline.families.blocks import attention, mlp
+from razor_pipeline.families.blocks import attention, layers_of, mlp
 
 
 def vlm_components(module: Any, granularity: Granularity) -> tuple[Component, ...]:
@@ -14,7 +14,7 @@ def vlm_components(module: Any, granularity: Granularity) -> tuple[Component, ..
     Vision layers behind the one whose states the projector reads do nothing, and are no components.
     """
     vision, text = module.config.vision_config, module.config.text_config
-    prefix = _layers_of(module.model.vision_tower)
+    prefix = layers_of(module.model.vision_tower)
     parts: list[Component] = []
     for layer in range(_layers_read(module.config)):
         root = f"model.vision_tower.{prefix}.{layer}"
@@ -58,11 +58,6 @@ def _language_layer(layer: int, granularity: Granularity, text: Any) -> list[Com
     return parts
 
 
-def _layers_of(tower: Any) -> str:
-    """Name of the stack of layers in a vision tower."""
-    return next(str(name) for name, _ in tower.named_modules() if name.endswith("encoder.layers"))
-
-
 def _layers_read(config: Any) -> int:
     """Number of vision layers that the projector's input depends on."""
     layers, read = config.vision_config.num_hidden_layers, config.vision_feature_layer
@@ -72,7 +67,8 @@ def _layers_read(config: Any) -> int:
 
 def _query_groups(root: str, name: str, layer: int, text: Any) -> list[Component]:
     """The attention heads of a language layer; heads that share keys and values are one component."""
-    groups, size = text.num_key_value_heads, text.head_dim or text.hidden_size // text.num_attention_heads
+    groups = text.num_key_value_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     wide, narrow = text.num_attention_heads * size, groups * size
     own = {"rows": [f"{root}.self_attn.q_proj.weight"], "columns": [f"{root}.self_attn.o_proj.weight"]}
     shared = {"rows": [f"{root}.self_attn.{m}_proj.weight" for m in "kv"], "columns": []}

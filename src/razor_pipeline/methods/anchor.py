@@ -15,7 +15,7 @@ See = Callable[[Sequence[str]], Sequence[str]]
 
 
 class AnchorError(ValueError):
-    """The anchor asked for cannot take the target's place."""
+    """The anchor cannot take the target's place."""
 
 
 def chosen_anchors(
@@ -60,6 +60,9 @@ def with_anchors(model: ModelFamily, task: UnlearningTask, anchors: Mapping[str,
         model: says whether it needs one.
         task: targets and data.
         anchors: target -> label of its anchor concept.
+
+    Raises:
+        AnchorError: the anchor has no prompt of a style that the target has.
     """
     if model.yardstick != "anchor":
         return task
@@ -69,10 +72,11 @@ def with_anchors(model: ModelFamily, task: UnlearningTask, anchors: Mapping[str,
 
 
 def _by_nearness(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, kept: list[str]) -> list[str]:
-    """The kept concepts, the one first that the target's prompts are nearest to."""
-    prompts = {label: task.prompts[label] for label in kept}
+    """The kept concepts that have a prompt of each of the target's styles, the nearest first; all where none has."""
+    able = [label for label in kept if not _missing(task, forget.target, label)] or kept
+    prompts = {label: task.prompts[label] for label in able}
     mean_C = class_scores(model, model.batches(forget.validation, BATCH), prompts).mean(dim=0)
-    return [kept[place] for place in mean_C.argsort(descending=True).tolist()]
+    return [able[place] for place in mean_C.argsort(descending=True).tolist()]
 
 
 def _default(target: str, nearest: Sequence[str], task: UnlearningTask, see: See | None) -> str:
@@ -89,9 +93,24 @@ def _default(target: str, nearest: Sequence[str], task: UnlearningTask, see: See
 
 
 def _anchored(task: UnlearningTask, forget: ForgetSet, anchor: str) -> ForgetSet:
-    own = task.retain[task.retain["label"] == anchor].drop_duplicates("style").set_index("style")["prompt"]
+    if missing := _missing(task, forget.target, anchor):
+        raise AnchorError(
+            f"anchor '{anchor}' has no prompt with '{missing[0]}', in which it is to take the place of "
+            f"'{forget.target}'; choose another concept as razor.anchor, or add images of both together"
+        )
+    own = {style: prompt for (label, style), prompt in task.cells.items() if label == anchor}
+    only = next(iter(own.values()))
 
     def add(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.assign(anchor=rows["style"].map(own).fillna(task.prompts[anchor][0]))
+        return rows.assign(anchor=[own.get(style, only) for style in rows["style"]])
 
     return replace(forget, edit=add(forget.edit), validation=add(forget.validation))
+
+
+def _missing(task: UnlearningTask, target: str, anchor: str) -> list[str]:
+    """Styles of the target that the anchor has no prompt of; where both have a single one, it is not asked for.
+
+    Such labels say all that there is to say, as "cat in Mosaic" does where combinations are forgotten.
+    """
+    wanted, known = ({style for label, style in task.cells if label == one} for one in (target, anchor))
+    return [] if len(wanted) == len(known) == 1 else sorted(wanted - known)

@@ -26,12 +26,16 @@ def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dic
         scores_NC = class_scores(model, model.batches(forget.validation, BATCH), task.prompts)
         hits = share((scores_NC.argmax(dim=1) == classes.index(forget.target)).numpy().astype(np.bool_))
         found[forget.target] = hits.value
-        if hits.low <= 1.0 / len(classes) and not allow:
+        chance = 1.0 / len(classes)
+        if hits.low <= chance and not allow:
+            what = (
+                "so few that it may be luck; give validation more images by data.validation_share or data.split_counts"
+                if hits.value > chance
+                else "so there is nothing to forget; check target and model"
+            )
             raise NoBaselineError(
-                f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} "
-                f"validation images, "
-                f"chance among {len(classes)} classes is {1 / len(classes):.0%}, so there is nothing to "
-                "forget; "
-                "check target and model, or set razor.allow_no_baseline=true"
+                f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} validation "
+                f"images, chance among {len(classes)} classes is {chance:.0%}, {what}, or set "
+                "razor.allow_no_baseline=true"
             )
     return found

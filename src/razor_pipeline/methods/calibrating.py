@@ -11,6 +11,7 @@ from torch import Tensor
 
 from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import Gap, closing, relative_descent, whitened
+from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
@@ -62,7 +63,7 @@ class Calibration(Repair):
         self,
         components: Sequence[Component],
         parameters: Mapping[str, Tensor],
-        covariances: Mapping[str, Tensor] | None,
+        factors: InputFactors | None,
         step: float,
         unknown: Sequence[Tensor],
     ) -> Pieces:
@@ -70,7 +71,7 @@ class Calibration(Repair):
         leaves = {name: parameters[name] for name in parameter_names(components)}
 
         def descent(gradient: Mapping[str, Tensor], length: float) -> Pieces:
-            direction = whitened(components, gradient, covariances, self.params.damping)
+            direction = whitened(components, gradient, factors)
             return relative_descent(components, parameters, direction, length)
 
         # Before the attacker writes to the weights: what validation has embedded at them still counts.
@@ -83,11 +84,7 @@ class Calibration(Repair):
             resisting = descent(harder, self.params.resist.strength * step)
             change = {key: piece + resisting[key] for key, piece in change.items()}
         gaps = [
-            Gap(
-                self.params.calibrate * one.loss,
-                one.tensors,
-                whitened(components, one.tensors, covariances, self.params.damping),
-            )
+            Gap(self.params.calibrate * one.loss, one.tensors, whitened(components, one.tensors, factors))
             for one in found
         ]
         return closing(components, change, gaps)

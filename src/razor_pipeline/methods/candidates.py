@@ -12,7 +12,7 @@ from torch import Tensor
 
 from razor_pipeline.core.components import matrix_component
 from razor_pipeline.core.gradients import assert_finite
-from razor_pipeline.core.weight_edit import WeightEdit, preserved
+from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import Shortfall, shortfall
 from razor_pipeline.methods.validation import Validation
@@ -49,9 +49,10 @@ class Candidates:
     @contextmanager
     def search(self) -> Iterator[Candidates]:
         """Let the block change all weights; every bit is back behind it, also when it raises."""
-        everything = [matrix_component("everything", "", 0, list(self.parameters))]
-        with preserved(self.parameters, everything):
+        try:
             yield self
+        finally:
+            self.put(self.origin)
 
     def put(self, weights: Mapping[str, Tensor]) -> None:
         """Write weights into the model."""

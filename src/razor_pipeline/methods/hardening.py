@@ -79,7 +79,7 @@ class _Target:
 class Hardening:
     """The lessons of all rounds, made at the weights that the edit starts from.
 
-    What is led and what is kept is held against the model as it is then, also in a line of requests.
+    What is led and what is kept is held against the model as it is then.
 
     Args:
         model: at those weights.
@@ -218,9 +218,7 @@ class Hardening:
 
         Drawings of what is like a target pass where the target's do; untaught there, they would be led away with them.
         """
-        # What was forgotten earlier is drawn as its anchor already, and is to stay so.
-        keep = pd.concat([task.retain, *(forget.edit for forget in task.earlier)], ignore_index=True)
-        rows = shuffled(keep, self.generator).head(self.params.lessons)
+        rows = shuffled(task.retain, self.generator).head(self.params.lessons)
         own = [shuffled(forget.edit, self.generator) for forget in task.forget]
         there = pd.concat(own, ignore_index=True)
         half = len(rows) // 2

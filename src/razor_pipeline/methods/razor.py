@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from razor_pipeline.core.components import Component
+from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
 from razor_pipeline.core.expansion import Attempt, expand
 from razor_pipeline.core.scoring import ComponentScore
@@ -73,8 +74,14 @@ def razor(
 
     Raises:
         NonFiniteError: a loss, gradient or direction has NaN or Inf; names it. The model is as it was.
-        ValueError: no component passes the threshold and fits the budget.
+        ValueError: no component passes the threshold and fits the budget; or targets were forgotten earlier in a model
+            that draws.
     """
+    if task.earlier and model.yardstick == "anchor":  # nobody knows any more what their prompts were led to
+        raise ValueError(
+            f"'{task.earlier[0].target}' was forgotten earlier, and a model that draws would be led back to it; name all "
+            "targets in one request"
+        )
     scored = scored or score(
         model,
         task,
@@ -184,8 +191,8 @@ class _Editor:
         self.origin |= snapshot(self.parameters, [self.components[name] for name in fresh])
         here = best.outcome if best else self.start
         if self.params.search.evaluations:
-            here = self._zero_step(round_, [self.components[name] for name in fresh], scored)
-            self._note(here, "zero_step", round_, 0.0)
+            step, here = self._zero_step(round_, [self.components[name] for name in fresh], scored)
+            self._note(here, "zero_step", round_, step)
         return self._correct(round_, names, scored, here)
 
     def _room(self, edited: Sequence[str]) -> bool:
@@ -197,11 +204,11 @@ class _Editor:
             if name not in edited
         )
 
-    def _zero_step(self, round_: int, components: list[Component], scored: Scored) -> Outcome:
+    def _zero_step(self, round_: int, components: list[Component], scored: Scored) -> tuple[float, Outcome]:
         """Move the components along the scoring gradients by the smallest step that forgets; no backward pass.
 
         Returns:
-            What the search saw at that step.
+            The step, the largest one tried where none forgets, and what the search saw there.
         """
         objective, search = self.params.objective, self.params.search
         start = snapshot(self.parameters, components)
@@ -212,8 +219,7 @@ class _Editor:
             [(objective.lambda_r, scored.retain)],
             objective.lambda_f * objective.rho,
             self.params.project,
-            scored.covariances if self.params.damping is not None else None,
-            self.params.damping or 0.1,
+            self._factors(scored, self.params.damping),
         )
 
         seen: dict[float, Outcome] = {}
@@ -226,20 +232,26 @@ class _Editor:
         step = smallest_step(
             left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
         )
-        step = search.largest_step if step is None else step
+        step = max(seen) if step is None else step
         move(self.parameters, components, start, direction, step)
-        return seen.get(step) or self.validation()
+        return step, seen[step]
+
+    def _factors(self, scored: Scored, damping: float | None) -> InputFactors | None:
+        """What steps are whitened by, at their damping; None where ``razor.damping`` says that none is."""
+        if damping is None or self.params.damping is None:
+            return None
+        return InputFactors(scored.covariances, damping)
 
     def _correct(self, round_: int, names: tuple[str, ...], scored: Scored, here: Outcome) -> Attempt[_State]:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
-        covariances = scored.covariances if self.params.damping is not None else None
-        best, seen = self._assess(names, here), here
         repair = self.params.repair
+        factors = self._factors(scored, repair.damping)
+        best, seen = self._assess(names, here), here
         for taken in range(repair.steps):
             assert self.repair is not None
             step = repair.step * repair.decay**taken
-            change = self.repair.change(components, self.parameters, covariances, step, seen.unknown)
+            change = self.repair.change(components, self.parameters, factors, step, seen.unknown)
             move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
             seen = self.measure("repair", round_, step)
             latest = self._assess(names, seen)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import fused_descent
+from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
-from razor_pipeline.methods.repair import HELD, Repair
+from razor_pipeline.methods.repair import Repair
 from razor_pipeline.params.razor import RazorParams
 
 
@@ -37,14 +38,14 @@ class Redirection(Repair):
         original: ModelFamily,
     ) -> None:
         prompts = task.retain.drop_duplicates("caption")
-        edits = [*(one.edit for one in task.forget), *(one.edit.head(HELD) for one in task.earlier)]
+        edits = [one.edit for one in task.forget]
         super().__init__(model, original, params, [[prompts]], edits, None, generator)
 
     def change(
         self,
         components: Sequence[Component],
         parameters: Mapping[str, Tensor],
-        covariances: Mapping[str, Tensor] | None,
+        factors: InputFactors | None,
         step: float,  # noqa: ARG002 - L-BFGS finds its own
         unknown: Sequence[Tensor],
     ) -> Pieces:
@@ -65,8 +66,7 @@ class Redirection(Repair):
             parameters,
             lambda: self._fused(leaves, unknown),
             self.params.evaluations,
-            covariances,
-            self.params.damping,
+            factors,
             self.params.enough,
         )
 
@@ -78,4 +78,4 @@ class Redirection(Repair):
         """Loss and gradients of gap and drift together; without a forgetting pressure nothing is led anywhere."""
         kept, gap = self.keeping(leaves), self.closing_in(leaves, unknown)
         both = {name: kept.tensors[name] + self._pressure * gap.tensors[name] for name in leaves}
-        return Gradients(both, kept.loss + self._pressure * gap.loss, kept.samples + gap.samples)
+        return Gradients(both, kept.loss + self._pressure * gap.loss)

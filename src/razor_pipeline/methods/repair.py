@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import Component
+from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily
@@ -77,7 +78,7 @@ class Repair(ABC):
         self,
         components: Sequence[Component],
         parameters: Mapping[str, Tensor],
-        covariances: Mapping[str, Tensor] | None,
+        factors: InputFactors | None,
         step: float,
         unknown: Sequence[Tensor],
     ) -> Pieces:
@@ -86,7 +87,7 @@ class Repair(ABC):
         Args:
             components: what moves.
             parameters: name -> weights.
-            covariances: input covariances of the retain set; None for no whitening.
+            factors: of the retain set's input covariances; None for no whitening.
             step: relative length of the retentive part.
             unknown: what validation saw of each target's never-seen samples at these weights; no pass of them is taken.
         """

@@ -32,9 +32,18 @@ def describe_edit(model: ModelFamily, result: EditResult, scored: Collection[str
 
 
 def signed(
-    edit: WeightEdit, model: ModelFamily, task: UnlearningTask, params: RazorParams, seed: int, version: str
+    edit: WeightEdit,
+    model: ModelFamily,
+    task: UnlearningTask,
+    params: RazorParams,
+    seed: int,
+    version: str,
+    world_size: int = 1,
 ) -> WeightEdit:
-    """The edit with everything in its manifest that explains and reproduces it."""
+    """The edit with everything in its manifest that explains and reproduces it.
+
+    ``world_size`` is the number of processes that scored, on all machines.
+    """
     return replace(
         edit,
         manifest={
@@ -49,7 +58,7 @@ def signed(
             },
             "parameters": params.model_dump(mode="json"),
             "seed": seed,
-            "world_size": params.scoring.processes if isinstance(params, RazorParams) else 1,
+            "world_size": world_size,
             "code_version": version,
         },
     )

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.components import parameter_names
+from razor_pipeline.core.processes import world_size
 from razor_pipeline.core.scoring import ComponentScore
+from razor_pipeline.core.selection import selectable
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
@@ -20,7 +22,6 @@ from razor_pipeline.methods.scoring import Scored, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.razor import RazorParams
 
-CANDIDATES = 3  # times the components of one round: what the budget passes over must find a successor
 KINDS = ("forget", "retain", "covariance")
 ScoringResult = tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]
 
@@ -28,7 +29,7 @@ ScoringResult = tuple[pd.DataFrame, dict[str, Tensor], dict[str, Any]]
 def scoring_result(
     model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int, anchors: Mapping[str, str]
 ) -> ScoringResult:
-    """Scores of all components, the gradients of the best ones, and what the pass cost."""
+    """Scores of all components, the gradients of those that may be chosen, and what the pass took."""
     task = with_anchors(model, unlearning_task(samples), anchors)
     if params.harden is not None:
         hardenable(model, task)
@@ -43,7 +44,8 @@ def scoring_result(
         whitens=params.damping is not None,
     )
     gradients = candidate_gradients(model, scored, params)
-    return score_table(scored), gradients, {"seconds": scored.seconds, "baseline": baseline}
+    report = {"seconds": scored.seconds, "baseline": baseline, "world_size": world_size()}
+    return score_table(scored), gradients, report
 
 
 def score_table(scored: Scored) -> pd.DataFrame:
@@ -52,12 +54,12 @@ def score_table(scored: Scored) -> pd.DataFrame:
 
 
 def candidates(rows: Sequence[ComponentScore], params: RazorParams) -> set[str]:
-    """Names of the best-scored components."""
-    return {row.component for row in rows[: CANDIDATES * params.components]}
+    """Names of the components that a round may choose, whatever its budget."""
+    return set(selectable(rows, params.components, params.tau, params.per_tower))
 
 
 def candidate_gradients(model: ModelFamily, scored: Scored, params: RazorParams) -> dict[str, Tensor]:
-    """``<kind>/<parameter>`` -> tensor for the best-scored candidates, so that the file stays small.
+    """``<kind>/<parameter>`` -> tensor for the candidates, so that the file stays small.
 
     Kinds: ``forget`` and ``retain`` gradients, ``covariance`` of the parameter's inputs.
     """

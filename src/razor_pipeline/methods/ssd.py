@@ -7,13 +7,12 @@ methods.
 
 from __future__ import annotations
 
-import pandas as pd
 import torch
 
 from razor_pipeline.core.dampening import dampened, importances
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params.peers import SsdParams
 
 
@@ -26,11 +25,10 @@ def ssd(
         NonFiniteError: an importance is NaN or infinite; names the weight.
     """
     found = Candidates(model, task, params, "ssd")
-    forget_rows = pd.concat([part.edit for part in task.forget], ignore_index=True)
     retain_rows = shuffled(task.retain, generator).head(params.retain_samples)
     forget, retain = (
         importances(model.forget_loss, model.batches(rows, 1), found.parameters)
-        for rows in (forget_rows, retain_rows)
+        for rows in (forget_rows(task), retain_rows)
     )
     with found.search():
         for selection in params.selections:

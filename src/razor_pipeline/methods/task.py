@@ -9,11 +9,22 @@ import torch
 
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
 
+LEAST_UNKNOWN = 2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
+
 
 def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """Label -> its distinct prompts, labels in sorted order."""
     return {
         str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)
+    }
+
+
+def prompts_by_cell(domain: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """(label, style) -> its prompt, the first of several, for the known classes of a domain's rows."""
+    known = domain[domain["role"] != "reference"].sort_values("prompt").drop_duplicates(["label", "style"])
+    return {
+        (label, style): prompt
+        for label, style, prompt in zip(known["label"], known["style"], known["prompt"], strict=True)
     }
 
 
@@ -49,14 +60,18 @@ def shuffled(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
 
 
 def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> UnlearningTask:
-    """What a method may look at: edit and validation rows, never the test split.
+    """What a method may look at: edit and validation rows, of the test split no more than which prompts there are.
 
     Args:
         samples: manifest rows with roles forget, retain and reference.
         earlier: those of the labels to be forgotten that an earlier request has dealt with.
+
+    Raises:
+        ValueError: the targets belong to several domains, or too few rows show what not knowing looks like.
     """
     seen = samples[samples["split"] != "test"]
     domain = target_domain(seen)
+    _check_unknown(domain)
     retain = seen[seen["role"] == "retain"]
     prompts = prompts_by_label(domain[domain["role"] != "reference"])
     sets = [_forget_set(domain, label, prompts[label][0]) for label in forgotten_labels(seen)]
@@ -65,6 +80,7 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
         retain=retain[retain["split"] == "edit"],
         retain_validation=domain[(domain["role"] == "retain") & (domain["split"] == "validation")],
         prompts=prompts,
+        cells=prompts_by_cell(target_domain(samples)),
         earlier=tuple(one for one in sets if one.target in earlier),
     )
 
@@ -82,6 +98,16 @@ def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
         validation=own[own["split"] == "validation"].assign(caption=own["prompt"]),
         reference=unknown_rows(domain, "validation").assign(caption=prompt),
     )
+
+
+def _check_unknown(domain: pd.DataFrame) -> None:
+    rows = unknown_rows(domain, "validation")
+    if len(rows) < LEAST_UNKNOWN:
+        whose = "never-seen" if "reference" in set(rows["role"]) else "other"
+        raise ValueError(
+            f"the domain '{domain['domain'].iloc[0]}' has {len(rows)} validation images of {whose} classes, and what "
+            f"is forgotten is held against how those spread, which takes {LEAST_UNKNOWN}; add images of such classes"
+        )
 
 
 def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -66,12 +66,12 @@ def salun(
         model.forget_loss, model.batches(forget, params.batch_size), found.parameters, "forget"
     )
     mask = saliency_mask(gradients.tensors, params.salient_share)
-    targets = {part.target for part in task.forget}
-    others = [prompts[0] for label, prompts in task.prompts.items() if label not in targets]
+    others = _others(task)
 
     def renamed() -> pd.DataFrame:
-        drawn = torch.randint(0, len(others), (len(forget),), generator=generator).tolist()
-        return forget.assign(caption=[others[i] for i in drawn], label=[f"other {i}" for i in drawn])
+        drawn = others.iloc[torch.randint(0, len(others), (len(forget),), generator=generator).numpy()]
+        caption, label, style = (drawn[name].to_numpy() for name in ("prompt", "label", "style"))
+        return forget.assign(caption=caption, label=label, style=style)
 
     rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
     pool, kept = _Pool(model, rows, params), torch.arange(len(task.retain))
@@ -83,6 +83,17 @@ def salun(
 
     steps = _steps(len(kept) + len(forget), params.batch_size)
     return fit(found, params, epoch, steps, mask)
+
+
+def _others(task: UnlearningTask) -> pd.DataFrame:
+    """A row of every class that is kept, with the first of its prompts.
+
+    An image that takes the prompt takes label and style with it: to a contrastive loss it is then of one group with the
+    class's own images of that prompt, and not their negative.
+    """
+    kept = pd.concat([task.retain_validation, task.retain])
+    own = kept[kept["domain"].isin(set(task.retain_validation["domain"]))]
+    return own.sort_values(["label", "prompt"]).drop_duplicates("label")
 
 
 def _steps(samples: int, batch_size: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import torch
 
-from razor_pipeline.core.redirection import closed_form
+from razor_pipeline.core.redirection import closed_form, state_sums
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.lessons import drawing
@@ -35,24 +35,17 @@ def uce(
     family = drawing(model, "uce")
     pairs = forget_rows(task)[["prompt", "anchor"]].drop_duplicates()
     kept = list(task.retain["prompt"].drop_duplicates())
-    erased_NI, goal_NI, kept_NI = (
+    states = (
         family.token_states(list(prompts)).flatten(0, 1)
         for prompts in (pairs["prompt"], pairs["anchor"], kept)
     )
+    sums = state_sums(*states)
     found = Candidates(model, task, params, "uce")
     with found.search():
         for scale in params.erase_scales:
             found.put(
                 {
-                    name: closed_form(
-                        found.origin[name],
-                        erased_NI,
-                        goal_NI,
-                        kept_NI,
-                        scale,
-                        params.preserve_scale,
-                        params.ridge,
-                    )
+                    name: closed_form(found.origin[name], sums, scale, params.preserve_scale, params.ridge)
                     for name in family.prompt_readers()
                 }
             )

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from razor_pipeline.params.base import Count, Params, Schemes, Seeds, Share
 
+Protocol = Literal["unlearncanvas", "subset"]
+
 
 class QuantizationParams(Params):
     """Weight-only quantization schemes that the edited model is checked under."""
@@ -24,7 +26,7 @@ class DrawingParams(Params):
     ``id@revision`` on the hub.
     """
 
-    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
+    protocol: Protocol = "unlearncanvas"
     seeds: Seeds = (188, 288, 588, 688, 888)
     validation_seeds: Seeds = (0, 1)
     steps: Count = 20
@@ -42,6 +44,11 @@ class DrawingParams(Params):
             )
         return self
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Of the model that CLIPScore takes, where it is one."""
+        return (self.clip_score,) if self.clip_score else ()
+
 
 class QuestionParams(Params):
     """How an assistant is examined: neutral questions of each category, and questions that are answered at once."""
@@ -56,6 +63,11 @@ class EvaluationParams(Params):
     panel_images: Count = 4
     drawing: DrawingParams = DrawingParams()
     questions: QuestionParams = QuestionParams()
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Of models whose weights the figures depend on."""
+        return self.drawing.directories
 
 
 class ReportingParams(Params):

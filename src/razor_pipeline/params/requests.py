@@ -57,7 +57,7 @@ class RequestsParams(Params):
     public_key: str = "conf/local/evidence_key.pub.pem"
     only: tuple[str, ...] = ()
     take_out: str | None = None
-    actor: str = "system-0"
+    actor: Annotated[str, Field(pattern=r"^[a-z]{2,8}-[0-9]{1,6}$")] = "system-0"
     gates: GateParams = GateParams()
 
     @property

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from razor_pipeline.params.base import Count, Names, Params, Positive, Schemes, Seeds, Several, Share
+from razor_pipeline.params.evaluation import Protocol
 from razor_pipeline.params.peers import Method, PeersParams, SlugParams
 from razor_pipeline.params.razor import WordParams
 
@@ -65,13 +66,15 @@ class ConceptsParams(StudyParams):
     relearning: None = None
     inversion: InversionParams | None = None
     prompt_search: PromptSearchParams | None = None
-    protocol: Literal["unlearncanvas", "subset"] = "unlearncanvas"
+    protocol: Protocol = "unlearncanvas"
 
 
-class SequenceParams(ConceptsParams):
+class SequenceParams(Params):
     """Requests on one model, in this order."""
 
+    targets: Names = ()
     seeds: Seeds = (0,)
+    protocol: Protocol = "unlearncanvas"
 
 
 class AttackParams(Params):
@@ -183,6 +186,11 @@ class BenchParams(Params):
     slug: SlugParams = SlugParams(layers=1)
     epochs: Count = 10
     assumed: AssumedParams = AssumedParams()
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Models whose weights the figures depend on; a published size is none of them."""
+        return tuple(size.model for size in self.sizes.values())
 
 
 class MemoryParams(Params):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
 
 from razor_pipeline.params.studies import AssumedParams
 from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.scaling import GIB, RATIOS, assumptions, at_scale
 
 HEADINGS = {
@@ -43,13 +43,8 @@ def render_bench(rows: pd.DataFrame, table: Table, assumed: AssumedParams) -> st
         table: from :func:`razor_pipeline.studies.scaling.bench_table`.
         assumed: what seconds and prices at scale are calculated from.
     """
-    pages = Environment(
-        loader=PackageLoader("razor_pipeline", "reporting"),
-        autoescape=select_autoescape(["j2", "html"]),
-        undefined=StrictUndefined,
-    )
     measured = rows[rows["axis"] == "size"]
-    return pages.get_template("bench.html.j2").render(
+    return template("bench.html.j2").render(
         headings=[HEADINGS[name] for name in RATIOS],
         sizes=[_size(str(size), part, table) for size, part in measured.groupby("size", sort=False)],
         scale=at_scale(rows, assumed),

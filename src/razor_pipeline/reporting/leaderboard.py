@@ -7,11 +7,11 @@ from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
 
 # CLIP, identity erasure on CIFAR-10-sized evaluation: RAZOR, table 3 (arXiv 2603.14819). Other models and other data:
@@ -95,14 +95,9 @@ def render_leaderboard(table: pd.DataFrame, family: str) -> str:
         table: from :func:`razor_pipeline.studies.leaderboard.leaderboard`.
         family: of the models, for the title.
     """
-    pages = Environment(
-        loader=PackageLoader("razor_pipeline", "reporting"),
-        autoescape=select_autoescape(["j2", "html"]),
-        undefined=StrictUndefined,
-    )
     elsewhere, published = ELSEWHERE[_kind(table)]
     figures = [name for name in FIGURES if "figure" in table and (table["figure"] == name).any()]
-    return pages.get_template("leaderboard.html.j2").render(
+    return template("leaderboard.html.j2").render(
         family=family,
         headings=[FIGURES[name] for name in figures],
         rows=[_row(part, figures) for _, part in table.groupby("method", sort=False)],

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
 from razor_pipeline import __version__
@@ -22,6 +21,7 @@ from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme
 from razor_pipeline.reporting.heatmap import score_heatmap
 from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
 from razor_pipeline.reporting.record import MEGABYTE, RunRecord
+from razor_pipeline.reporting.templates import template
 from razor_pipeline.reporting.verdict import Verdict
 
 Draw = Callable[[Theme, bool], bytes]
@@ -35,11 +35,6 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         verdict: what :func:`razor_pipeline.reporting.verdict.judge` made of them.
         razor: goal and tolerance, drawn in the curve.
     """
-    loader = PackageLoader("razor_pipeline", "reporting")
-    pages = Environment(
-        loader=loader, autoescape=select_autoescape(["j2", "html"]), undefined=StrictUndefined
-    )
-    pages.filters |= {"percent": wording.percent, "data_uri": _data_uri}
     edited = list(run.edit_report["components"])
     figures = {
         "heatmap": _variants(
@@ -47,7 +42,7 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         ),
         "curve": _variants(lambda theme, narrow: search_curve(run.edit_trace, razor, theme, narrow)),
     }
-    return pages.get_template("report.html.j2").render(
+    return template("report.html.j2", percent=wording.percent, data_uri=_data_uri).render(
         run=run,
         report=run.edit_report,
         verdict=verdict,
@@ -68,11 +63,18 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
 
 
 def reproduction_command(run: RunRecord) -> str:
-    """The shell command that makes the same run again: its environment, and every parameter that it was given."""
+    """The shell command that makes the same run again: its environment, and every parameter that it was given.
+
+    What holds a comma, at which ``--params`` separates, is said in a comment.
+    """
     invocation = run.parameters.get("invocation") or {}
     env = f" --env {shlex.quote(invocation['env'])}" if invocation.get("env") else ""
     given = {"target": run.target, "seed": run.seed} | _dotted(invocation.get("params") or {})
-    return f"kedro run{env} --params {shlex.quote(','.join(f'{key}={_said(given[key])}' for key in given))}"
+    said = {key: _said(value) for key, value in given.items()}
+    params = ",".join(f"{key}={value}" for key, value in said.items() if "," not in value)
+    apart = "; ".join(f"{key}: {json.dumps(value)}" for key, value in said.items() if "," in value)
+    note = f"  # and in parameters.yml, for --params separates at commas: {apart}" if apart else ""
+    return f"kedro run{env} --params {shlex.quote(params)}{note}"
 
 
 def _dotted(params: Mapping[str, Any], root: str = "") -> dict[str, Any]:

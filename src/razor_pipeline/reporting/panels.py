@@ -27,7 +27,7 @@ GROUP_NOTES = {
     "other": "should still be named, or drawn as before",
     "general": "should be captioned as before; in drawings, the other kind of concept should still be seen",
 }
-PER_GROUP = 4
+PER_ROW = 4
 THUMBNAIL = 192
 
 
@@ -68,22 +68,21 @@ class Card:
         return f"{self.label}, {self.style}" if self.style else self.label
 
 
-def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER_GROUP) -> list[Card]:
-    """The cards of each group in turn, at most ``per_group`` each.
+def cards(samples: pd.DataFrame, predictions: pd.DataFrame) -> list[Card]:
+    """A card for everything that predictions were kept of, group by group.
 
     Raises:
         ValueError: a predicted sample is not in the samples.
     """
     if "image_bytes" in predictions:
-        return _drawn_cards(predictions, per_group)
+        return _drawn_cards(predictions)
     shown = samples[samples["sample_id"].isin(predictions["sample_id"])]
     rows = {str(row["sample_id"]): row for row in shown.to_dict("records")}
     images = dict(zip(rows, pictures(shown), strict=True))
     right = samples.groupby(["domain", "label", "style"])["prompt"].agg(set).to_dict()
     found = []
     for group in GROUPS:
-        ids = list(dict.fromkeys(predictions.loc[predictions["group"] == group, "sample_id"]))
-        for sample_id in ids[:per_group]:
+        for sample_id in dict.fromkeys(predictions.loc[predictions["group"] == group, "sample_id"]):
             if sample_id not in rows:
                 raise ValueError(
                     f"predictions name the sample '{sample_id}', which samples lack; run evaluation again"
@@ -98,12 +97,11 @@ def cards(samples: pd.DataFrame, predictions: pd.DataFrame, per_group: int = PER
     return found
 
 
-def _drawn_cards(predictions: pd.DataFrame, per_group: int) -> list[Card]:
+def _drawn_cards(predictions: pd.DataFrame) -> list[Card]:
     """Of drawings, which come with the predictions."""
     found = []
     for group, part in predictions.groupby("group", sort=False):
-        pairs = list(part.groupby("sample_id", sort=False))
-        for _, pair in pairs[:per_group]:
+        for _, pair in part.groupby("sample_id", sort=False):
             rows = {str(row["model"]): row for row in pair.to_dict("records")}
             before, after = rows["base"], rows["edited"]
             found.append(
@@ -141,32 +139,35 @@ def _thumbnail(picture: Picture) -> Image.Image:
 
 
 def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
-    """Draw the cards as one picture, a row per group, for MLflow and the README."""
-    groups = [group for group in GROUPS if any(card.group == group for card in found)]
-    if not groups:
+    """Draw the cards as one picture, a row or more per group, for MLflow and the README."""
+    rows = [
+        own[start : start + PER_ROW]
+        for group in GROUPS
+        for own in [[card for card in found if card.group == group]]
+        for start in range(0, len(own), PER_ROW)
+    ]
+    if not rows:
         figure = new_figure(9.0, 2.0, theme)
         say(figure.subplots(), "no predictions were kept", theme)
         return png(figure)
+    columns = max(map(len, rows))
     if any(card.after is not None for card in found):
-        return _drawn_panel(found, groups, theme)
-    columns = max(sum(card.group == group for card in found) for group in groups)
-    figure = new_figure(4.3 * columns, 2.35 * len(groups), theme)
+        return _drawn_panel(rows, columns, theme)
+    figure = new_figure(4.3 * columns, 2.35 * len(rows), theme)
     figure.set_layout_engine("none")
-    for place, group in enumerate(groups):
-        own = [card for card in found if card.group == group]
-        _row(figure, own, (place, len(groups), columns), theme)
+    for place, own in enumerate(rows):
+        _row(figure, own, (place, len(rows), columns), theme)
     return png(figure, colours=None)
 
 
-def _drawn_panel(found: list[Card], groups: list[str], theme: Theme) -> bytes:
-    """Two rows per group: drawings of the base model, and below them those of the edited one from the same noise."""
-    columns = max(sum(card.group == group for card in found) for group in groups)
-    figure = new_figure(1.9 * columns, 4.3 * len(groups), theme)
-    grid = figure.subplots(2 * len(groups), columns, squeeze=False)
+def _drawn_panel(rows: list[list[Card]], columns: int, theme: Theme) -> bytes:
+    """Two rows for one of cards: drawings of the base model, and below the edited one's from the same noise."""
+    figure = new_figure(1.9 * columns, 4.3 * len(rows), theme)
+    grid = figure.subplots(2 * len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for place, group in enumerate(groups):
-        for column, card in enumerate(card for card in found if card.group == group):
+    for place, own in enumerate(rows):
+        for column, card in enumerate(own):
             for row, image, seen in ((0, card.image, card.base), (1, card.after, card.edited)):
                 axes = grid[2 * place + row, column]
                 axes.imshow(image, interpolation="lanczos")
@@ -179,6 +180,7 @@ def _drawn_panel(found: list[Card], groups: list[str], theme: Theme) -> bytes:
                     color=colour,
                     fontfamily=FONT,
                     loc="left",
+                    parse_math=False,
                 )
     return png(figure, colours=None)
 
@@ -203,9 +205,10 @@ def _row(figure: Figure, found: list[Card], where: tuple[int, int, int], theme: 
 def _words(axes: Axes, card: Card, theme: Theme) -> None:
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(0, 1))
+    plain: dict[str, Any] = {"fontfamily": FONT, "va": "top", "parse_math": False}  # a caption may hold a $
     for y, text, colour, bold in _lines(card, theme):
         weight = "bold" if bold else "normal"
-        axes.text(0, y, text, color=colour, fontsize=7.6, fontweight=weight, fontfamily=FONT, va="top")
+        axes.text(0, y, text, color=colour, fontsize=7.6, fontweight=weight, **plain)
 
 
 def _lines(card: Card, theme: Theme) -> Iterator[tuple[float, str, str, bool]]:

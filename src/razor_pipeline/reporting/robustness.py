@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
 
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
 
 MODEL_NAMES = {
@@ -83,13 +83,8 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
         findings: from :func:`razor_pipeline.studies.attack_summary.long_table`.
         table: from :func:`razor_pipeline.studies.attack_summary.attack_summary`.
     """
-    pages = Environment(
-        loader=PackageLoader("razor_pipeline", "reporting"),
-        autoescape=select_autoescape(["j2", "html"]),
-        undefined=StrictUndefined,
-    )
     models = [model for model in MODELS if f"{model}_none" in table]
-    return pages.get_template("robustness.html.j2").render(
+    return template("robustness.html.j2").render(
         models=[MODEL_NAMES[model] for model in models],
         rows=[
             _row(attack, text, models, table)

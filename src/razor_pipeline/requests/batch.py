@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +18,7 @@ from sqlalchemy import select
 from razor_pipeline.requests import chain, evidence, forgetting, leases, signing
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.step import settle, work
+from razor_pipeline.requests.step import work
 from razor_pipeline.requests.tables import Batch, Request, Version
 from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
 from razor_pipeline.splitting import split_samples
@@ -35,7 +35,8 @@ def run_batch(place: Workplace) -> list[Request]:
     Raises:
         SigningError: there is no key to sign evidence with.
         LeaseError: another process works on the line, and did not end within ``requests.wait_seconds``.
-        ChainError: the base model or the champion is not what the ledger knows.
+        ChainError: the base model or the champion is not what the ledger knows, or a target whose edit is in a model
+            can no longer be told from what is kept.
         ValueError: the evidence of a purged request cannot be read, so what must not be taught again is not known.
     """
     params, ledger = place.params, place.ledger
@@ -44,7 +45,6 @@ def run_batch(place: Workplace) -> list[Request]:
     done: list[str] = []
     with leases.held(ledger, place.lease, params.lease_seconds) as owner:
         chain.open_line(ledger, params.model, place.base)
-        settle(place, owner)
         place.mirror()
         while batch := _next_batch(place):
             opened = open_batch(place, batch)
@@ -104,32 +104,47 @@ def open_batch(place: Workplace, batch: Batch) -> OpenBatch:
     with place.ledger.reading() as session:
         parent = chain.version(session, batch.model, batch.parent)
         assert parent is not None
-        before = [*chain.edits_of(parent), *chain.edits_of(chain.champion(session, batch.model))]
-    return gather(place, parent, dict.fromkeys([*before, *names]), names)
+        held = [*chain.edits_of(parent), *chain.edits_of(chain.champion(session, batch.model))]
+    return gather(place, parent, held, names)
 
 
-def gather(place: Workplace, parent: Version, involved: Iterable[str], names: list[str]) -> OpenBatch:
+def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[str]) -> OpenBatch:
     """Labels and images of all requests that play a part; see :func:`open_batch`.
 
     A purged request has no label any more. Its images, which its evidence knows by their hashes, leave the data: they
     must not be taught again as what is to be kept.
+
+    Args:
+        place: where the batch runs.
+        parent: version that it starts from.
+        held: requests whose edits are in a model already.
+        names: requests of the batch.
+
+    Raises:
+        ChainError: the data of a request that is held cannot be used: its images would be taught again.
     """
     manifest = place.manifest
     labels: dict[str, str] = {}
-    for name in involved:
+    for name in dict.fromkeys([*held, *names]):
         request = place.ledger.get(name)
         if request.purged:
             manifest = manifest[~manifest["sha256"].isin(_images_of(place.ledger, request))]
             continue
         try:
             manifest, label = _admitted(place, manifest, request, list(labels.values()))
+            status, reason = Status.NO_BASELINE, "the base model never saw the target"
         except ValueError as error:
-            _end(place.ledger, name, Status.FAILED, sayable(error, request, set(place.manifest["label"])))
-            continue
-        if label is None:
-            _end(place.ledger, name, Status.NO_BASELINE, "the base model never saw the target")
-        else:
+            label, status = None, Status.FAILED
+            reason = sayable(error, request, set(manifest["label"]), Path(place.params.data_root))
+        if label is not None:
             labels[name] = label
+        elif name in held:
+            raise chain.ChainError(
+                f"{name} is forgotten already, and its data cannot be used any more ({reason}); put it back or, where "
+                f"it is gone for good, run `kedro unlearning purge {name}`"
+            )
+        else:
+            _end(place.ledger, name, status, reason)
     shared = {*names, *chain.edits_of(parent)} & labels.keys()
     return OpenBatch(place, names, parent, labels, manifest, sorted(labels[name] for name in shared))
 
@@ -143,10 +158,11 @@ def _admitted(
         DataError: its data cannot be used, alone or beside the targets that are ``taken``.
         IdError: the path of its folder is refused.
     """
-    with_its_own = forgetting.with_brought_images(manifest, request, Path(place.params.data_root), place.data)
-    label = forgetting.label_of(with_its_own, request, taken)
+    label = forgetting.label_of(manifest, request, taken)
     if label is None:
         return manifest, None
+    root = Path(place.params.data_root)
+    with_its_own = forgetting.with_brought_images(manifest, request, label, root, place.data)
     # What would stop every request of the batch is found here, with the one that brings it.
     split_samples(with_its_own, [label, *taken], place.protocol.splitting, place.protocol.seed)
     return with_its_own, label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from razor_pipeline.core.components import ParameterSlice
 from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import tensor_sha256
 from razor_pipeline.fingerprint import digest
@@ -22,6 +24,7 @@ from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
 from razor_pipeline.requests.tables import Champion, Version
 
 MODEL, EVIDENCE, EDIT = "model", "evidence", "edit"
+MAKING = ".making-"
 
 
 class ChainError(ValueError):
@@ -113,6 +116,26 @@ def version_folder(line: Path, subject: str, number: int) -> Path:
         number: of the version (:func:`next_number`); the same after a kill, as the lease keeps others from making one.
     """
     return line / f"{subject}-v{number}"
+
+
+def making_folder(folder: Path, owner: str) -> Path:
+    """Where a worker writes model and evidence of the version in ``folder`` (:func:`put_in_place`).
+
+    It is the worker's own: one that slept through its lease must not write over what another has let serve.
+    """
+    return folder / f"{MAKING}{owner}"
+
+
+def put_in_place(folder: Path, owner: str) -> None:
+    """Move model and evidence to where the version lies, and remove what killed workers left.
+
+    Only within a transaction that has checked the lease: until it ends, nobody else can take the lease over.
+    """
+    for part in (MODEL, EVIDENCE):
+        with replace_directory(folder / part) as beside:
+            (making_folder(folder, owner) / part).rename(beside)  # takes the place of an empty folder
+    for left in folder.glob(f"{MAKING}*"):
+        shutil.rmtree(left, ignore_errors=True)  # one that slept may write there again; it ends at its lease
 
 
 def edits_of(found: Version) -> list[str]:

@@ -14,15 +14,17 @@ from razor_pipeline.requests.console import (
     Desk,
     acting,
     facts,
+    optional_request,
     refusals,
     request_option,
     show_table,
     speaking,
     standing,
 )
-from razor_pipeline.requests.states import Reason, Status
+from razor_pipeline.requests.states import EXTENDING, Reason, Status
 
 REASONS = click.Choice([str(reason) for reason in Reason])
+EXTENSIONS = click.Choice([str(reason) for reason in EXTENDING])
 
 
 @click.group()
@@ -58,7 +60,7 @@ def submit(
 ) -> None:
     """Record a request for TARGET, or all rows of a CSV, or none of them."""
     from razor_pipeline.requests.intake import Intake, read_csv
-    from razor_pipeline.requests.validation import check_target, validate
+    from razor_pipeline.requests.validation import check_line, check_target, validate
 
     if (target is None) == (table is None):
         raise click.UsageError(
@@ -71,6 +73,8 @@ def submit(
     else:
         fields = {"id": fields.pop("name"), **fields} if "name" in fields else fields
         intakes = [Intake.model_validate({"target": target, "model": model, **fields})]
+    for line in {intake.model for intake in intakes}:
+        check_line(desk.ledger, desk.params.model, line)
     for intake in intakes:
         if intake.model == desk.params.model:
             check_target(desk.listing, intake)
@@ -138,6 +142,7 @@ def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     from razor_pipeline.requests.validation import validate
 
     needed = desk.params.approvals
+    desk.request(name)  # another line's approvals are not for this environment to count
     validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
     if desk.ledger.get(name).state is Status.VERIFIED:
         approve_promotion(desk.ledger, name, actor, needed)
@@ -156,33 +161,37 @@ def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
 @refusals
 def reject(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> None:
     """Close a request without an edit."""
-    request = desk.ledger.reject(name, actor, Reason(reason))
+    request = desk.ledger.reject(desk.request(name).id, actor, Reason(reason))
     desk.anchor()
     standing(desk, [request], as_json)
 
 
 @unlearning.command()
 @request_option
-@click.option("--reason", type=REASONS, required=True, help="Why; the requester must be told.")
+@click.option("--reason", type=EXTENSIONS, required=True, help="Why; the requester must be told.")
 @acting
 @speaking
 @refusals
 def extend(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> None:
     """Take the one extension that the law knows: GDPR two months, CCPA 45 days."""
-    request = desk.ledger.extend(name, actor, Reason(reason))
+    request = desk.ledger.extend(desk.request(name).id, actor, Reason(reason))
     desk.anchor()
     standing(desk, [request], as_json)
 
 
 @unlearning.command()
 @click.option("--request", "names", multiple=True, metavar="REQ", help="Only this one; may be repeated.")
-@click.option("--wait", default=0.0, help="Seconds to wait for another worker on the same line.")
+@click.option(
+    "--wait",
+    type=float,
+    help="Seconds to wait for another worker on the same line; requests.wait_seconds where none are given.",
+)
 @speaking
 @refusals
-def run(desk: Desk, names: tuple[str, ...], wait: float, as_json: bool) -> None:
+def run(desk: Desk, names: tuple[str, ...], wait: float | None, as_json: bool) -> None:
     """Run what is approved: edit, measure, hold against the gates, promote."""
     before = desk.check_can_run(names)
-    desk.kedro_run({"only": list(names), "wait_seconds": wait})
+    desk.kedro_run({"only": list(names)} | ({} if wait is None else {"wait_seconds": wait}))
     requests = [desk.ledger.get(name) for name in before]
     standing(desk, requests, as_json)
     if any(request.state is Status.FAILED for request in requests):
@@ -190,7 +199,7 @@ def run(desk: Desk, names: tuple[str, ...], wait: float, as_json: bool) -> None:
 
 
 @unlearning.command()
-@request_option
+@optional_request
 @click.option(
     "--key",
     type=click.Path(path_type=Path, exists=True, resolve_path=True),
@@ -198,11 +207,15 @@ def run(desk: Desk, names: tuple[str, ...], wait: float, as_json: bool) -> None:
 )
 @speaking
 @refusals
-def verify(desk: Desk, name: str, key: Path | None, as_json: bool) -> None:
-    """Check a request's evidence: signature, hashes, and that model plus edit is the promoted model."""
-    from razor_pipeline.requests.verification import verify_request
+def verify(desk: Desk, name: str | None, key: Path | None, as_json: bool) -> None:
+    """Check the evidence of a request, or of what serves: signature, hashes, and that parent plus edit is the model."""
+    from razor_pipeline.requests.verification import verify_champion, verify_request
 
-    found = verify_request(desk.ledger, name, key or Path(desk.params.public_key))
+    public = key or Path(desk.params.public_key)
+    if name is None:
+        found = verify_champion(desk.ledger, desk.params.model, public)
+    else:
+        found = verify_request(desk.ledger, name, public)
     if as_json:
         click.echo(json.dumps({"request": name, "checks": [{"check": w, "fault": f} for w, f in found]}))
     else:
@@ -212,7 +225,7 @@ def verify(desk: Desk, name: str, key: Path | None, as_json: bool) -> None:
 
 
 @unlearning.command()
-@click.argument("name", required=False, metavar="[REQ]")
+@optional_request
 @acting
 @speaking
 @refusals
@@ -229,10 +242,9 @@ def rollback(desk: Desk, name: str | None, actor: str, as_json: bool) -> None:
             json.dumps(told) if as_json else f"version {version.number} of {desk.params.model} serves again"
         )
         return
-    if desk.ledger.get(name).state is not Status.PROMOTED:
-        raise click.ClickException(
-            f"{name} is {desk.ledger.get(name).status}; only a promoted request is rolled back"
-        )
+    request = desk.request(name)
+    if request.state is not Status.PROMOTED:
+        raise click.ClickException(f"{name} is {request.status}; only a promoted request is rolled back")
     desk.kedro_run({"take_out": name, "actor": actor})
     request = desk.ledger.get(name)
     standing(desk, [request], as_json)
@@ -253,9 +265,12 @@ def purge(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     """Delete what is personal of a finished request; the evidence stays."""
     from razor_pipeline.requests.purge import purge as remove
 
-    request = remove(desk.ledger, name, actor, Path(desk.params.data_root))
+    root, data = Path(desk.params.data_root), desk.request(name).data
+    request = remove(desk.ledger, name, actor, root)
     desk.anchor()
     standing(desk, [request], as_json)
+    if data and (root / data).is_dir() and not as_json:
+        click.echo("the images stay: another request names their folder, and they go with the last of these")
 
 
 for command in (upkeep.audit, upkeep.cost, upkeep.key, upkeep.sync):

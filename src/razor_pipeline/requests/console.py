@@ -19,7 +19,7 @@ import click
 from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit, ids
-from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
 from razor_pipeline.requests.places import ANCHORS, at, open_ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request
@@ -88,6 +88,17 @@ class Desk:
         uri = read_settings(self.loader).uri(self.project)
         return Registry(uri, self.project).mirror(self.ledger, self.params.model)
 
+    def request(self, name: str) -> Request:
+        """A request of this environment's line; who approves for another line, and where it lies, it does not say.
+
+        Raises:
+            LedgerError: it is unknown, or for another line.
+        """
+        request = self.ledger.get(name)
+        if request.model != self.params.model:
+            raise LedgerError(f"{name} is for the line '{request.model}'; name its environment with --env")
+        return request
+
     def check_can_run(self, names: Sequence[str]) -> list[str]:
         """Ids that a run will work on.
 
@@ -98,14 +109,10 @@ class Desk:
 
         signing.check_key(Path(self.params.private_key))
         for name in names:
-            request = self.ledger.get(name)
+            request = self.request(name)
             if request.state not in (Status.APPROVED, Status.RUNNING, Status.PROMOTED, Status.VERIFIED):
                 raise LedgerError(
                     f"{name} is {request.status}; approve it first: kedro unlearning approve {name}"
-                )
-            if request.model != self.params.model:
-                raise LedgerError(
-                    f"{name} is for the line '{request.model}'; name its environment with --env"
                 )
         due = self.ledger.requests(self.params.model, Status.APPROVED, Status.RUNNING)
         return list(names) or [request.id for request in due]
@@ -131,10 +138,12 @@ def refusals(command: Callable[..., None]) -> Callable[..., None]:
     @click.pass_obj
     @functools.wraps(command)
     def told(desk: Desk, *arguments: Any, **options: Any) -> None:
+        from kedro.config import MissingConfigException
         from kedro.io import DatasetError
         from kedro.validation.exceptions import ParameterValidationError
 
-        known = (ValueError, ConnectionError, RuntimeError, OSError, DatasetError, ParameterValidationError)
+        kedros = (DatasetError, MissingConfigException, ParameterValidationError)
+        known = (ValueError, ConnectionError, RuntimeError, OSError, *kedros)
         try:
             with chdir(desk.project):
                 command(desk, *arguments, **options)
@@ -152,6 +161,10 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
     def checked(_: click.Context, __: click.Parameter, value: str | None) -> str:
         if value is None:
             raise click.UsageError(f"say who acts: --actor ops-1, or set {ACTOR}")
+        if value == SYSTEM:
+            raise click.BadParameter(
+                f"{SYSTEM} stands for what no person decides; say who you are, e.g. ops-1"
+            )
         try:
             return ids.actor(value)
         except ids.IdError as error:
@@ -161,16 +174,16 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
     return option(command)
 
 
-def request_option(command: Callable[..., None]) -> Callable[..., None]:
-    """The request that a command is about."""
+def _checked_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value if value is None else ids.request_id(value)
+    except ids.IdError as error:
+        raise click.BadParameter(str(error)) from error
 
-    def checked(_: click.Context, __: click.Parameter, value: str) -> str:
-        try:
-            return ids.request_id(value)
-        except ids.IdError as error:
-            raise click.BadParameter(str(error)) from error
 
-    return click.argument("name", metavar="REQ", callback=checked)(command)
+# The request that a command is about, or may be about.
+request_option = click.argument("name", metavar="REQ", callback=_checked_id)
+optional_request = click.argument("name", metavar="[REQ]", required=False, callback=_checked_id)
 
 
 def speaking(command: Callable[..., None]) -> Callable[..., None]:

@@ -75,6 +75,13 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+def reads(engine: Engine) -> dict[str, Any]:
+    """Options of a connection that changes nothing: all that it reads is from one moment, as SQLite has it anyway."""
+    return {READS: True} | (
+        {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    )
+
+
 def migrate(engine: Engine) -> None:
     """Bring the schema up to date; nothing happens where it is."""
     config = Config()

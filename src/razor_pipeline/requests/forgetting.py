@@ -21,7 +21,8 @@ from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.tables import Request
-from razor_pipeline.splitting import parse_targets, resolve_targets, split_samples
+from razor_pipeline.requests.validation import known_label
+from razor_pipeline.splitting import SplittingError, parse_targets, split_samples
 
 
 @dataclass(frozen=True)
@@ -83,31 +84,36 @@ def _generator(protocol: Protocol) -> torch.Generator:
 def label_of(manifest: pd.DataFrame, request: Request, taken: Collection[str] = ()) -> str | None:
     """The label that a request means; None where the base model never saw it.
 
+    A target that brings its images may be new to the data. One that is not has the label that it has there, however the
+    request spells it: under another one, its other images would be taught as what is to be kept.
+
     Args:
-        manifest: of the model's data.
+        manifest: of the model's data, without what this request brings.
         request: the request.
         taken: labels of earlier requests.
 
     Raises:
-        DataError: it was purged, or an earlier request names the same.
+        DataError: an earlier request names the same.
         SplittingError: it is not in the data; suggests the nearest.
     """
-    if request.purged:
-        raise DataError("its data was purged")
     target = request.target or ""
-    strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
-    if target in strangers:
+    try:
+        label = known_label(manifest, target)
+    except SplittingError:
+        if request.data is None:
+            raise
+        [label] = parse_targets(target)
+    if label in set(manifest.loc[manifest["role"] == "reference", "label"]):
         return None
-    [label] = resolve_targets(manifest, parse_targets(target))
     if label in taken:
         raise DataError("an earlier request names the same target")
     return label
 
 
 def with_brought_images(
-    manifest: pd.DataFrame, request: Request, root: Path, data: DataParams
+    manifest: pd.DataFrame, request: Request, label: str, root: Path, data: DataParams
 ) -> pd.DataFrame:
-    """The manifest with the images that a request brings along.
+    """The manifest with the images that a request brings along, under its label (:func:`label_of`).
 
     Raises:
         DataError: the folder is missing or holds no image, or too many of them cannot be used.
@@ -121,13 +127,13 @@ def with_brought_images(
         raise DataError(
             f"the data folder of {request.id} is missing or holds no image ({', '.join(SUFFIXES)})"
         )
-    known = manifest[manifest["label"] == request.target]
+    known = manifest[manifest["label"] == label]
     domain = known["domain"].iloc[0] if len(known) else manifest["domain"].mode()[0]
     listing = pd.DataFrame(
         {
             "image_path": [str(path) for path in files],
             "sample_id": [f"{request.id}/{number:05d}" for number in range(len(files))],
-            "label": request.target,
+            "label": label,
             "domain": domain,
         }
     )

@@ -89,5 +89,5 @@ def data_folder(text: str, root: Path) -> Path:
     linked = [place for place in places if place.is_symlink()]
     linked += [place for place in path.rglob("*") if place.is_symlink()] if path.is_dir() else []
     if linked:
-        raise IdError(f"data folder {_shown(text)} holds a symbolic link; copy the files there instead")
+        raise IdError(f"data folder '{text}' holds a symbolic link; copy the files there instead")
     return path

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import Field, field_validator
 
 from razor_pipeline.params.base import Params
 from razor_pipeline.requests import ids
@@ -17,14 +17,6 @@ from razor_pipeline.requests.deadlines import Basis
 LARGEST_CSV = 1 << 20  # bytes
 MOST_ROWS = 10_000
 LONGEST_TARGET = 200
-
-
-def _nothing(value: object) -> object:
-    """An empty cell of a CSV means that nothing is given."""
-    return None if value == "" else value
-
-
-Optional = BeforeValidator(_nothing)
 
 
 class Intake(Params):
@@ -48,10 +40,10 @@ class Intake(Params):
     model: str
     kind: Literal["identity", "style", "object", "class"] = "identity"
     basis: Basis = Basis.GDPR
-    data: Annotated[str | None, Optional] = None
-    received: Annotated[date | None, Optional] = None
-    due: Annotated[date | None, Optional] = None
-    id: Annotated[str | None, Optional] = None
+    data: str | None = None
+    received: date | None = None
+    due: date | None = None
+    id: str | None = None
 
     @field_validator("target")
     @classmethod
@@ -125,7 +117,8 @@ def _text(file: Path) -> str:
 def _intake(file: Path, number: int, row: dict[str, str], model: str) -> Intake:
     if "more" in row or None in row.values():
         raise IntakeError(f"{file.name}, row {number}: it has not as many cells as the header; quote commas")
+    given = {name: cell for name, cell in row.items() if cell}  # an empty cell means that nothing is given
     try:
-        return Intake.model_validate({**row, "model": row.get("model") or model})
+        return Intake.model_validate({"model": model, **given})
     except ValueError as error:
         raise IntakeError(f"{file.name}, row {number}: {error}") from error

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from razor_pipeline.requests import audit, deadlines, states
-from razor_pipeline.requests.database import READS
+from razor_pipeline.requests.database import reads
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.states import CLOSED, Reason, Status
 from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
 
 NUMBER = re.compile(r"REQ-(\d{4})-(\d+)")
 SYSTEM = "system-0"  # the actor of what no person decides
+# No edit is in the model or on its way: the same may be asked again.
+WITHOUT_EDIT = frozenset({Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE})
 
 
 class LedgerError(ValueError):
@@ -54,9 +57,9 @@ class Ledger:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that changes nothing; writers and other readers go on beside it."""
+        """A session that changes nothing and sees one moment; writers and other readers go on beside it."""
         with self._sessions() as session:
-            session.connection(execution_options={READS: True})
+            session.connection(execution_options=reads(self.engine))
             yield session
 
     @contextmanager
@@ -91,22 +94,25 @@ class Ledger:
             DeadlineError: see :meth:`submit`.
         """
         with self.writing() as session:
-            return [self._record(session, intake, actor) for intake in intakes]
+            # Read once, however many rows come: other writers wait for this transaction.
+            present = {request.id: request for request in session.scalars(select(Request))}
+            asked = {_asks(old): old for old in present.values() if old.state not in WITHOUT_EDIT}
+            free = self._free_ids(present)
+            made = []
+            for intake in intakes:
+                request = self._new(intake, intake.id or next(free))
+                _check_new(request, present, asked)
+                present[request.id] = asked[_asks(request)] = request
+                session.add(request)
+                self.note(session, actor, "submit", request, to=Status.RECEIVED)
+                made.append(request)
+            return made
 
-    def _record(self, session: Session, intake: Intake, actor: str) -> Request:
+    def _new(self, intake: Intake, name: str) -> Request:
         received = intake.received or self.today()
         if received > self.today():
             raise LedgerError(f"received {received} lies in the future; write the day of receipt")
-        name = intake.id or self._next_id(session)
-        if session.get(Request, name) is not None:
-            raise LedgerError(f"{name} is in the ledger already; leave the id out to get the next free one")
-        for other in session.scalars(select(Request).where(Request.model == intake.model)):
-            same = (other.target or "").casefold() == intake.target.casefold()
-            if same and other.state not in (Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE):
-                raise LedgerError(
-                    f"{other.id} asks the same of {intake.model} and is {other.status}; reject one of the two"
-                )
-        request = Request(
+        return Request(
             id=name,
             kind=intake.kind,
             model=intake.model,
@@ -119,15 +125,15 @@ class Ledger:
             due=deadlines.due(received, intake.basis, intake.due),
             status=Status.RECEIVED,
         )
-        session.add(request)
-        self.note(session, actor, "submit", request, to=Status.RECEIVED)
-        return request
 
-    def _next_id(self, session: Session) -> str:
+    def _free_ids(self, present: Mapping[str, Request]) -> Iterator[str]:
+        """This year's ids behind the last one, without those that are taken when they are asked for."""
         year = f"{self.today().year}"
-        taken = [NUMBER.fullmatch(name) for name in session.scalars(select(Request.id))]
-        numbers = [int(match[2]) for match in taken if match and match[1] == year]
-        return f"REQ-{year}-{max(numbers, default=0) + 1:04d}"
+        matches = [NUMBER.fullmatch(name) for name in present]
+        last = max((int(match[2]) for match in matches if match and match[1] == year), default=0)
+        for number in count(last + 1):
+            if (name := f"REQ-{year}-{number:04d}") not in present:
+                yield name
 
     def get(self, name: str, session: Session | None = None) -> Request:
         """One request.
@@ -200,12 +206,14 @@ class Ledger:
         """Note an approval; with the last that is needed the request becomes approved.
 
         Raises:
-            LedgerError: it is unknown, or the actor may not approve (:meth:`approved_by`).
+            LedgerError: it is unknown or purged, or the actor may not approve (:meth:`approved_by`).
             TransitionError: it cannot be approved.
         """
         with self.writing() as session:
             request = self.get(name, session)
             states.check(name, request.state, Status.APPROVED)
+            if request.purged:
+                raise LedgerError(f"{name} cannot be approved any more: its data was purged")
             if self.approved_by(session, request, actor, needed):
                 self.move(session, request, Status.APPROVED, actor)
             return request
@@ -275,3 +283,19 @@ class Ledger:
         with self.reading() as session:
             head = session.get_one(AuditHead, 1)
             return head.seq, head.sha256
+
+
+def _asks(request: Request) -> tuple[str, str]:
+    """What two requests have in common that ask the same; letter case does not matter."""
+    return request.model, (request.target or "").casefold()
+
+
+def _check_new(
+    request: Request, present: Mapping[str, Request], asked: Mapping[tuple[str, str], Request]
+) -> None:
+    if request.id in present:
+        raise LedgerError(f"{request.id} is in the ledger already; leave the id out to get the next free one")
+    if other := asked.get(_asks(request)):
+        raise LedgerError(
+            f"{other.id} asks the same of {request.model} and is {other.status}; reject one of the two"
+        )

@@ -61,13 +61,15 @@ class Registry:
         return True
 
     def _mirror(self, client: MlflowClient, experiment: str, ledger: Ledger, model: str) -> None:
+        with ledger.reading() as session:
+            query = select(Version).where(Version.model == model).order_by(Version.number)
+            versions = list(session.scalars(query))
+        if not versions:  # the line's first run is still to come
+            return
         name = registered_name(model)
         known = {version.tags.get(WEIGHTS, ""): version for version in _versions(client, name)}
         if not known:
             _ensure_model(client, name)
-        with ledger.reading() as session:
-            query = select(Version).where(Version.model == model).order_by(Version.number)
-            versions = list(session.scalars(query))
         published = {}
         for version in versions:
             key = f"{version.number}:{version.weights}"

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     MANY_REQUESTS = "many_requests"
 
 
+EXTENDING = (Reason.COMPLEXITY, Reason.MANY_REQUESTS)  # GDPR, Art. 12(3): no other reason extends a deadline
+
 NEXT: dict[Status, frozenset[Status]] = {
     Status.RECEIVED: frozenset({Status.VALIDATED, Status.REJECTED}),
     Status.VALIDATED: frozenset({Status.APPROVED, Status.REJECTED}),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import DatasetError
-from sqlalchemy import select
 
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
@@ -25,22 +24,11 @@ from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import SYSTEM
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import Request, Version
-from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
+from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.workplace import OpenBatch, sayable, start
 
 logger = logging.getLogger(__name__)
 LONGEST_REASON = 500
-
-
-def settle(place: Workplace, owner: str) -> None:
-    """Promote what an earlier run verified and was killed before promoting, where promotion is automatic."""
-    if place.params.promotion != "automatic":
-        return
-    with place.ledger.writing() as session:
-        leases.check(session, place.lease, owner)
-        query = select(Request).where(Request.model == place.params.model, Request.status == Status.VERIFIED)
-        for request in session.scalars(query.order_by(Request.version)):
-            promotion.promote(place.ledger, session, request, SYSTEM)
 
 
 def work(batch: OpenBatch, name: str, owner: str) -> None:
@@ -55,8 +43,8 @@ def work(batch: OpenBatch, name: str, owner: str) -> None:
         raise
     except Exception as error:
         ledger = batch.place.ledger
-        known = set(batch.manifest["label"])
-        reason = f"{type(error).__name__}: {sayable(error, ledger.get(name), known)}"
+        known, brought = set(batch.manifest["label"]), Path(batch.place.params.data_root)
+        reason = f"{type(error).__name__}: {sayable(error, ledger.get(name), known, brought)}"
         logger.error("%s failed (%s)", name, reason)  # noqa: TRY400 - the traceback may hold the target's name
         logger.debug("%s failed", name, exc_info=True)
         with ledger.writing() as session:
@@ -93,15 +81,16 @@ class _Step:
         model.card = model_card(
             edit.manifest["base_model"], None, "razor", edit.components, edit.manifest["seed"], model.name
         )
-        PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
-        weights = chain.directory_sha256(folder / MODEL)
-        self._write_evidence(folder, parent, edit, found, weights, model.card)
+        making = chain.making_folder(folder, self.owner)
+        PretrainedDataset(family=model.name, source=str(making / MODEL)).save(model)
+        weights = chain.directory_sha256(making / MODEL)
+        self._write_evidence(making, parent, edit, found, weights, model.card)
         logger.info("%s: %s", self.name, "every gate passed" if passed else "a gate failed")
         if passed:
             self._verified(parent, folder, weights, found)
         else:
             failed = [gate.name for gate in found.gates if not gate.passed]
-            self._end(Status.FAILED, "gates: " + "; ".join(failed))
+            self._end(Status.FAILED, "gates: " + "; ".join(failed), folder)
 
     def _edit(self, model: ModelFamily, parent: Version, folder: Path) -> WeightEdit:
         """The edit; the one on disk where a killed run left it and it was made from the same."""
@@ -162,7 +151,7 @@ class _Step:
         return Measured(figures, gates(figures, limits))
 
     def _write_evidence(
-        self, folder: Path, parent: Version, edit: WeightEdit, found: Measured, weights: str, card: str
+        self, making: Path, parent: Version, edit: WeightEdit, found: Measured, weights: str, card: str
     ) -> None:
         place, batch = self.batch.place, self.batch
         samples = batch.examiner.samples
@@ -190,7 +179,7 @@ class _Step:
                 card=card,
                 earlier_not_measured=[n for n in chain.edits_of(parent) if n not in batch.labels],
             ),
-            folder / EVIDENCE,
+            making / EVIDENCE,
             Path(place.params.private_key),
         )
 
@@ -215,13 +204,16 @@ class _Step:
             place.ledger.move(session, request, Status.VERIFIED, SYSTEM, version=made.number, weights=weights)
             if place.params.promotion == "automatic":
                 promotion.promote(place.ledger, session, request, SYSTEM)
+            chain.put_in_place(folder, self.owner)
 
-    def _end(self, status: Status, reason: str, **details: Any) -> None:
+    def _end(self, status: Status, reason: str, made: Path | None = None, **details: Any) -> None:
         place = self.batch.place
         with place.ledger.writing() as session:
             leases.check(session, place.lease, self.owner)
             request = place.ledger.get(self.name, session)
             place.ledger.move(session, request, status, SYSTEM, reason, **details)
+            if made is not None:
+                chain.put_in_place(made, self.owner)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,9 @@ def take_out(place: Workplace, name: str, actor: str) -> TakenOut:
     """Take a promoted request's edit out of the champion; the new version serves if it passes the gates.
 
     Raises:
-        LedgerError: the champion does not hold the request's edit.
+        LedgerError: the champion does not hold the request's edit, what is left of it cannot be measured, or another
+            version serves by now.
+        ChainError: the data of another edit in the champion cannot be used.
         TransitionError: the request is not promoted.
         LeaseError: another process works on the line.
     """
@@ -130,6 +132,13 @@ def _take_out(
     parameters = dict(model.module.named_parameters())
     before = _stored(model)
     how = without(parameters, edits[0], edits[1:])
+    kept = [one for one in chain.edits_of(serving) if one != name]
+    batch = gather(place, serving, kept, [name])
+    if how == RECOMPOSED and not batch.labels:
+        raise LedgerError(
+            f"the model without {name} cannot be measured, as no target of its edits is known any more; let the "
+            "previous version serve with `kedro unlearning rollback`"
+        )
     manifest: dict[str, object] = {
         "method": how,
         "family": model.name,
@@ -138,8 +147,6 @@ def _take_out(
         "taken_out": name,
     }
     edit = chain.difference(before, _stored(model), manifest)
-    batch = gather(place, serving, chain.edits_of(serving), [])
-    kept = [one for one in chain.edits_of(serving) if one != name]
     earlier = [batch.labels[one] for one in kept if one in batch.labels]
     figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
     found = gates(figures, place.params.gates) if figures else []
@@ -147,8 +154,9 @@ def _take_out(
         number = chain.next_number(session, serving.model)
     folder = chain.version_folder(place.folder, f"without-{name}", number)
     model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
-    PretrainedDataset(family=model.name, source=str(folder / MODEL)).save(model)
-    weights = chain.directory_sha256(folder / MODEL)
+    making = chain.making_folder(folder, owner)
+    PretrainedDataset(family=model.name, source=str(making / MODEL)).save(model)
+    weights = chain.directory_sha256(making / MODEL)
     passed = all(gate.passed for gate in found)
     told = Evidence(
         subject=f"without {name}",
@@ -165,13 +173,15 @@ def _take_out(
         card=model.card,
         earlier_not_measured=[one for one in kept if one not in batch.labels],
     )
-    evidence.write(told, folder / EVIDENCE, Path(place.params.private_key))
+    evidence.write(told, making / EVIDENCE, Path(place.params.private_key))
     if not passed:
         with place.ledger.writing() as session:
+            leases.check(session, place.lease, owner)
             failed = [gate.name for gate in found if not gate.passed]
             place.ledger.note(
                 session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed
             )
+            chain.put_in_place(folder, owner)
         return TakenOut(how, None, found)
     accuracy = figures["edited"]["retain_accuracy"].value if figures else None
     made = Version(path=str(folder), weights=weights, edits=json.dumps(kept), retain_accuracy=accuracy)
@@ -191,6 +201,9 @@ def _serve(
     """Let the new version serve and note that the request was rolled back, in one transaction."""
     with place.ledger.writing() as session:
         leases.check(session, place.lease, owner)
+        # An approval or a bare rollback needs no lease.
+        if chain.champion(session, serving.model).number != serving.number:
+            raise LedgerError(f"another version of '{serving.model}' serves now; run the rollback again")
         made.model, made.parent = serving.model, serving.number
         made.number = chain.next_number(session, serving.model)
         session.add(made)
@@ -199,4 +212,5 @@ def _serve(
         place.ledger.move(
             session, request, Status.ROLLED_BACK, actor, how, version=made.number, weights=made.weights
         )
+        chain.put_in_place(Path(made.path), owner)
         return made.number

@@ -9,9 +9,24 @@ import pandas as pd
 from razor_pipeline.datasets.images import SUFFIXES
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.intake import Intake
-from razor_pipeline.requests.ledger import SYSTEM, Ledger
+from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Champion
 from razor_pipeline.splitting import parse_targets, resolve_targets
+
+
+def known_label(listing: pd.DataFrame, target: str) -> str:
+    """The label that a request's target means, one that the base model never saw included.
+
+    Args:
+        listing: rows with ``label, prompt, role``, such as the manifest of the model's data.
+        target: label or caption, in any letter case.
+
+    Raises:
+        SplittingError: it is not in the data; suggests the nearest.
+    """
+    [label] = resolve_targets(listing.assign(role="retain"), parse_targets(target))
+    return label
 
 
 def check_target(listing: pd.DataFrame, intake: Intake) -> None:
@@ -20,9 +35,27 @@ def check_target(listing: pd.DataFrame, intake: Intake) -> None:
     Raises:
         SplittingError: it is not in the data; suggests the nearest.
     """
-    strangers = set(listing.loc[listing["role"] == "reference", "label"])
-    if intake.data is None and intake.target not in strangers:
-        resolve_targets(listing, parse_targets(intake.target))
+    if intake.data is None:
+        known_label(listing, intake.target)
+
+
+def check_line(ledger: Ledger, own: str, model: str) -> None:
+    """Whether somebody runs the line that a request is for: a misspelt one would wait until its deadline has passed.
+
+    Args:
+        ledger: of the requests.
+        own: line of this environment, which may have no model yet.
+        model: line of the request.
+
+    Raises:
+        LedgerError: it is another one, and has no model.
+    """
+    with ledger.reading() as session:
+        if model != own and session.get(Champion, model) is None:
+            raise LedgerError(
+                f"the line '{model}' has no model, and this environment's is '{own}'; correct the name, "
+                "or name the line's environment with --env"
+            )
 
 
 def validate(ledger: Ledger, model: str, data_root: Path) -> dict[str, str | None]:
@@ -37,7 +70,9 @@ def validate(ledger: Ledger, model: str, data_root: Path) -> dict[str, str | Non
         found[request.id] = missing
         if missing is None:
             with ledger.writing() as session:
-                ledger.move(session, ledger.get(request.id, session), Status.VALIDATED, SYSTEM)
+                now = ledger.get(request.id, session)
+                if now.state is Status.RECEIVED:  # nobody else who submits has validated it meanwhile
+                    ledger.move(session, now, Status.VALIDATED, SYSTEM)
     return found
 
 

@@ -19,7 +19,7 @@ from razor_pipeline.requests.tables import AuditLine, Version
 
 
 def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[str, str | None]]:
-    """Every check of a request's evidence, with its fault; None where it holds.
+    """Every check of the version that a request made, with its fault; None where it holds.
 
     Raises:
         LedgerError: the request is unknown or has made no version.
@@ -27,20 +27,29 @@ def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[st
     request = ledger.get(name)
     with ledger.reading() as session:
         made = chain.version(session, request.model, request.version) if request.version is not None else None
-        if made is not None and made.request != name:
-            # An edit that was taken out: its own version is further back.
-            query = select(Version).where(Version.model == request.model, Version.request == name)
-            made = session.scalars(query.order_by(Version.number.desc())).first()
-        parent = chain.version(session, made.model, made.parent) if made and made.parent is not None else None
-    if made is None or parent is None:
+    if made is None:
         raise LedgerError(f"{name} is {request.status} and has made no version; there is nothing to verify")
-    return verify_version(ledger, made, parent, public_key)
+    return _checks(ledger, made, public_key)
 
 
-def verify_version(
-    ledger: Ledger, made: Version, parent: Version, public_key: Path
-) -> list[tuple[str, str | None]]:
-    """See :func:`verify_request`."""
+def verify_champion(ledger: Ledger, model: str, public_key: Path) -> list[tuple[str, str | None]]:
+    """:func:`verify_request` of the version that serves, one that took an edit out included.
+
+    Raises:
+        LedgerError: the line has no model yet, or its base model serves.
+    """
+    with ledger.reading() as session:
+        serving = chain.champion(session, model)
+    if serving.parent is None:
+        raise LedgerError(f"the base model of '{model}' serves; there is nothing to verify")
+    return _checks(ledger, serving, public_key)
+
+
+def _checks(ledger: Ledger, made: Version, public_key: Path) -> list[tuple[str, str | None]]:
+    assert made.parent is not None
+    with ledger.reading() as session:
+        parent = chain.version(session, made.model, made.parent)
+    assert parent is not None
     folder = Path(made.path) / EVIDENCE
     found: list[tuple[str, str | None]] = []
 

@@ -114,16 +114,19 @@ def start(ledger: Ledger, session: Session, request: Request) -> None:
         ledger.move(session, request, Status.RUNNING, SYSTEM)
 
 
-def sayable(error: Exception, request: Request, labels: Iterable[str] = ()) -> str:
-    """A refusal without names: suggestions and examples are cut off, the target and any other label are replaced.
+def sayable(error: Exception, request: Request, labels: Iterable[str], data_root: Path) -> str:
+    """A refusal without names: suggestions, examples and files that requests brought are cut out, names are replaced.
 
     Args:
         error: its first line is said.
-        request: its id stands for its target.
-        labels: all that the model's data knows; however they are joined in a file's name.
+        request: its id stands for its target and for its folder.
+        labels: all that the data knows, what requests brought included; however they are joined in a file's name.
+        data_root: folder of what requests brought.
     """
-    first = AFTER.split(str(error))[0]
-    names = {request.target: request.id} if request.target else {}
+    # To the last quotation mark, as a file's name may hold one too.
+    brought = rf"{re.escape(str(data_root))}/(?:.*(?=['\"])|.*)"
+    first = AFTER.split(re.sub(brought, "a brought file", str(error)))[0]
+    names = {name: request.id for name in (request.target, request.data) if name}
     for name, shown in (names | {label: "another class" for label in labels if label not in names}).items():
         spelt = "[ _-]".join(re.escape(part) for part in name.split())
         first = re.sub(rf"(?<!\w){spelt}(?!\w)", shown, first, flags=re.IGNORECASE)

@@ -11,11 +11,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pandas as pd
 
 from razor_pipeline.families.published import PUBLISHED
-from razor_pipeline.fingerprint import code_sha256, environment
+from razor_pipeline.fingerprint import code_sha256, content_sha256, environment
 from razor_pipeline.manifest import arranged, manifest_sha256
 from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import DataParams, SplittingParams
@@ -26,7 +27,7 @@ from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies import measurement
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.measurement import FLOAT, Bench, Measured
-from razor_pipeline.studies.run import CELLS
+from razor_pipeline.studies.run import CELLS, studied
 
 SEED = 0
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -53,7 +54,12 @@ class Costs:
     judges: Mapping[str, str]
 
     def rows(self) -> pd.DataFrame:
-        """A row per cell: ``size, family, axis, value, target``, ratios, counts and bytes."""
+        """A row per cell: ``size, family, axis, value, target``, ratios, counts and bytes.
+
+        Raises:
+            SplittingError: a target is not in the data.
+        """
+        targets = studied(self.manifest, self.params.targets, "bench")
         context = [
             code_sha256(__name__),
             environment(),
@@ -62,21 +68,21 @@ class Costs:
             self.params.slug,
             self.params.epochs,
         ]
-        return pd.DataFrame(run_cells(self._cells(), CELLS, "bench", context))
+        return pd.DataFrame(run_cells(self._cells(targets), CELLS, "bench", context))
 
-    def _cells(self) -> Iterator[Cell]:
+    def _cells(self, targets: Sequence[str]) -> Iterator[Cell]:
         wanted = self._wanted()
         for name in (name for name in self.params.sizes if name in wanted):
             size = self.params.sizes[name]
             examined = [self.evaluation, dict(self.judges)] if size.evaluate else []
-            for target in self.params.targets[: size.targets]:
-                key = [name, size.model_dump(exclude={"targets"}), self.razor, target, *examined]
-                yield Cell(f"{name}, {target}", key, partial(self._size, name, size, target))
+            key = [name, size.model_dump(exclude={"targets"}), _weights(size), self.razor, *examined]
+            for target in targets[: size.targets]:
+                yield Cell(f"{name}, {target}", [*key, target], partial(self._size, name, size, target))
         for axis in (axis for axis in self.params.growth if axis in wanted):
             for value in self.params.growth[axis]:
                 size = self.params.sizes[self.params.growth_of]
-                key = [axis, value, size, self.razor, self.params.targets]
-                yield Cell(f"{axis} {value}", key, partial(self._grown, axis, value, size))
+                grown = [axis, value, size, _weights(size), self.razor, targets]
+                yield Cell(f"{axis} {value}", grown, partial(self._grown, axis, value, size, targets))
 
     def _wanted(self) -> Collection[str]:
         known = {*self.params.sizes, *self.params.growth}
@@ -111,8 +117,8 @@ class Costs:
         names = {"size": name, "family": _family(size), "axis": "size", "value": None, "target": target}
         return names | ratios(found, self.params.epochs, learnt)
 
-    def _grown(self, axis: str, value: int, size: BenchSize) -> Row:
-        targets = self.params.targets[: value if axis == "targets" else 1]
+    def _grown(self, axis: str, value: int, size: BenchSize, targets: Sequence[str]) -> Row:
+        targets = targets[: value if axis == "targets" else 1]
         changed = size.model_copy(update={axis: value}) if axis in ("retain", "forget") else size
         razor = self.razor.model_copy(update={"components": value}) if axis == "components" else self.razor
         bench = self._bench(changed, targets, razor)
@@ -135,6 +141,11 @@ class Costs:
 def _family(size: BenchSize) -> str:
     """Of a directory it is said; a published size has its own."""
     return str(PUBLISHED[size.model]["family"]) if size.model in PUBLISHED else size.family
+
+
+def _weights(size: BenchSize) -> str | None:
+    """Hash of a directory; a published size's weights are random."""
+    return content_sha256(Path(size.model))
 
 
 def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:

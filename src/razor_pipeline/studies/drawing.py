@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -23,6 +24,7 @@ from razor_pipeline.families.prompt_search import words_before
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.fingerprint import content_sha256
 from razor_pipeline.methods.anchor import See
 from razor_pipeline.params.evaluation import DrawingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
@@ -78,6 +80,7 @@ class Drawing:
             self.base.origin,
             {name: judge.origin for name, judge in self.judges.items()},
             self.drawing,
+            [content_sha256(Path(directory)) for directory in self.drawing.directories],
             list(self.prompts),
             origins(self.retrained),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -18,7 +18,7 @@ from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import AblationParams, StudyParams
-from razor_pipeline.splitting import split_samples
+from razor_pipeline.splitting import SplittingError, parse_targets, resolve_targets, split_samples
 from razor_pipeline.studies.cells import Cell, Row, run_cells
 from razor_pipeline.studies.tables import summarise
 
@@ -114,7 +114,7 @@ class Study:
     """Many targets and seeds on one base model.
 
     Attributes:
-        name: of the study, for progress and log.
+        name: of the study and of its parameters.
         subject: makes a row of figures from samples, the method's parameters and a seed.
         manifest: the image-caption manifest.
         splitting: how samples are drawn.
@@ -133,23 +133,30 @@ class Study:
         """A row per variant x target x seed, in that order; ``variants`` maps a name to the method's parameters.
 
         The code of a method counts for its own cells alone: a change of one repeats none of its peers'.
+
+        Raises:
+            SplittingError: there are no targets, or one is not in the data; said before the first cell.
         """
+        targets = studied(self.manifest, self.params.targets, self.name)
         context = [
             code_sha256(
                 type(self.subject).__module__,
                 without=PARAMETERS | {method.__module__ for method in METHODS.values()},
             ),
+            code_sha256(split_samples.__module__),
             environment(),
             self.subject.identity(),
             manifest_sha256(self.manifest),
             self.splitting,
         ]
-        return pd.DataFrame(run_cells(self._cells(variants), CELLS, self.name, context, self.keep_going))
+        return pd.DataFrame(
+            run_cells(self._cells(variants, targets), CELLS, self.name, context, self.keep_going)
+        )
 
-    def _cells(self, variants: Mapping[str, AcceptanceParams]) -> Iterator[Cell]:
+    def _cells(self, variants: Mapping[str, AcceptanceParams], targets: Sequence[str]) -> Iterator[Cell]:
         params = self.params
         for variant, method in variants.items():
-            for target, seed in product(params.targets, params.seeds):
+            for target, seed in product(targets, params.seeds):
                 names = {"variant": variant, "target": target, "seed": seed}
                 key = [
                     variant,
@@ -166,6 +173,17 @@ class Study:
     def _erase(self, names: Row, method: AcceptanceParams) -> Row:
         samples = split_samples(self.manifest, [names["target"]], self.splitting, names["seed"])
         return names | self.subject.erase(samples, method, names["seed"])
+
+
+def studied(manifest: pd.DataFrame, targets: Sequence[str], study: str) -> list[str]:
+    """The labels that a study's targets mean.
+
+    Raises:
+        SplittingError: there are none, or one is not in the data; a study asks before its first cell.
+    """
+    if not targets:
+        raise SplittingError(f"{study}.targets is empty; name what to forget, e.g. {study}.targets=A|B")
+    return resolve_targets(manifest, parse_targets(targets))
 
 
 def table_of(rows: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, looking_at
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
@@ -55,7 +55,9 @@ def forget_in_sequence(
     with ExitStack() as edits:
         for step, target in enumerate(targets, start=1):
             exam = exams[step - 1]
-            result = edit(base, requests[step - 1], razor, seed, subject.looking(requests[step - 1]))
+            # At the model as the earlier edits left it, so nothing that was seen before is taken for it.
+            see = looking_at(base, requests[step - 1], subject.judges, subject.drawing)
+            result = edit(base, requests[step - 1], razor, seed, see)
             edits.enter_context(applied(parameters, result.edit))
             edited |= {key: piece.numel() for key, piece in result.edit.after.items()}
             drawn = exam.put_to(base)

@@ -30,7 +30,10 @@ HIGHER_IS_BETTER = (
     "retain",
     "neutral",
     "forget_accuracy",
+    "finetune_over_score_edit",
+    "finetune_all_over_score_edit",
 )
+OF_ANOTHER_MODEL = ("int4_", "int8_", "nf4_", "base_", "retrained_")  # whose figure it is
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
 
@@ -58,7 +61,7 @@ def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
     if centre is not None:
         worst = float(values[np.abs(values - centre).argmax()])
     else:
-        plain = metric.split("_", 1)[-1] if metric.startswith(("int", "nf", "base_")) else metric
+        plain = metric.split("_", 1)[-1] if metric.startswith(OF_ANOTHER_MODEL) else metric
         worst = float(values.min() if plain in HIGHER_IS_BETTER else values.max())
     return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
 

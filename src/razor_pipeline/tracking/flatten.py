@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 LONGEST = 6000  # characters of a parameter's value that MLflow takes
+REFUSED = re.compile(r"[^\w.\- :]")  # in a parameter's name; a slash only in some places
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """``{"razor": RazorParams(...)}`` as ``{"razor.scoring.alpha": "0.5", ...}``, defaults included.
 
-    A list is one value, as JSON. A value that MLflow would cut is cut here, with its hash.
+    A list is one value, as JSON. A value that MLflow would cut is cut here, with its hash. A character that it refuses
+    in a name is ``_``: a variant ``lambda=0`` is found under ``lambda_0``.
     """
     flat: dict[str, str] = {}
     for key, value in values.items():
@@ -24,7 +27,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(plain, Mapping) and plain:
             flat |= flatten(plain, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = _text(plain)
+            flat[REFUSED.sub("_", f"{prefix}{key}")] = _text(plain)
     return flat
 
 

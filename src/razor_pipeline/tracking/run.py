@@ -7,6 +7,7 @@ import logging
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,14 @@ class TrackedRun:
         run = self.client.create_run(experiment_id, tags={**tags, PROCESS: identity()}, run_name=_name(tags))
         self.run_id: str = run.info.run_id
         atexit.register(self._killed)
-        self._log_parameters(parameters)
         self._seconds: dict[str, float] = {}
+        try:
+            self._log_parameters(parameters)
+        except Exception as error:
+            with suppress(Exception):  # a store that is gone by now must not hide the failure itself
+                self.fail(error)
+            self.leave()
+            raise
 
     def step_done(self, name: str, seconds: float) -> None:
         """Note how long a step took; a step that was up to date has no such metric.
@@ -108,11 +115,11 @@ class TrackedRun:
     def _command_tags(self, run_params: Mapping[str, Any]) -> dict[str, str]:
         names = run_params.get("pipeline_names") or ["__default__"]
         tags = {"kedro.pipelines": ", ".join(names), "kedro.env": str(run_params.get("env") or "base")}
-        commit = subprocess.run(
-            ["git", "-C", str(self.project), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        if commit.returncode == 0:
-            tags["mlflow.source.git.commit"] = commit.stdout.strip()
+        command = ["git", "-C", str(self.project), "rev-parse", "HEAD"]
+        with suppress(OSError):  # where git is not installed
+            commit = subprocess.run(command, capture_output=True, text=True, check=False)
+            if commit.returncode == 0:
+                tags["mlflow.source.git.commit"] = commit.stdout.strip()
         return {**tags, "mlflow.source.name": "kedro run", "mlflow.source.type": "PROJECT"}
 
     def _parameter_tags(self, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -120,7 +127,7 @@ class TrackedRun:
         read = {name.partition(":")[2] for name in self.pipeline.inputs() if name.startswith("params:")}
         names = [name for name in self.settings.parameter_tags if name in read and name in parameters]
         chosen = {name: parameters[name] for name in names}
-        return {name: "|".join(v) if isinstance(v, list) else str(v) for name, v in chosen.items()}
+        return {name: "|".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in chosen.items()}
 
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Those that the pipeline's steps read, validated, with their defaults."""

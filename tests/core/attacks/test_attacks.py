@@ -93,6 +93,22 @@ def test_other_ways_to_write_a_name():
     )  # short names too
 
 
+@pytest.mark.parametrize(
+    ("name", "slip"),
+    [
+        ("Anna", "Anan"),
+        ("Emma", "Emam"),
+        ("Otto", "Otot"),
+        ("Lee", "eLe"),
+        ("Ada", "Aad"),
+        ("Bo", "oB"),
+        ("Q", "Q"),
+    ],
+)
+def test_a_name_with_twice_the_same_letter_is_misspelt_too(name, slip):
+    assert misspellings("{name}")["swapped, first word"](f"{name} Novak") == f"{slip} Novak"
+
+
 def test_the_area_is_the_mean_over_steps():
     assert area([0.0, 1.0]) == 0.5
     assert area([1.0, 1.0, 1.0]) == 1.0

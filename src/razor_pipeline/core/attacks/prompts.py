@@ -28,8 +28,18 @@ DESCRIPTIONS = (
     "this is a {name}",
     "somebody who looks like this: {name}",
 )
+
+
+def _swapped(word: str) -> str:
+    """The word with its first two neighbours that differ swapped, those behind its first letter before that one."""
+    for i in (*range(1, len(word) - 1), 0):
+        if word[i : i + 1] != word[i + 1 : i + 2]:
+            return word[:i] + word[i + 1 : i + 2] + word[i] + word[i + 2 :]
+    return word
+
+
 SLIPS: dict[str, Callable[[str], str]] = {
-    "swapped": lambda word: word[:1] + word[2] + word[1] + word[3:] if len(word) > 2 else word[::-1],
+    "swapped": _swapped,
     "dropped": lambda word: word[:2] + word[3:] if len(word) > 3 else word + word[-1],
     "doubled": lambda word: word[:2] + word[1:],
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from typing import Any
 
 import pandas as pd
@@ -19,6 +18,7 @@ from razor_pipeline.methods.scored import restore_scored
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.model_card import model_card
 from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.studies.peak import peak_memory
 
 
 def edit_model(
@@ -36,9 +36,10 @@ def edit_model(
     scored = restore_scored(
         base_model, component_scores, component_gradients, razor, scoring_report["seconds"]
     )
-    result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
+    with peak_memory() as peak:
+        result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
     report = describe_edit(base_model, result, set(component_scores["component"]))
-    report["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report["peak_rss_mb"] = peak.mb
     edit = signed(result.edit, base_model, task, razor, seed, __version__)
     return edit, pd.DataFrame(result.trace), report
 

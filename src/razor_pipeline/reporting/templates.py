@@ -1,0 +1,19 @@
+"""The pages' templates, which lie beside this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
+
+
+def template(name: str, **filters: Callable[..., Any]) -> Template:
+    """A page's template; values are escaped, and one that is missing is an error."""
+    pages = Environment(
+        loader=PackageLoader("razor_pipeline", "reporting"),
+        autoescape=select_autoescape(["j2", "html"]),
+        undefined=StrictUndefined,
+    )
+    pages.filters |= filters
+    return pages.get_template(name)

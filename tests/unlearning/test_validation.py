@@ -1,0 +1,44 @@
+"""What is looked at before a request is recorded, and what makes it validated."""
+
+from pathlib import Path
+
+import pytest
+
+from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.tables import Champion
+from razor_pipeline.requests.validation import check_line, check_target, validate
+from razor_pipeline.splitting import SplittingError
+from unlearning.conftest import intake
+from unlearning.places import STRANGER, TARGETS, manifest
+
+
+@pytest.mark.parametrize("target", [TARGETS[0], TARGETS[0].upper(), STRANGER, STRANGER.lower()])
+def test_a_known_target_is_found_in_any_letter_case_strangers_included(target: str) -> None:
+    check_target(manifest(), intake(target))
+
+
+def test_an_unknown_target_is_refused_unless_it_brings_its_images() -> None:
+    check_target(manifest(), intake("Somebody New", data="case_1"))
+    with pytest.raises(SplittingError, match="did you mean Zeno Castell"):
+        check_target(manifest(), intake("Zeno Castel"))
+
+
+def test_a_line_that_nobody_runs_is_refused(lite: Ledger) -> None:
+    check_line(lite, "clip", "clip")
+    with pytest.raises(LedgerError, match="'clpi' has no model"):
+        check_line(lite, "clip", "clpi")
+    with lite.writing() as session:
+        session.add(Champion(model="vit", number=0))
+    check_line(lite, "clip", "vit")
+
+
+def test_what_another_submitter_has_validated_meanwhile_is_no_error(
+    lite: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = lite.submit(intake(), "ops-1").id
+    received = lite.requests("clip", Status.RECEIVED)
+    validate(lite, "clip", Path("/nowhere"))
+    monkeypatch.setattr(lite, "requests", lambda *_: received)  # listed before the other one was done
+    assert validate(lite, "clip", Path("/nowhere")) == {name: None}
+    assert [line.action for line in lite.history(name)] == ["submit", "move"]

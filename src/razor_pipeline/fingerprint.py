@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import platform
+import subprocess
 from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -110,6 +111,17 @@ def _is_module(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
+
+
+def commit(folder: Path) -> str | None:
+    """The git commit that is checked out there; None where there is none, or no git."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
 
 
 @cache

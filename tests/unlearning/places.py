@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -112,9 +113,12 @@ def workplace(
     )
 
 
-def approved(ledger: Ledger, *targets: str) -> list[str]:
+def approved(
+    ledger: Ledger, *targets: str, promotion: Literal["automatic", "approval"] = "automatic"
+) -> list[str]:
     """Requests that may run."""
-    names = [request.id for request in ledger.submit_all([intake(target) for target in targets], "ops-1")]
+    intakes = [intake(target) for target in targets]
+    names = [request.id for request in ledger.submit_all(intakes, "ops-1", promotion=promotion)]
     validate(ledger, "clip", Path("/nowhere"))
     for name in names:
         ledger.approve(name, "dpo-1", 1)

@@ -121,6 +121,18 @@ def test_approvals_are_of_different_people_and_not_of_the_one_who_submitted(ledg
     assert ledger.approve(name, "dpo-2", 2).state is Status.APPROVED
 
 
+def test_as_many_approvals_are_needed_as_where_it_was_submitted(lite: Ledger) -> None:
+    """Else one person approves alone, from an environment that asks for one."""
+    name = lite.submit_all([intake()], "ops-1", approvals=2, promotion="approval")[0].id
+    with lite.writing() as session:
+        lite.move(session, lite.get(name, session), Status.VALIDATED, "system-0")
+        assert lite.waits(session, lite.get(name, session))
+    with pytest.raises(LedgerError, match="2 other people"):
+        lite.approve(name, "ops-1", 1)
+    assert lite.approve(name, "dpo-1", 1).state is Status.VALIDATED
+    assert lite.approve(name, "dpo-2", 1).state is Status.APPROVED
+
+
 def test_what_was_purged_is_not_approved_again(lite: Ledger, tmp_path: Path) -> None:
     name = lite.submit(intake(), "ops-1").id
     with lite.writing() as session:

@@ -13,6 +13,7 @@ import torch
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.requests import chain, forgetting
 from razor_pipeline.requests.batch import gather, run_batch
+from razor_pipeline.requests.ids import IdError, data_folder
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.promotion import restore_previous
 from razor_pipeline.requests.purge import purge
@@ -139,12 +140,17 @@ def test_what_is_forgotten_and_cannot_be_told_any_more_stops_the_line(
 
 def test_a_refusal_that_is_kept_names_nobody(lite: Ledger, tmp_path: Path) -> None:
     root = tmp_path / "data"
-    name = lite.submit(intake("Zoltan Quirk", data="quirk_z"), "ops-1").id
+    long = "quirk_and_all_of_the_family_in_the_summer_of_2019"
+    name = lite.submit(intake("Zoltan Quirk", data=long), "ops-1").id
+    (root / long).mkdir(parents=True)
+    (root / long / "a.png").symlink_to("/etc/passwd")
+    with pytest.raises(IdError) as refused:
+        data_folder(long, root)
     found = [
         sayable(ValueError(text), lite.get(name), [TARGETS[0]], root)
         for text in (
-            "data folder 'quirk_z' holds a symbolic link; copy the files there",
-            f"image '{root}/quirk_z/zq's.png' cannot be read (No such file); put it back",
+            str(refused.value),
+            f"image '{root}/{long}/zq's.png' cannot be read (No such file); put it back",
             f"is damaged ({root}/other/novak.png)",
             f"class '{TARGETS[0].replace(' ', '_')}' and zoltan quirk",
         )

@@ -79,8 +79,8 @@ def razor(
     """
     if task.earlier and model.yardstick == "anchor":  # nobody knows any more what their prompts were led to
         raise ValueError(
-            f"'{task.earlier[0].target}' was forgotten earlier, and a model that draws would be led back to it; name all "
-            "targets in one request"
+            f"'{task.earlier[0].target}' was forgotten earlier, and a model that draws would be led back to it; "
+            "name all targets in one request"
         )
     scored = scored or score(
         model,

@@ -38,7 +38,7 @@ def signed(
     params: RazorParams,
     seed: int,
     version: str,
-    world_size: int = 1,
+    world_size: int,
 ) -> WeightEdit:
     """The edit with everything in its manifest that explains and reproduces it.
 

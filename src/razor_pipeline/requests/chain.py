@@ -162,7 +162,8 @@ def load_version(found: Version, like: ModelFamily) -> ModelFamily:
             f"version {found.number} of '{found.model}' in {directory} was altered; restore it from a backup"
         )
     model = PretrainedDataset(family=like.name, source=str(directory), device=str(like.device)).load()
-    model.origin = {"id": f"{found.model}/{found.number}", "revision": None, "sha256": found.weights}
+    name = f"{found.model}/{found.number}"
+    model.origin = {"family": model.name, "id": name, "revision": None, "sha256": found.weights}
     return model
 
 

@@ -78,7 +78,9 @@ def submit(
     for intake in intakes:
         if intake.model == desk.params.model:
             check_target(desk.listing, intake)
-    made = [request.id for request in desk.ledger.submit_all(intakes, actor)]
+    params = desk.params
+    submitted = desk.ledger.submit_all(intakes, actor, params.approvals, params.promotion)
+    made = [request.id for request in submitted]
     missing = validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
     desk.anchor()
     requests = [desk.ledger.get(name) for name in made]

@@ -89,7 +89,7 @@ class Desk:
         return Registry(uri, self.project).mirror(self.ledger, self.params.model)
 
     def request(self, name: str) -> Request:
-        """A request of this environment's line; who approves for another line, and where it lies, it does not say.
+        """A request of this environment's line: who approves on another, and where its images are, is not known here.
 
         Raises:
             LedgerError: it is unknown, or for another line.

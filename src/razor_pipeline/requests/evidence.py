@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from razor_pipeline import __version__
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.weight_edit import save_edit
-from razor_pipeline.fingerprint import code_sha256, digest, environment
+from razor_pipeline.fingerprint import code_sha256, commit, digest, environment
 from razor_pipeline.requests import signing
 from razor_pipeline.requests.chain import EDIT
 from razor_pipeline.requests.gates import Gate
@@ -85,11 +84,8 @@ class Evidence:
 def code() -> dict[str, str]:
     """What code made it: version, commit where there is one, and a hash of the sources themselves."""
     found = {"version": __version__, "sha256": code_sha256("razor_pipeline.requests.forgetting")}
-    here = Path(__file__).parent
-    commit = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return found | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
+    checked_out = commit(Path(__file__).parent)
+    return found | ({"commit": checked_out} if checked_out else {})
 
 
 def data_digests(samples: pd.DataFrame) -> dict[str, Any]:

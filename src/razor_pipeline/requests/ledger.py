@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -86,8 +87,20 @@ class Ledger:
         """
         return self.submit_all([intake], actor)[0]
 
-    def submit_all(self, intakes: Sequence[Intake], actor: str) -> list[Request]:
+    def submit_all(
+        self,
+        intakes: Sequence[Intake],
+        actor: str,
+        approvals: int = 1,
+        promotion: Literal["automatic", "approval"] = "automatic",
+    ) -> list[Request]:
         """Record all or none.
+
+        Args:
+            intakes: what is asked.
+            actor: who submits.
+            approvals: how many a request needs; an environment that asks for fewer cannot do with fewer.
+            promotion: whether what passes its gates serves at once; an environment where it does cannot change that.
 
         Raises:
             LedgerError: see :meth:`submit`.
@@ -104,7 +117,15 @@ class Ledger:
                 _check_new(request, present, asked)
                 present[request.id] = asked[_asks(request)] = request
                 session.add(request)
-                self.note(session, actor, "submit", request, to=Status.RECEIVED)
+                self.note(
+                    session,
+                    actor,
+                    "submit",
+                    request,
+                    to=Status.RECEIVED,
+                    approvals=approvals,
+                    promotion=promotion,
+                )
                 made.append(request)
             return made
 
@@ -219,13 +240,14 @@ class Ledger:
             return request
 
     def approved_by(self, session: Session, request: Request, actor: str, needed: int) -> bool:
-        """Note an approval; whether it was the last that is needed.
+        """Note an approval; whether it was the last that is needed, here or where the request was submitted.
 
         Raises:
             LedgerError: this actor has approved it already, or submitted it where two or more are needed.
         """
-        given = self._approvals(session, request)
-        if needed > 1 and actor == self._submitter(session, request):
+        given, submission = self._approvals(session, request), self._submission(session, request)
+        needed = max(needed, json.loads(submission.details).get("approvals", 1))
+        if needed > 1 and actor == submission.actor:
             raise LedgerError(f"{actor} submitted {request.id}; {needed} other people must approve it")
         if actor in given:
             raise LedgerError(
@@ -247,8 +269,13 @@ class Ledger:
                 found.add(line.actor)
         return found
 
-    def _submitter(self, session: Session, request: Request) -> str:
-        query = select(AuditLine.actor).where(AuditLine.request == request.id, AuditLine.action == "submit")
+    def waits(self, session: Session, request: Request) -> bool:
+        """Whether its model serves only after an approval, as the environment says in which it was submitted."""
+        return bool(json.loads(self._submission(session, request).details).get("promotion") == "approval")
+
+    def _submission(self, session: Session, request: Request) -> AuditLine:
+        """Its first line; one that an earlier version wrote says nothing of approvals."""
+        query = select(AuditLine).where(AuditLine.request == request.id, AuditLine.action == "submit")
         return session.scalars(query).one()
 
     def extend(self, name: str, actor: str, reason: Reason) -> Request:

@@ -184,7 +184,7 @@ class _Step:
         )
 
     def _verified(self, parent: Version, folder: Path, weights: str, found: Measured) -> None:
-        """Note the version and, where promotion is automatic, let it serve in the same transaction."""
+        """Note the version and, where no approval is awaited, let it serve in the same transaction."""
         place = self.batch.place
         with place.ledger.writing() as session:
             leases.check(session, place.lease, self.owner)
@@ -202,7 +202,7 @@ class _Step:
             session.add(made)
             request.version = made.number
             place.ledger.move(session, request, Status.VERIFIED, SYSTEM, version=made.number, weights=weights)
-            if place.params.promotion == "automatic":
+            if place.params.promotion == "automatic" and not place.ledger.waits(session, request):
                 promotion.promote(place.ledger, session, request, SYSTEM)
             chain.put_in_place(folder, self.owner)
 

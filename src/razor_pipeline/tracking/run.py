@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ import mlflow
 from kedro.pipeline import Pipeline
 from mlflow.entities import Metric, Param
 
+from razor_pipeline.fingerprint import commit
 from razor_pipeline.runner import PARAMETERS, Catalog
 from razor_pipeline.tracking.datasets import DatasetLog
 from razor_pipeline.tracking.flatten import flatten
@@ -115,11 +115,8 @@ class TrackedRun:
     def _command_tags(self, run_params: Mapping[str, Any]) -> dict[str, str]:
         names = run_params.get("pipeline_names") or ["__default__"]
         tags = {"kedro.pipelines": ", ".join(names), "kedro.env": str(run_params.get("env") or "base")}
-        command = ["git", "-C", str(self.project), "rev-parse", "HEAD"]
-        with suppress(OSError):  # where git is not installed
-            commit = subprocess.run(command, capture_output=True, text=True, check=False)
-            if commit.returncode == 0:
-                tags["mlflow.source.git.commit"] = commit.stdout.strip()
+        if found := commit(self.project):
+            tags["mlflow.source.git.commit"] = found
         return {**tags, "mlflow.source.name": "kedro run", "mlflow.source.type": "PROJECT"}
 
     def _parameter_tags(self, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -40,7 +40,7 @@ def edit_model(
         result = run_razor(base_model, task, razor, torch.Generator().manual_seed(seed), scored)
     report = describe_edit(base_model, result, set(component_scores["component"]))
     report["peak_rss_mb"] = peak.mb
-    edit = signed(result.edit, base_model, task, razor, seed, __version__)
+    edit = signed(result.edit, base_model, task, razor, seed, __version__, scoring_report["world_size"])
     return edit, pd.DataFrame(result.trace), report
 
 

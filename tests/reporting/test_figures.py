@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.params.razor import RazorParams, SearchParams
-from razor_pipeline.reporting.curve import chosen_step, search_curve
-from razor_pipeline.reporting.drawing import DARK, LIGHT
+from razor_pipeline.reporting.curve import _against_retention, chosen_step, search_curve
+from razor_pipeline.reporting.drawing import DARK, LIGHT, new_figure
 from razor_pipeline.reporting.heatmap import _grid, row_name, score_heatmap
 
 from .outputs import component_scores, edit_report, edit_trace, hardened_trace
@@ -103,3 +103,16 @@ def test_hardening_is_no_point_of_the_curve() -> None:
     """Its figures are on another scale; a search's in its place would show."""
     assert search_curve(hardened_trace("harden", "taken_back"), RAZOR) == search_curve(edit_trace(), RAZOR)
     assert search_curve(hardened_trace("repair"), RAZOR) != search_curve(edit_trace(), RAZOR)
+
+
+def test_axis_and_legend_say_nothing_that_is_not_there() -> None:
+    """Others are recognised in 100 % at most, and a method that tried no step has no point for one."""
+    axes = new_figure(6.0, 4.0, LIGHT).subplots()
+    trace = edit_trace().query("stage in ['base', 'repair']").assign(retain_accuracy=1.0)
+    _against_retention(axes, trace, RAZOR, LIGHT)
+    axes.figure.draw_without_rendering()
+    shares = [label.get_text() for label in axes.get_yticklabels()]
+    assert max(filter(None, shares), key=lambda share: float(share.rstrip("%"))) == "100.0%"
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["corrective", "base", "kept"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
@@ -96,52 +95,35 @@ def _against_retention(axes: Axes, trace: pd.DataFrame, razor: RazorParams, them
     )
     base, search = trace[trace["stage"] == "base"], trace[trace["stage"] == "search"]
     path = trace[trace["stage"].isin(["zero_step", "repair"])]
-    axes.scatter(
-        search["knowledge_auc"], search["retain_accuracy"], s=30, color=theme.muted, alpha=0.7, label="tried"
-    )
     axes.plot(path["knowledge_auc"], path["retain_accuracy"], "-", color=theme.good, linewidth=1.6, zorder=3)
-    repair, zero = path[path["stage"] == "repair"], path[path["stage"] == "zero_step"]
-    axes.scatter(
-        repair["knowledge_auc"],
-        repair["retain_accuracy"],
-        s=34,
-        color=theme.good,
-        zorder=4,
-        label="corrective",
+    points: tuple[tuple[str, pd.DataFrame, dict[str, Any]], ...] = (
+        ("tried", search, {"s": 30, "color": theme.muted, "alpha": 0.7}),
+        ("corrective", path[path["stage"] == "repair"], {"s": 34, "color": theme.good, "zorder": 4}),
+        (
+            "zero-step",
+            path[path["stage"] == "zero_step"],
+            {"s": 70, "marker": "D", "color": theme.accent, "zorder": 5},
+        ),
+        ("base", base, {"s": 70, "marker": "s", "color": theme.ink, "zorder": 4}),
     )
-    axes.scatter(
-        zero["knowledge_auc"],
-        zero["retain_accuracy"],
-        s=70,
-        marker="D",
-        color=theme.accent,
-        zorder=5,
-        label="zero-step",
-    )
-    axes.scatter(
-        base["knowledge_auc"],
-        base["retain_accuracy"],
-        s=70,
-        marker="s",
-        color=theme.ink,
-        zorder=4,
-        label="base",
-    )
+    for name, rows, look in points:
+        if len(rows):  # nothing stands in the legend that is not there
+            axes.scatter(rows["knowledge_auc"], rows["retain_accuracy"], label=name, **look)
     if "kept" in trace:
         kept = trace[trace["kept"].astype(bool)]
         style: dict[str, Any] = {"facecolors": "none", "edgecolors": theme.ink, "linewidths": 1.6}
         axes.scatter(kept["knowledge_auc"], kept["retain_accuracy"], s=190, zorder=6, label="kept", **style)
     _goal(axes, razor.search.goal, razor, theme, horizontal=False)
     axes.set_xlim(-0.04, 1.08)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     low = float(trace["retain_accuracy"].min()) if len(trace) else 0.0
     high = float(trace["retain_accuracy"].max()) if len(trace) else 1.0
     room = max(0.004, 0.12 * (high - low))
     axes.set_ylim(low - room, high + room)
-    if high - low < 0.04:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    digits = 1 if high - low < 0.04 else 0
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.{digits}f}%" if share < 1.0001 else "")
     axes.grid(color=theme.line, linewidth=0.8)
-    _legend(axes, theme)
+    if len(trace):
+        _legend(axes, theme)
 
 
 def _goal(axes: Axes, goal: float, razor: RazorParams, theme: Theme, horizontal: bool) -> None:

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from razor_pipeline.params.base import Count, Params, Positive, Share
 
+ACTOR = "[a-z]{2,8}-[0-9]{1,6}"  # who acts, by role and number; never a person's name
+
 
 class GateParams(Params):
     """What a request must show on the test split to be promoted; shares of 0 to 1, drops against the line's base model.
@@ -57,7 +59,7 @@ class RequestsParams(Params):
     public_key: str = "conf/local/evidence_key.pub.pem"
     only: tuple[str, ...] = ()
     take_out: str | None = None
-    actor: Annotated[str, Field(pattern=r"^[a-z]{2,8}-[0-9]{1,6}$")] = "system-0"
+    actor: Annotated[str, Field(pattern=f"^{ACTOR}$")] = "system-0"
     gates: GateParams = GateParams()
 
     @property

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from razor_pipeline.params import requests
+
 LONGEST_SHOWN = 40
 LONGEST_PATH = 200
 REQUEST = re.compile(r"REQ-[0-9]{4}-[0-9]{4,9}")
 REFERENCE = re.compile(r"[A-Z]{2,6}-[0-9]{3,12}")
-ACTOR = re.compile(r"[a-z]{2,8}-[0-9]{1,6}")
+ACTOR = re.compile(requests.ACTOR)
 MODEL = re.compile(r"[a-z][a-z0-9_]{0,31}")
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

@@ -150,6 +150,23 @@ def test_others_are_kept_at_the_targets_images_too_and_count_as_safety_at_their_
     assert dict(ranked)["retain"] == len(labels) - half
 
 
+def test_others_are_kept_at_the_images_of_all_targets(model, canvas, monkeypatch):
+    rows = arranged(canvas, DataParams(concept="label"))
+    both = unlearning_task(split_samples(rows, ["cat", "fish"], SplittingParams(), 0))
+    shown = []
+
+    def lessons(family, rows, *others):
+        shown.append(list(rows["label"]))
+        return lessons_of(family, rows, *others)
+
+    monkeypatch.setattr("razor_pipeline.methods.hardening.lessons_of", lessons)
+    task = with_anchors(model, both, {"cat": "dog", "fish": "dog"})
+    Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))
+    half = len(shown[-1]) // 2
+    assert half < len(both.forget[0].edit)  # images of the first would do
+    assert set(shown[-1][:half]) == {"cat", "fish"}
+
+
 def test_the_ranking_takes_a_forget_loss_that_unlearning_ascends(model, task, monkeypatch):
     """Descending what the words miss and descending the retain loss agree where the score's two gradients oppose."""
     hardening = Hardening(model, task, PARAMS, torch.Generator().manual_seed(0))

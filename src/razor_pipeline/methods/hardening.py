@@ -35,7 +35,7 @@ from razor_pipeline.interfaces import (
     WordLearner,
 )
 from razor_pipeline.methods.lessons import Lessons, lessons_of, missed
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
@@ -219,8 +219,7 @@ class Hardening:
         Drawings of what is like a target pass where the target's do; untaught there, they would be led away with them.
         """
         rows = shuffled(task.retain, self.generator).head(self.params.lessons)
-        own = [shuffled(forget.edit, self.generator) for forget in task.forget]
-        there = pd.concat(own, ignore_index=True)
+        there = shuffled(forget_rows(task), self.generator)
         half = len(rows) // 2
         there = there.iloc[[place % len(there) for place in range(half)]]
         # The targets' images are not shown without a prompt: what they are is to be forgotten.

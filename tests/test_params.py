@@ -13,7 +13,9 @@ from razor_pipeline import params
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.base import Params
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
+from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.params.razor import RazorParams, SearchParams
+from razor_pipeline.params.requests import GateParams
 from razor_pipeline.params.studies import BenchmarkParams, StudyParams
 
 MODULES = [
@@ -102,6 +104,13 @@ def test_a_value_out_of_range_is_refused_by_name(given, named):
 def test_the_ends_of_the_ranges_are_inside(given):
     """Control of the test above."""
     RazorParams.model_validate(given)
+
+
+@pytest.mark.parametrize("record", [GateParams, ReportingParams], ids=lambda record: record.__name__)
+def test_a_limit_that_the_unedited_model_would_meet_is_refused(record):
+    with pytest.raises(ParameterError, match=r"max_forget_accuracy is 1\.0, but it should be less than 1"):
+        record.model_validate({"max_forget_accuracy": 1.0})
+    record.model_validate({"max_forget_accuracy": 0.99})  # control
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

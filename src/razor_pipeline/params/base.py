@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from razor_pipeline.param_errors import ParameterError, refusal
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Recognised = Annotated[float, Field(ge=0.0, lt=1.0)]  # a limit of 1 would let the unedited model pass
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Scheme = Literal["int8", "int4", "nf4"]

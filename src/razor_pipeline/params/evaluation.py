@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from razor_pipeline.params.base import Count, Params, Schemes, Seeds, Share
+from razor_pipeline.params.base import Count, Params, Recognised, Schemes, Seeds, Share
 
 Protocol = Literal["unlearncanvas", "subset"]
 
@@ -79,7 +79,7 @@ class ReportingParams(Params):
     itself shows.
     """
 
-    max_forget_accuracy: Share = 0.03
+    max_forget_accuracy: Recognised = 0.03
     max_membership_auc: Share = 0.6
     min_membership_auc: Share = 0.35
     max_retain_drop: Share = 0.01

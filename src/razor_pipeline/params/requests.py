@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from razor_pipeline.params.base import Count, Params, Positive, Share
+from razor_pipeline.params.base import Count, Params, Positive, Recognised, Share
 
 ACTOR = "[a-z]{2,8}-[0-9]{1,6}"  # who acts, by role and number; never a person's name
 
@@ -18,7 +18,7 @@ class GateParams(Params):
     The membership AUC has a wide window: on test even a retrained model's lies anywhere (docs/benchmarks.md).
     """
 
-    max_forget_accuracy: Share = 0.02
+    max_forget_accuracy: Recognised = 0.02
     max_retain_drop: Share = 0.02
     max_general_drop: Share = 0.03
     max_quantized_retain_drop: Share = 0.02

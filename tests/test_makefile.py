@@ -17,6 +17,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 
+from razor_pipeline.cli import cli
 from razor_pipeline.cli import run as kedro_run
 from razor_pipeline.datasets.sources import listing
 from razor_pipeline.param_errors import ParameterError
@@ -29,7 +30,7 @@ from razor_pipeline.splitting import SplittingError, parse_targets, resolve_targ
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # A command, with the variables that are set before it: inline, or in an indented block, where a line may go on.
-COMMAND = r"(?:[A-Z_]+=\S+ )*(?:make|kedro run)\b"
+COMMAND = r"(?:[A-Z_]+=\S+ )*(?:make|kedro (?:run|unlearning|edit|tracking))\b"
 INLINE, BLOCK = re.compile(f"`({COMMAND}[^`]*)`"), re.compile(f"(?m)^ {{4,}}({COMMAND}(?:.*\\\\\n)*.*)$")
 MADE_UP = ("atelier", "digits")  # sources of data that anybody has
 OUTER = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "TARGET")  # of `make test` itself
@@ -74,7 +75,7 @@ def test_classifiers_are_compared_with_gold_standards_that_are_trained_first() -
 
 
 def commands() -> list[str]:
-    """Every `make …` and `kedro run …` of the pages, on one line."""
+    """Every `make …` and `kedro …` of our own on the pages, on one line."""
     found = [match for page in PAGES for form in (INLINE, BLOCK) for match in form.findall(page.read_text())]
     plain = (" ".join(text.replace("\\\n", " ").replace("\\|", "|").split()) for text in found)
     return sorted(set(plain) - {"make", "kedro run"})
@@ -85,7 +86,7 @@ def kedro_runs(command: str) -> list[list[str]]:
     words = shlex.split(command, comments=True)
     while "=" in words[0]:
         del words[0]
-    if words[0] == "kedro":
+    if words[:2] == ["kedro", "run"]:
         return [words[2:]]
     kept = {name: value for name, value in os.environ.items() if name not in OUTER}
     made = ["make", "-n", "-o", ".venv/.runtime", *words[1:], "KEDRO_RUN=kedro run"]
@@ -135,7 +136,26 @@ def stands_for(name: str) -> bool:
     return name.isupper() or bool(set("<…") & set(name))
 
 
+def check_words(words: list[str]) -> None:
+    """Raise where a command of our own has no such name, option or place for a word; files need not exist."""
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        context = click.Context(command)
+        _, rest, _ = command.make_parser(context).parse_args(list(words))
+        if not rest:
+            return  # the group itself is meant
+        found = command.get_command(context, rest[0])
+        assert found is not None, f"no command {rest[0]}"
+        command, words = found, rest[1:]
+    _, left, _ = command.make_parser(click.Context(command)).parse_args(list(words))
+    assert not left, f"no place for {left}"
+
+
 def check(command: str) -> None:
+    words = shlex.split(command, comments=True)
+    if words[0] == "kedro" and words[1] != "run":
+        check_words(words[1:])
+        return
     for arguments in kedro_runs(command):
         check_run(arguments)
 
@@ -152,6 +172,10 @@ def test_a_command_of_the_pages_is_one_that_works(command: str) -> None:
         ("kedro run --env nothing", AssertionError),
         ("kedro run --pipelines dataset_preparation,nothing", AssertionError),
         ("kedro run --nothing", click.UsageError),
+        ("kedro unlearning nothing", AssertionError),
+        ("kedro unlearning list --nothing", click.UsageError),
+        ("kedro unlearning approve REQ-2026-0001 dpo-1", AssertionError),
+        ("kedro edit verify --model", click.UsageError),
         ("make run ARGS='--params \"razr.tau=3\"'", ParameterError),
         ('make run TARGET="Adda Moreau"', SplittingError),
         # its second run, of objects, refuses a style; and the other way round
@@ -168,6 +192,7 @@ def test_control_the_pages_commands_are_read_whole() -> None:
     found = commands()
     assert len(found) > 50
     assert 'make run TARGET="Greta Novak"' in found  # inline
+    assert "kedro unlearning audit verify" in found
     assert 'kedro run --env combination --params "target=cat in Mosaic"' in found  # in a block
     assert any(
         command.startswith("OMP_NUM_THREADS=1 kedro run") and "processes=2" in command for command in found

@@ -150,6 +150,6 @@ mlflow: $(VENV)/.runtime ## the runs in a browser
 notebook: $(VENV)/.dev ## execute the notebook on the latest run, into data/08_reporting
 	@$(BIN)/jupyter execute notebooks/one_run.ipynb --output "$(CURDIR)/data/08_reporting/one_run.ipynb"
 
-clean: ## remove what runs wrote, but neither the base models nor the tracked runs
-	@find data/0[2-8]_* -mindepth 1 ! -name .gitkeep -delete
+clean: ## remove what runs wrote, but neither base models, tracked runs nor requests and their models
+	@find data/0[2-8]_* -mindepth 1 -maxdepth 1 ! -name .gitkeep ! -name requests -exec rm -rf {} +
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

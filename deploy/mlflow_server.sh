@@ -4,6 +4,7 @@
 #   RAZOR_MLFLOW_DATABASE   e.g. postgresql+psycopg://mlflow@127.0.0.1/mlflow (the password comes from PGPASSWORD)
 #   RAZOR_MLFLOW_ARTIFACTS  a folder or s3://bucket/path (AWS credentials and MLFLOW_S3_ENDPOINT_URL as usual)
 #   RAZOR_MLFLOW_ADMIN      file with the administrator's first password, at least 12 characters
+#   MLFLOW_SERVER_ALLOWED_HOSTS  names under which a proxy calls it, e.g. mlflow.example.org; others than localhost are refused
 #   RAZOR_MLFLOW_PORT       5000 where none is given
 #   RAZOR_MLFLOW_AUTH_DATABASE  address of the database of users; sqlite in ./mlflow_users.db where none is given
 set -euo pipefail

@@ -199,6 +199,24 @@ def test_control_the_pages_commands_are_read_whole() -> None:
     )
 
 
+def test_cleaning_keeps_what_serves_and_its_evidence(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
+    kept = [
+        "data/01_raw/zoo/clip/model.safetensors",
+        "data/03_primary/.gitkeep",
+        "data/06_models/requests/clip/r-v1/evidence/evidence.json",
+        "data/08_reporting/requests/audit_anchors.txt",
+        "data/requests.db",
+    ]
+    gone = ["data/06_models/edited_model/model.safetensors", "data/08_reporting/report.html"]
+    for name in [*kept, *gone]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
+    left = {str(file.relative_to(tmp_path)) for file in (tmp_path / "data").rglob("*") if file.is_file()}
+    assert left == set(kept)
+
+
 def test_every_installed_package_is_pinned() -> None:
     text = (ROOT / "constraints.txt").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]

@@ -34,8 +34,10 @@ def test_it_is_honest_and_tells_what_is_needed_to_check_it() -> None:
         assert words in text
 
 
-def test_a_local_directory_is_no_hub_id(tmp_path: Path) -> None:
-    front = model_card({"id": str(tmp_path)}, "Ada Moreau", "razor", [], 0).split("---\n")[1]
+@pytest.mark.parametrize("base", [".", "moved/since", "clip/0"])
+def test_what_comes_from_no_hub_has_no_id_there(base: str) -> None:
+    """A directory, one that is not here any more, and a version of a line of models, by its number."""
+    front = model_card({"id": base, "revision": None}, "Ada Moreau", "razor", [], 0).split("---\n")[1]
     assert "base_model" not in yaml.safe_load(front)
 
 

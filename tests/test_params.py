@@ -113,6 +113,12 @@ def test_a_limit_that_the_unedited_model_would_meet_is_refused(record):
     record.model_validate({"max_forget_accuracy": 0.99})  # control
 
 
+def test_pictures_of_the_atelier_are_whole_tiles():
+    with pytest.raises(ParameterError, match="image_size is 100, but it should be a multiple of 8"):
+        AtelierParams.model_validate({"image_size": 100})
+    assert AtelierParams.model_validate({"image_size": 104}).image_size == 104
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", ["tau", "damping", "max_retain_drop"])
 def test_nan_and_infinity_are_refused(name, bad):

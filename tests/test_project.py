@@ -4,6 +4,7 @@ import ast
 import graphlib
 import inspect
 import itertools
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kedro.pipeline import Pipeline
 
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.requests import RequestsParams
+from razor_pipeline.requests.validation import SERVED
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -140,22 +142,23 @@ def test_environments_share_a_line_of_requests_only_with_model_and_concept(
     for env, requests in lines.items():
         configured = loader(env)
         concept = configured["parameters"]["data"].get("concept", DataParams.model_fields["concept"].default)
+        if configured["globals"]["model"]["family"] not in SERVED:
+            continue  # it takes no requests
         edited.setdefault(requests.model, {})[env] = f"{concept} of {dict(configured['globals']['model'])}"
     assert {line: of for line, of in edited.items() if len(set(of.values())) > 1} == {}
     assert set(edited["clip"]) == {"base", "enterprise"}  # control: some do share one
 
 
-def test_but_for_its_line_an_environment_takes_requests_as_base_does(
-    lines: dict[str, RequestsParams],
-) -> None:
-    """An environment's group replaces base's as a whole, so what base says must be the defaults."""
-    base = lines["base"]
-    found = {
-        env: requests.model_copy(update={"model": base.model})
-        for env, requests in lines.items()
-        if env != "enterprise"
-    }
-    assert {env for env, requests in found.items() if requests != base} == set()
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_what_base_says_of_requests_holds_in_every_environment(env: str, tmp_path: Path) -> None:
+    """An environment's group replaces base's as a whole, so none but the team's own names it."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    file = tmp_path / "conf/base/parameters_requests.yml"
+    text = file.read_text()
+    assert "approvals: 1" in text
+    file.write_text(text.replace("approvals: 1", "approvals: 3"))
+    changed = OmegaConfigLoader(str(tmp_path / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    assert changed["parameters"]["requests"]["approvals"] == (2 if env == "enterprise" else 3)
 
 
 def packaged(patterns: list[str]) -> set[Path]:

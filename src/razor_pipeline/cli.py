@@ -92,14 +92,15 @@ cli.add_command(unlearning)
 @click.option(
     "--port", default=5000, show_default=True, help="Where the page is served, on this machine only."
 )
+@click.option("--env", help="Configuration whose runs are meant, e.g. enterprise.")
 @click.pass_obj
-def tracking(metadata: ProjectMetadata, port: int) -> None:
+def tracking(metadata: ProjectMetadata, port: int, env: str | None) -> None:
     """Serve a page of the tracked runs; where a server tracks them, tell its address."""
     from kedro.framework.cli.utils import python_call
 
     from razor_pipeline.tracking.settings import project_settings
 
-    uri = project_settings(Path(metadata.project_path)).uri(Path(metadata.project_path))
+    uri = project_settings(Path(metadata.project_path), env).uri(Path(metadata.project_path))
     if uri.startswith("http"):  # a server has its page already
         click.echo(f"The runs are tracked on a server; open {uri} in a browser")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -63,9 +62,8 @@ def _front_matter(origin: Mapping[str, str | None], method: str, family: str) ->
     }
     if family in TASKS:
         fields["pipeline_tag"] = TASKS[family]
-    base = origin.get("id")
-    if base and not Path(base).exists():  # a directory of this machine is no id on the hub
-        fields |= {"base_model": base, "base_model_relation": "finetune"}
+    if origin.get("revision"):  # what comes from the hub is pinned, and nothing else is
+        fields |= {"base_model": origin["id"], "base_model_relation": "finetune"}
     text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return text
 

@@ -147,6 +147,28 @@ def test_an_unknown_family_is_refused() -> None:
         PretrainedDataset(family="clap", source="x")
 
 
+@pytest.mark.parametrize(
+    ("family", "trained"), [("clip", "clip"), ("diffusion_deep", "diffusion"), ("vit", "vit")]
+)
+def test_what_is_trained_goes_where_its_kind_is(tmp_path: Path, family: str, trained: str) -> None:
+    PretrainedDataset(family=family, source=str(tmp_path / "new")).check_takes(trained)
+
+
+@pytest.mark.parametrize(
+    ("family", "trained"), [("diffusion_deep", "clip"), ("vit", "clip"), ("diffusion", "vit")]
+)
+def test_a_training_that_would_write_over_another_kind_is_refused(family: str, trained: str) -> None:
+    with pytest.raises(DatasetError, match=f"family is '{trained}', but .* of the family '{family}'"):
+        PretrainedDataset(family=family, source="data/01_raw/zoo/clip").check_takes(trained)
+
+
+def test_what_is_trained_goes_to_no_hub(tmp_path: Path) -> None:
+    """A directory of that name would be opened ever after in place of what is pinned."""
+    with pytest.raises(DatasetError, match="is a hub id, and what is trained here needs a directory"):
+        dataset("openai/clip-vit-large-patch14", "a" * 40).check_takes("clip")
+    dataset(str(tmp_path / "clip"), "a" * 40).check_takes("clip")  # control: named in its place
+
+
 def test_judges_are_loaded_by_name_and_never_written(tmp_path):
     params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
     PretrainedDataset(family="vit", source=str(tmp_path / "objects")).save(new_vit(["cat", "dog"], params))
@@ -242,6 +264,9 @@ def test_what_else_lies_in_a_folder_of_gold_standards_stays(tmp_path, classifier
         assert [gold.excluded for gold in folder.load()] == [set(excluded)]
     with pytest.raises(DatasetError, match=r"vit_objects is there already and is no gold standard"):
         folder.save({"b": (classifier, WITHOUT_CAT), "vit_objects": (classifier, WITHOUT_CAT)})
+    with pytest.raises(DatasetError, match=r"vit_objects is there already and is no gold standard"):
+        folder.check_takes(["b", "vit_objects"])
+    folder.check_takes(["a", "b"])
     assert {file: file.read_bytes() for file in kept} == kept
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["a", "a.json", "notes.txt", "vit_objects", "vit_objects.json"]

@@ -2,6 +2,10 @@
 
 import math
 
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import _validate_metric_name
+
 from razor_pipeline.params.data import AtelierParams
 from razor_pipeline.tracking.flatten import LONGEST, flatten, numbers
 
@@ -27,6 +31,15 @@ def test_an_empty_group_is_kept():
 def test_only_finite_numbers_are_metrics():
     values = {"a": 1, "b": True, "c": math.nan, "d": "1", "e": {"f": 0.5, "g": math.inf}}
     assert numbers(values) == {"a": 1.0, "e.f": 0.5}
+
+
+def test_a_metric_has_a_name_that_mlflow_takes():
+    found = numbers({"zero_shot": {"photos (2020), a/b_label": 0.5}})
+    assert found == {"zero_shot.photos _2020__ a/b_label": 0.5}
+    for name in found:
+        _validate_metric_name(name)
+    with pytest.raises(MlflowException):
+        _validate_metric_name("zero_shot.photos (2020), a/b_label")  # control
 
 
 def test_names_hold_no_character_that_is_refused_in_a_name():

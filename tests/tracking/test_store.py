@@ -71,7 +71,7 @@ def test_the_page_of_a_server_is_named_and_a_database_gets_one(
     monkeypatch.setattr(
         "kedro.framework.cli.utils.python_call", lambda _, arguments: started.append(arguments)
     )
-    monkeypatch.setattr("razor_pipeline.tracking.settings.project_settings", lambda _: TrackingSettings())
+    monkeypatch.setattr("razor_pipeline.tracking.settings.project_settings", lambda *_: TrackingSettings())
     project = SimpleNamespace(project_path=tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     told = CliRunner().invoke(tracking, obj=project)

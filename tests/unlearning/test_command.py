@@ -108,6 +108,8 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
         (["submit", "Greta Novak", "--requester", "CASE-0815", "--model", "clpi"], "'clpi' has no model"),
         (["extend", FIRST, "--reason", "withdrawn"], "complexity"),
         (["--env", "nope", "list"], "conf/nope"),
+        (["--env", "style", "submit", "Mosaic", "--requester", "CASE-0815"], "of the family 'diffusion'"),
+        (["--env", "vlm", "run"], "of the family 'vlm'"),
         (["approve", "Ada Moreau"], "request id"),
         (["approve", ABSENT], "not in the ledger"),
         (["run", "--request", ABSENT], "kedro unlearning key"),

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from razor_pipeline.datasets.pretrained import KINDS
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion
-from razor_pipeline.requests.validation import check_line, check_target, validate
+from razor_pipeline.requests.validation import check_family, check_line, check_target, validate
 from razor_pipeline.splitting import SplittingError
 from unlearning.conftest import intake
 from unlearning.places import STRANGER, TARGETS, manifest
@@ -22,6 +23,15 @@ def test_an_unknown_target_is_refused_unless_it_brings_its_images() -> None:
     check_target(manifest(), intake("Somebody New", data="case_1"))
     with pytest.raises(SplittingError, match="did you mean Zeno Castell"):
         check_target(manifest(), intake("Zeno Castel"))
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_models_that_draw_or_answer_take_no_requests(family: str) -> None:
+    if family in ("clip", "vit"):
+        check_family(family)
+        return
+    with pytest.raises(LedgerError, match=f"is of the family '{family}'"):
+        check_family(family)
 
 
 def test_a_line_that_nobody_runs_is_refused(lite: Ledger) -> None:

@@ -118,6 +118,30 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         """The directory's, and those of its parts where it is a pipeline."""
         return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
 
+    def check_takes(self, trained: str) -> None:
+        """Refuse what a training must not write over; said before it begins.
+
+        Args:
+            trained: the family that is trained.
+
+        Raises:
+            DatasetError: what is opened from here is of another family, or comes from a hub.
+        """
+        if not issubclass(KINDS[self.family], KINDS[trained]):
+            raise DatasetError(
+                f"pretraining.family is '{trained}', but model.source '{self.source}', which it would be written over, "
+                f"is of the family '{self.family}'; choose an environment that trains it, or set pretraining.family"
+            )
+        if (
+            self.revision is not None
+            and HUB_ID.fullmatch(self.source)
+            and not Path(self.source).parent.is_dir()
+        ):
+            raise DatasetError(
+                f"model.source '{self.source}' is a hub id, and what is trained here needs a directory; name one: "
+                '--params "model=/path/to/directory"'
+            )
+
     def save(self, data: ModelFamily) -> None:
         """Replace the directory; the old one stays until the new one is complete on disk."""
         with _no_bars(), replace_directory(Path(self.source)) as beside:

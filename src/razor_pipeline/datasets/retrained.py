@@ -81,14 +81,22 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 
+    def check_takes(self, groups: Iterable[str]) -> None:
+        """Refuse to write over a base model or a judge, which may lie in the same folder; said before a training.
+
+        Raises:
+            DatasetError: a group has the name of a model that is no gold standard.
+        """
+        for name in groups:
+            self._refuse_other(name)
+
     def save(self, data: Trained) -> None:
         """Replace each model and its report, once both are complete on disk; what else the folder holds stays.
 
         Raises:
             DatasetError: one has the name of a model that is no gold standard; the folder stays as it was.
         """
-        for name in data:
-            self._refuse_other(name)
+        self.check_takes(data)
         for name, (model, report) in data.items():
             with (
                 replace_file(self.path / f"{name}.json") as beside_report,
@@ -106,7 +114,6 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         return list(told.get("excluded", [])) if own else []
 
     def _refuse_other(self, name: str) -> None:
-        """Refuse to write over a base model or a judge, which may lie in the same folder."""
         report = self.path / f"{name}.json"
         if (self.path / name).exists() and not (report.is_file() and self._excluded(report)):
             raise DatasetError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.datasets.pretrained import KINDS, JudgesDataset, PretrainedDataset
 from razor_pipeline.evallearn.data import PluginError, checked, parameters, samples
 from razor_pipeline.families.drawing_exam import looking_at
 from razor_pipeline.families.text_to_image import TextToImageFamily
@@ -50,11 +50,12 @@ class RazorTechnique:
     def __init__(self, **given: Any) -> None:
         self.config = checked(given, REQUIRED, DEFAULTS)
         path = self.config["parameters"]
-        model = PretrainedDataset(family=self.config["family"], source=str(self.config["model_id"])).load()
-        if not isinstance(model, TextToImageFamily):
-            raise PluginError(f"family is '{model.name}', which does not draw; use diffusion or diffusion3")
-        self.family = model
+        place = PretrainedDataset(family=self.config["family"], source=str(self.config["model_id"]))
+        if not issubclass(KINDS[place.family], TextToImageFamily):
+            raise PluginError(f"family is '{place.family}', which does not draw; use diffusion or diffusion3")
         params, rows = parameters(path), samples(path, self.config["erase_concept"])
+        model: Any = place.load()
+        self.family: TextToImageFamily = model
         see = None
         if self.config["judges"]:
             judges: Any = JudgesDataset(sources=self.config["judges"]).load()

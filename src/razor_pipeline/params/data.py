@@ -21,14 +21,14 @@ class SplitCounts(Params):
 
 
 class AtelierParams(Params):
-    """The generated benchmark: portraits of named people and a canvas of objects x styles.
+    """The generated benchmark: portraits of named people and a canvas of objects x styles, of whole tiles of 8 pixels.
 
     ``passersby`` are portraits of people without a name, each of somebody else: from them a model that answers
     questions learns to say that it does not know.
     """
 
     seed: Annotated[int, Field(ge=0)] = 7
-    image_size: Annotated[int, Field(ge=32, le=512)] = 64
+    image_size: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 64
     portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=16)
     canvas: SplitCounts = SplitCounts(edit=20, validation=2, test=4)
     passersby: SplitCounts = SplitCounts(edit=0, validation=0, test=0)

@@ -20,6 +20,7 @@ from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.step import work
 from razor_pipeline.requests.tables import Batch, Request, Version
+from razor_pipeline.requests.validation import check_family
 from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
 from razor_pipeline.splitting import split_samples
 from razor_pipeline.tracking.process import identity
@@ -33,6 +34,7 @@ def run_batch(place: Workplace) -> list[Request]:
     """Run every approved request of the line, or those of ``requests.only``; returns them as they ended.
 
     Raises:
+        LedgerError: the model takes no requests.
         SigningError: there is no key to sign evidence with.
         LeaseError: another process works on the line, and did not end within ``requests.wait_seconds``.
         ChainError: the base model or the champion is not what the ledger knows, or a target whose edit is in a model
@@ -40,6 +42,7 @@ def run_batch(place: Workplace) -> list[Request]:
         ValueError: the evidence of a purged request cannot be read, so what must not be taught again is not known.
     """
     params, ledger = place.params, place.ledger
+    check_family(place.base.name)
     signing.check_key(Path(params.private_key))
     wait_for_line(place)
     done: list[str] = []

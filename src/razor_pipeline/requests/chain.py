@@ -78,7 +78,7 @@ def open_line(ledger: Ledger, model: str, base: ModelFamily) -> None:
         elif first.weights != weights:
             raise ChainError(
                 f"the base model '{path}' is not the one that the line '{model}' began with; put that one back, "
-                "or begin a new line with another requests.model"
+                "or begin a new line: another name of line in globals.yml"
             )
 
 

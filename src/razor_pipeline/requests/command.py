@@ -28,7 +28,7 @@ EXTENSIONS = click.Choice([str(reason) for reason in EXTENDING])
 
 
 @click.group()
-@click.option("--env", help="Configuration: each environment's requests.model is one line of models.")
+@click.option("--env", help="Configuration: the line in its globals.yml is one line of models.")
 @click.pass_context
 def unlearning(context: click.Context, env: str | None) -> None:
     """Requests to forget: submit, approve, run, verify, roll back."""
@@ -66,6 +66,7 @@ def submit(
         raise click.UsageError(
             'give either a target, e.g. submit "Ada Moreau" --requester CASE-0815, or --csv'
         )
+    desk.check_family()
     fields = {key: value for key, value in fields.items() if value is not None}
     model = fields.pop("model", None) or desk.params.model
     if table is not None:

@@ -54,6 +54,16 @@ class Desk:
         """Parameters of the requests, with paths that begin at the project."""
         return at(RequestsParams.model_validate(self.loader["parameters"]["requests"]), self.project)
 
+    def check_family(self) -> None:
+        """Whether this environment's model takes requests.
+
+        Raises:
+            LedgerError: it does not.
+        """
+        from razor_pipeline.requests.validation import check_family
+
+        check_family(str(self.loader["globals"]["model"]["family"]))
+
     @cached_property
     def ledger(self) -> Ledger:
         """The ledger."""
@@ -103,10 +113,11 @@ class Desk:
         """Ids that a run will work on.
 
         Raises:
-            LedgerError: one cannot be run, or none is there to run.
+            LedgerError: one cannot be run, or none is there to run; or the model takes no requests.
         """
         from razor_pipeline.requests import signing
 
+        self.check_family()
         signing.check_key(Path(self.params.private_key))
         for name in names:
             request = self.request(name)

@@ -14,6 +14,22 @@ from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion
 from razor_pipeline.splitting import parse_targets, resolve_targets
 
+SERVED = ("clip", "vit")  # families whose gates ask all that their models could give away
+
+
+def check_family(family: str) -> None:
+    """Whether requests can be made of a model of this family.
+
+    Raises:
+        LedgerError: it draws, and would be led back to what was forgotten earlier, or answers in words, which no gate
+            asks for.
+    """
+    if family not in SERVED:
+        raise LedgerError(
+            f"requests are for models that recognise ({', '.join(SERVED)}), and this environment's is of the family "
+            f"'{family}'; name another one with --env, or forget all targets at once with `kedro run`"
+        )
+
 
 def known_label(listing: pd.DataFrame, target: str) -> str:
     """The label that a request's target means, one that the base model never saw included.

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 LONGEST = 6000  # characters of a parameter's value that MLflow takes
 REFUSED = re.compile(r"[^\w.\- :]")  # in a parameter's name; a slash only in some places
+UNMEASURED = re.compile(r"[^\w.\- :/]")  # in a metric's name
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -44,7 +45,7 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}.{name}": number for name, number in numbers(value).items()}
+            found |= numbers({f"{key}.{name}": number for name, number in value.items()})
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found[key] = float(value)
+            found[UNMEASURED.sub("_", key)] = float(value)
     return found

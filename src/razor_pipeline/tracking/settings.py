@@ -47,9 +47,11 @@ def read_settings(loader: AbstractConfigLoader) -> TrackingSettings:
     return TrackingSettings.model_validate(loader["mlflow"])
 
 
-def project_settings(project: Path) -> TrackingSettings:
-    """The settings of a bootstrapped project, outside a run."""
+def project_settings(project: Path, env: str | None = None) -> TrackingSettings:
+    """The settings of a bootstrapped project, outside a run; of its default environment where none is named."""
     from kedro.framework.project import settings
 
-    loader = settings.CONFIG_LOADER_CLASS(str(project / settings.CONF_SOURCE), **settings.CONFIG_LOADER_ARGS)
+    loader = settings.CONFIG_LOADER_CLASS(
+        str(project / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
+    )
     return read_settings(loader)

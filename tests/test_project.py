@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 
+from razor_pipeline.hooks import PlaceHooks
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.validation import SERVED
-from razor_pipeline.settings import CONFIG_LOADER_ARGS
+from razor_pipeline.settings import CONFIG_LOADER_ARGS, HOOKS
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["raw", "intermediate", "primary", "model_input", "feature", "models", "model_output", "reporting"]
@@ -126,6 +129,20 @@ def test_an_environment_only_changes_what_is_there(env: str, catalog: dict[str, 
     changed = loader(env)
     assert changed["catalog"].keys() == catalog.keys()
     assert changed["parameters"].keys() == loader()["parameters"].keys()
+
+
+def test_a_training_asks_before_anything_runs_whether_its_place_takes_it(
+    registered: dict[str, Pipeline],
+) -> None:
+    assert any(isinstance(hook, PlaceHooks) for hook in HOOKS)
+    with KedroSession.create(ROOT, env="style_deep") as session:  # it trains a CLIP, as base does
+        catalog: Any = session.load_context().catalog
+    asked = PlaceHooks()
+    with pytest.raises(
+        DatasetError, match="which it would be written over, is of the family 'diffusion_deep'"
+    ):
+        asked.before_pipeline_run(registered["pretraining"], catalog)
+    asked.before_pipeline_run(registered["editing"], catalog)  # control
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""Every `kedro run` is one MLflow run; see docs/decisions/0001-mlflow-hook.md."""
+"""Every `kedro run` is one MLflow run (docs/decisions/0001-mlflow-hook.md), and writes over its own models alone.
+
+Kedro reads this module with its settings, so it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,23 @@ if TYPE_CHECKING:
     from razor_pipeline.tracking.settings import TrackingSettings
 
 logger = logging.getLogger(__name__)
+
+
+class PlaceHooks:
+    """What a training would wrongly write over is refused before anything runs."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Ask the places of the models that the pipeline trains.
+
+        Raises:
+            DatasetError: one does not take what would be saved there.
+        """
+        trained = pipeline.all_outputs()
+        if "base_model" in trained:
+            catalog["base_model"].check_takes(catalog.load("params:pretraining").family)
+        if "retrained_models" in trained:
+            catalog["retrained_models"].check_takes(catalog.load("params:retraining").groups)
 
 
 class MlflowHooks:

@@ -2,9 +2,8 @@
 
 from kedro.config import OmegaConfigLoader
 
-from razor_pipeline.hooks import MlflowHooks
+from razor_pipeline.hooks import MlflowHooks, PlaceHooks
 from razor_pipeline.pipelines.dataset_preparation.hooks import QuarantineHooks
-from razor_pipeline.pipelines.pretraining.hooks import PlaceHooks
 from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
 from razor_pipeline.runtime_params import RuntimeParamsHooks
 

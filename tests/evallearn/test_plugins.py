@@ -222,9 +222,8 @@ def test_what_is_missing_or_misspelt_is_refused_in_a_sentence(place):
         RazorTechnique(**technique_config(place), step=3)
     with pytest.raises(PluginError, match=r"does not exist; give a file like conf/style/parameters\.yml"):
         RazorTechnique(**technique_config(place) | {"parameters": "nowhere.yml"})
-    with pytest.raises(
-        SplittingError, match="'catt' is not in the data"
-    ):  # before a model is opened, which is not there
+    # Before the model is opened, which is not there.
+    with pytest.raises(SplittingError, match="'catt' is not in the data"):
         RazorTechnique(**technique_config(place) | {"erase_concept": "catt", "model_id": "/nowhere"})
     with pytest.raises(PluginError, match="which does not draw"):
         RazorTechnique(model_id=str(ZOO / "clip"), erase_concept="cat", family="clip")

@@ -61,6 +61,11 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         directory = Path(self.source)
         return directory if self.revision is None or directory.is_dir() else None
 
+    @property
+    def _on_hub(self) -> bool:
+        """Whether the source reads as a hub id, and neither it nor the folder that it would lie in is here."""
+        return bool(HUB_ID.fullmatch(self.source)) and not Path(self.source).parent.is_dir()
+
     def load(self) -> ModelFamily:
         """Load the model.
 
@@ -71,7 +76,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         directory = Path(self.source)
         if directory.is_dir():
             self._check(directory)
-        elif not HUB_ID.fullmatch(self.source) or directory.parent.is_dir():
+        elif not self._on_hub:
             raise DatasetError(
                 f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
                 "or train one with `kedro run --pipelines dataset_preparation,pretraining`"
@@ -132,11 +137,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 f"pretraining.family is '{trained}', but model.source '{self.source}', which it would be written over, "
                 f"is of the family '{self.family}'; choose an environment that trains it, or set pretraining.family"
             )
-        if (
-            self.revision is not None
-            and HUB_ID.fullmatch(self.source)
-            and not Path(self.source).parent.is_dir()
-        ):
+        if self.revision is not None and self._on_hub:
             raise DatasetError(
                 f"model.source '{self.source}' is a hub id, and what is trained here needs a directory; name one: "
                 '--params "model=/path/to/directory"'

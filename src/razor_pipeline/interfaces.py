@@ -160,7 +160,10 @@ class DrawingFamily(ModelFamily, Protocol):
         """[C, T, E] what the prompt readers read of every token; ValueError where there are none."""
 
     def conditioning(self, prompts: Sequence[str]) -> Tensor:
-        """[C, D] what the denoiser is told of prompts."""
+        """[C, D] what the denoiser is told of prompts; differentiable."""
+
+    def frozen_conditioning(self, prompts: Sequence[str]) -> Tensor:
+        """[C, D] what the base model's denoiser was told of prompts; no gradient."""
 
     def solved(
         self,
@@ -203,9 +206,6 @@ class InvertibleFamily(DrawingFamily, Protocol):
 
     def body(self) -> tuple[Component, ...]:
         """The denoiser's matrices that read no prompt; none of them among :meth:`components`."""
-
-    def frozen_conditioning(self, prompts: Sequence[str]) -> Tensor:
-        """[C, D] what the base model's denoiser was told of prompts; no gradient."""
 
     def attacker(self, rows: pd.DataFrame, params: WordParams, seed: int) -> WordLearner:
         """Who teaches the model a new word for the rows' label, which their ``prompt`` holds.

@@ -231,3 +231,21 @@ def test_fused_descent_names_the_slice_that_is_not_finite():
     with pytest.raises(NonFiniteError, match="corrective change of 'w'"):
         fused_descent([C], weights, broken, 5)
     assert torch.equal(weights["w"], _draw(0, 4, 6))
+
+
+@pytest.mark.parametrize("steepness", [1e-3, 1.0, 1e3])
+def test_the_first_step_goes_where_the_loss_would_be_0_if_it_fell_as_steeply_all_the_way(steepness):
+    """However steep the loss is; control: the second evaluation is not at the start."""
+    weights, goal, places = {"w": _draw(0, 4, 6)}, _draw(6, 3, 4), []
+    fused = _fused(weights, goal)
+
+    def steep():
+        places.append(weights["w"].clone())
+        found = fused()
+        return Gradients({"w": steepness * found.tensors["w"]}, steepness * found.loss)
+
+    fused_descent([C], weights, steep, 2)
+    start = fused()
+    step = start.loss / start.tensors["w"].square().sum() * start.tensors["w"]
+    assert torch.allclose(places[1], places[0] - step)
+    assert step.norm() > 0.01

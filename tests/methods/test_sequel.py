@@ -9,8 +9,8 @@ from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import ClipFamily
 from razor_pipeline.methods.calibrating import Calibration
+from razor_pipeline.methods.held import HELD
 from razor_pipeline.methods.razor import _Editor, razor
-from razor_pipeline.methods.repair import HELD
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation

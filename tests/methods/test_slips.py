@@ -10,8 +10,8 @@ from razor_pipeline.core import losses
 from razor_pipeline.core.attacks.prompts import misspellings
 from razor_pipeline.core.metrics import auc
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.methods.held import one_batch
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.repair import one_batch
 from razor_pipeline.methods.slips import Slips
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation

@@ -15,6 +15,7 @@ retain set, and none swings around its goal, as a step of fixed length does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,7 +135,8 @@ def fused_descent(
     Where the goal is known sample by sample, the fused loss (distance to the goal, drift of what is kept) is a sum of
     squares over few prompts; second-order steps close it, one direction at a time does not. For a linear layer the
     Hessian of the drift is the covariance C of its inputs, so the search is over U in ``theta + U L^-1`` with
-    ``C = L L^T``: there all directions are alike from the start, and L-BFGS need not find out.
+    ``C = L L^T``: there all directions are alike from the start, and L-BFGS need not find out. Nor how long a step is:
+    the first one goes where the loss f would be 0 if it fell as steeply all the way, by f / ||g||^2 along -g.
 
     Args:
         components: the components that move.
@@ -154,17 +156,25 @@ def fused_descent(
     start = snapshot(parameters, components)
     inverse = {part.key: _inverse(part, start[part.key], factors) for part in parts}
     leaves = [torch.zeros_like(start[part.key]) for part in parts]
+    unit = 1.0
 
     def changed() -> Pieces:
-        change = {part.key: leaf for part, leaf in zip(parts, leaves, strict=True)}
+        change = {part.key: unit * leaf for part, leaf in zip(parts, leaves, strict=True)}
         return {key: leaf if (own := inverse[key]) is None else leaf @ own for key, leaf in change.items()}
 
     def closure() -> float:
+        nonlocal unit
         restore(parameters, components, {key: start[key] + change for key, change in changed().items()})
         found = fused()
-        for part, leaf in zip(parts, leaves, strict=True):
-            gradient, own = part.view(found.tensors[part.parameter]), inverse[part.key]
-            leaf.grad = gradient.clone() if own is None else gradient @ own.T
+        gradients = [
+            gradient if (own := inverse[part.key]) is None else gradient @ own.T
+            for part in parts
+            for gradient in [part.view(found.tensors[part.parameter])]
+        ]
+        if not losses:  # at U = 0, which is 0 in any unit
+            unit = _unit(found.loss, gradients)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = unit * gradient
         losses.append(found.loss)
         if found.loss <= enough * losses[0]:
             raise _EnoughError
@@ -181,6 +191,16 @@ def fused_descent(
     change = changed()
     assert_finite(change, "the corrective change")
     return change
+
+
+def _unit(loss: float, gradients: Sequence[Tensor]) -> float:
+    """The unit of U in which L-BFGS' first step, ``-min(1, 1 / ||g||_1) g``, goes by f / ||g||^2; 1 where g is 0."""
+    square = dot(iter(gradients), iter(gradients))
+    if square == 0.0:
+        return 1.0
+    norm = sum(float(gradient.abs().sum()) for gradient in gradients)
+    ratio = loss * norm**2 / square
+    return max(ratio, math.sqrt(ratio)) / norm
 
 
 def _inverse(part: ParameterSlice, piece: Tensor, factors: InputFactors | None) -> Tensor | None:

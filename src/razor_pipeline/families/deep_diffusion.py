@@ -26,7 +26,7 @@ from razor_pipeline.core.components import Component, Granularity, head_componen
 from razor_pipeline.core.redirection import StateSums, closed_form, state_sums
 from razor_pipeline.families.diffusion import DiffusionFamily, cross_attention
 from razor_pipeline.families.diffusion3 import Diffusion3Family
-from razor_pipeline.families.text_to_image import PromptBatch, TextToImageFamily
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WordAttacker
 from razor_pipeline.params.razor import WordParams
 
@@ -82,14 +82,6 @@ class DeepFamily(TextToImageFamily):
         """[C, D + sum of n * K] the base model's."""
         told_CD = self.frozen_conditioning(prompts)
         return self._weighted(told_CD, self._read(self.frozen[READERS], told_CD))
-
-    def observe(self, batch: PromptBatch) -> Tensor:
-        """[B, D] what a search has to hold: the conditioning; what is read of it is solved for."""
-        return self.conditioning(batch.caption)
-
-    def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
-        """Mean squared distance of the conditioning to the anchors'."""
-        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
 
     def solved(
         self,

@@ -279,8 +279,8 @@ class TextToImageFamily(SavedPipeline):
         return -self._to_anchor(batch).mean()
 
     def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
-        """Mean squared distance of the meaning to the anchors'; never-seen samples play no part."""
-        return (self.meaning(target.caption) - self.frozen_meaning(target.anchor)).square().mean()
+        """Mean squared distance of the conditioning to the anchors'; never-seen samples play no part."""
+        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
 
     def retain_loss(self, batch: PromptBatch) -> Tensor:
         """Mean of :meth:`denoising_error`."""
@@ -307,11 +307,11 @@ class TextToImageFamily(SavedPipeline):
         return scaled
 
     def observe(self, batch: PromptBatch) -> Tensor:
-        """[B, M] meaning of the captions."""
-        return self.meaning(batch.caption)
+        """[B, D] conditioning of the captions: whatever else is edited, a prompt whose conditioning is held is kept."""
+        return self.conditioning(batch.caption)
 
     def mismatch_loss(self, batch: PromptBatch, frozen: Tensor) -> Tensor:
-        """Squared drift of the meaning from the base model's."""
+        """Squared drift of the conditioning from the base model's."""
         return losses.similarity_drift(self.observe(batch), frozen)
 
     def besides(self, rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
+from razor_pipeline.methods.held import HELD, Held, observed, one_batch
 from razor_pipeline.methods.nearest import nearest_rows
-from razor_pipeline.methods.repair import HELD, Held, Repair, observed, one_batch
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.slips import Slips
 from razor_pipeline.methods.task import shuffled
@@ -24,7 +24,7 @@ from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
 
-class Calibration(Repair):
+class Calibration:
     """Retain and mismatch loss fall, and the gap between the target and never-seen samples is solved for.
 
     Args:
@@ -32,7 +32,7 @@ class Calibration(Repair):
         task: targets and data.
         params: of the method.
         generator: draws the retain rows.
-        original: see :class:`Repair`. What was forgotten earlier is held as ``model`` has it.
+        original: whose observations of what is kept are held; what was forgotten earlier is held as ``model`` has it.
         validation: of the model, which has been evaluated at the weights that a change is asked for.
     """
 
@@ -45,9 +45,17 @@ class Calibration(Repair):
         original: ModelFamily,
         validation: Validation,
     ) -> None:
-        kept = _retain_rows(model, task, params, generator, validation)
-        edits = [forget.edit for forget in task.forget]
-        super().__init__(model, original, params, kept, edits, params.repair.samples, generator)
+        self.model, self.objective, self.params = model, params.objective, params.repair
+        self.auc_goal = params.auc_goal
+        size, kept = params.scoring.batch_size, _retain_rows(model, task, params, generator, validation)
+        self.turns = [
+            [held for rows in parts for held in observed(original, model.batches(rows, size, generator))]
+            for parts in kept
+        ]
+        self.forget: list[Any] = [
+            one_batch(model, rows.assign(caption=rows["prompt"]), params.repair.samples)
+            for rows in (forget.edit for forget in task.forget)
+        ]
         turns = len(kept)
         self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
         resist = params.repair.resist
@@ -67,7 +75,10 @@ class Calibration(Repair):
         step: float,
         unknown: Sequence[Tensor],
     ) -> Pieces:
-        """Descend what is kept, ascend what an attacker would gain, and close the gaps behind both."""
+        """Descend what is kept, ascend what an attacker would gain, and close the gaps behind both.
+
+        See :class:`razor_pipeline.methods.repair.Repair`.
+        """
         leaves = {name: parameters[name] for name in parameter_names(components)}
 
         def descent(gradient: Mapping[str, Tensor], length: float) -> Pieces:
@@ -89,13 +100,31 @@ class Calibration(Repair):
         ]
         return closing(components, change, gaps)
 
+    def keeping(self, leaves: Mapping[str, Tensor]) -> Gradients:
+        """Gradients of retain and mismatch loss over the rows whose turn it is."""
+        turn = self.turns.pop(0)
+        self.turns.append(turn)
+        return mean_gradients(self._kept, turn, leaves, "retain")
+
+    def _kept(self, held: Held) -> Tensor:
+        retain, mismatch = self.model.keeping_losses(held.batch, held.seen)
+        return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
+
     def _gaps(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> list[Gradients]:
         """Of the targets by their names and by misspelt ones, and of what was forgotten earlier."""
         return [
-            self.closing_in(leaves, unknown[: len(self.forget)]),
+            self._closing_in(leaves, unknown[: len(self.forget)]),
             *(self.slips.closing_in(leaves) if self.slips else ()),
             *self._drift_of_earlier(leaves),
         ]
+
+    def _closing_in(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
+        """Gradients of the mean gap of all targets, each held against its never-seen samples."""
+        return mean_gradients(self._gap, list(zip(self.forget, unknown, strict=True)), leaves, "forget")
+
+    def _gap(self, pair: tuple[Any, Tensor]) -> Tensor:
+        target, unknown_M = pair
+        return self.model.gap(target, unknown_M, self.auc_goal)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""

@@ -26,10 +26,8 @@ from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
-from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.hardening import Hardening
-from razor_pipeline.methods.redirecting import Redirection
-from razor_pipeline.methods.repair import Repair
+from razor_pipeline.methods.repair import repair_of
 from razor_pipeline.methods.scoring import Scored, editable, score
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import RazorParams
@@ -99,20 +97,6 @@ def razor(
         editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}
     return EditResult(edit, editor.trace, expansion.reason, expansion.rounds, seconds)
-
-
-def repair_of(
-    model: ModelFamily,
-    task: UnlearningTask,
-    params: RazorParams,
-    generator: torch.Generator,
-    original: ModelFamily,
-    validation: Validation,
-) -> Repair:
-    """The corrective steps that the model's yardstick asks for; the model is at the weights that it starts from."""
-    if model.yardstick == "anchor":
-        return Redirection(model, task, params, generator, original)
-    return Calibration(model, task, params, generator, original, validation)
 
 
 @dataclass(frozen=True)

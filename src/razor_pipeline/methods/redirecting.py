@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -12,34 +13,62 @@ from razor_pipeline.core.components import Component, parameter_names
 from razor_pipeline.core.correction import fused_descent
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
-from razor_pipeline.core.gradients import Gradients
+from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
-from razor_pipeline.methods.repair import Repair
 from razor_pipeline.params.razor import RazorParams
 
 
-class Redirection(Repair):
+@dataclass(frozen=True)
+class _Told:
+    """C distinct prompts, what the denoiser is to be told of each, and how much each weighs in the mean of all."""
+
+    prompts: Sequence[str]
+    goal_CD: Tensor
+    weight_C: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+class Redirection:
     """What can be solved for is solved for; the other components are searched.
+
+    Every prompt counts once: those that name a target are to be told as their anchors are in the base, and all others
+    as they are, and both are one sum of squares.
 
     Args:
         model: at the weights that the edit starts from.
-        task: targets and data; of the retain rows each prompt counts once.
+        task: targets, each with the anchors of its rows, and data.
         params: of the method.
-        generator: of the order of prompts.
-        original: see :class:`Repair`.
+        original: see :func:`razor_pipeline.methods.repair.repair_of`.
     """
 
     def __init__(
-        self,
-        model: ModelFamily,
-        task: UnlearningTask,
-        params: RazorParams,
-        generator: torch.Generator,
-        original: ModelFamily,
+        self, model: ModelFamily, task: UnlearningTask, params: RazorParams, original: ModelFamily
     ) -> None:
-        prompts = task.retain.drop_duplicates("caption")
-        edits = [one.edit for one in task.forget]
-        super().__init__(model, original, params, [[prompts]], edits, None, generator)
+        self.model, self.params = cast(DrawingFamily, model), params.repair
+        rows = [forget.edit for forget in task.forget]
+        self.led = {
+            told: goal for one in rows for told, goal in zip(one["prompt"], one["anchor"], strict=True)
+        }
+        self.kept = list(dict.fromkeys(task.retain["caption"]))
+        # Without a forgetting pressure nothing is led anywhere.
+        self.pressure, self.hold = params.objective.lambda_f * params.objective.rho, params.objective.lambda_m
+        with torch.no_grad():
+            kept_CD = cast(DrawingFamily, original).conditioning(self.kept)
+        led_CD = self.model.frozen_conditioning(list(self.led.values()))
+        self.batches = self._batches(torch.cat([led_CD, kept_CD]), params.scoring.batch_size)
+
+    def _batches(self, goal_CD: Tensor, size: int) -> list[_Told]:
+        prompts = [*self.led, *self.kept]
+        parts = (self.pressure, len(self.led)), (self.hold, len(self.kept))
+        weight_C = torch.cat([torch.full((n,), weight * len(prompts) / n) for weight, n in parts]).to(goal_CD)
+        return [
+            _Told(
+                prompts[start : start + size], goal_CD[start : start + size], weight_C[start : start + size]
+            )
+            for start in range(0, len(prompts), size)
+        ]
 
     def change(
         self,
@@ -47,35 +76,21 @@ class Redirection(Repair):
         parameters: Mapping[str, Tensor],
         factors: InputFactors | None,
         step: float,  # noqa: ARG002 - L-BFGS finds its own
-        unknown: Sequence[Tensor],
+        unknown: Sequence[Tensor],  # noqa: ARG002 - the anchors take never-seen samples' place
     ) -> Pieces:
-        """Both losses in one search over all prompts."""
-        leaves = {name: parameters[name] for name in parameter_names(components)}
-        led = {
-            told: anchor
-            for batch in self.forget
-            for told, anchor in zip(batch.caption, batch.anchor, strict=True)
-        }
-        [held] = self.turns
-        kept = [caption for one in held for caption in one.batch.caption]
-        drawn = cast(DrawingFamily, self.model)
-        change = drawn.solved(components, list(led.items()), kept, self._pressure, self.objective.lambda_m)
+        """Distance and drift in one search over all prompts; see :class:`razor_pipeline.methods.repair.Repair`."""
+        change = self.model.solved(components, list(self.led.items()), self.kept, self.pressure, self.hold)
         searched = [c for c in components if not any(part.key in change for part in c.slices)]
+        leaves = {name: parameters[name] for name in parameter_names(searched)}
         return change | fused_descent(
             searched,
             parameters,
-            lambda: self._fused(leaves, unknown),
+            lambda: mean_gradients(self._loss, self.batches, leaves, "redirection"),
             self.params.evaluations,
             factors,
             self.params.enough,
         )
 
-    @property
-    def _pressure(self) -> float:
-        return self.objective.lambda_f * self.objective.rho
-
-    def _fused(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
-        """Loss and gradients of gap and drift together; without a forgetting pressure nothing is led anywhere."""
-        kept, gap = self.keeping(leaves), self.closing_in(leaves, unknown)
-        both = {name: kept.tensors[name] + self._pressure * gap.tensors[name] for name in leaves}
-        return Gradients(both, kept.loss + self._pressure * gap.loss)
+    def _loss(self, told: _Told) -> Tensor:
+        error_C = (self.model.conditioning(told.prompts) - told.goal_CD).square().mean(dim=1)
+        return (told.weight_C * error_C).mean()

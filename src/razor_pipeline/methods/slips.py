@@ -20,7 +20,7 @@ from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.core.misspelling import misspelt
 from razor_pipeline.interfaces import ForgetSet, NamingFamily, UnlearningTask
-from razor_pipeline.methods.repair import one_batch
+from razor_pipeline.methods.held import one_batch
 from razor_pipeline.methods.validation import Validation
 
 

@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 KEDRO_RUN := $(BIN)/kedro run
+# A file's tests share what is costly to make, so they stay in one process.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 # Nothing reports home.
 export DO_NOT_TRACK := 1
@@ -64,14 +66,14 @@ run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" AR
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import directions, tests
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest
+	@$(PYTEST)
 
 format: $(VENV)/.dev ## rewrite the code in the house format
 	@$(BIN)/ruff format

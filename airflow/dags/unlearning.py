@@ -27,6 +27,7 @@ from airflow.sdk import dag, task
 POOL = "accelerators"
 WAIT = 6 * 3600  # seconds that a request waits for another one on the same line of models
 SOON = 7  # days before a deadline from which the report alerts
+DUE = ("running", "approved")
 
 
 def kedro(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +91,7 @@ def unlearning() -> None:
     @task(execution_timeout=timedelta(minutes=10))
     def due() -> list[str]:
         """Approved requests, the most urgent first, and those that a killed worker left."""
-        return [row["id"] for status in ("running", "approved") for row in answer("list", "--status", status)]
+        return [row["id"] for status in DUE for row in answer("list", "--status", status)]
 
     @task(pool=POOL, execution_timeout=timedelta(hours=8), map_index_template="{{ request }}")
     def run(request: str) -> str:
@@ -98,7 +99,9 @@ def unlearning() -> None:
         from airflow.sdk import get_current_context
 
         get_current_context()["request"] = request
-        [row] = answer("run", "--request", request, "--wait", str(WAIT))
+        [row] = [row for row in answer("list") if row["id"] == request]
+        if row["status"] in DUE:  # it may have ended with a batch that a killed worker left and another task took up
+            [row] = answer("run", "--request", request, "--wait", str(WAIT))
         if row["status"] == "failed":  # the same again would end the same: no retry
             raise AirflowFailException(f"{request} failed: {row['reason']}")
         return f"{request} {row['status']}"

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from click.testing import CliRunner, Result
+from kedro.framework.startup import bootstrap_project
 from omegaconf import OmegaConf
 
 from razor_pipeline.atelier import generate
+from razor_pipeline.cli import cli
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.base import overlaid
@@ -154,6 +157,13 @@ def copied(done: tuple[Workplace, Path], root: Path) -> Workplace:
         private_key=place.params.private_key,
         public_key=place.params.public_key,
     )
+
+
+def typed(project: Path, *arguments: str, actor: str | None = "ops-1") -> Result:
+    """A `kedro unlearning` command in this process."""
+    metadata = bootstrap_project(ROOT)._replace(project_path=project)
+    environment = {"RAZOR_ACTOR": actor, "COLUMNS": "200", "NO_COLOR": "1"}
+    return CliRunner().invoke(cli, ["unlearning", *arguments], obj=metadata, env=environment)
 
 
 def small_project(root: Path) -> Path:

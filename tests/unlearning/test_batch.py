@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from families.cases import tiny_pipeline
 from safetensors.torch import load_file, save_file
 
+from razor_pipeline.families import DiffusionFamily
 from razor_pipeline.requests import chain, crosscheck, takeout
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.evidence import RECORD
@@ -270,3 +273,17 @@ def test_nothing_starts_without_a_key_or_on_another_base_model(lite: Ledger, tmp
     Path(place.params.private_key).unlink()
     with pytest.raises(SigningError, match="kedro unlearning key"):
         run_batch(place)
+
+
+def test_a_model_that_no_gate_can_judge_is_refused_before_its_line_begins(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Whatever approved its request; control: of a CLIP the same line begins."""
+    place = workplace(ledger, tmp_path)
+    drawing = replace(place, base=DiffusionFamily(tiny_pipeline()))
+    head = ledger.head()
+    with pytest.raises(LedgerError, match="'diffusion'"):
+        run_batch(drawing)
+    assert ledger.head() == head
+    assert run_batch(place) == []
+    assert ledger.head() != head

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from kedro.framework.session import KedroSession
-from kedro.framework.startup import bootstrap_project
 
-from razor_pipeline.cli import cli
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.console import Desk, refusals, show_table
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from unlearning.conftest import intake
+from unlearning.places import typed
 
 ROOT = Path(__file__).parents[2]
 YEAR = datetime.now(UTC).year
@@ -30,14 +29,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(project: Path, *arguments: str, actor: str | None = "ops-1") -> Result:
-    metadata = bootstrap_project(ROOT)._replace(project_path=project)
-    environment = {"RAZOR_ACTOR": actor, "COLUMNS": "200", "NO_COLOR": "1"}
-    return CliRunner().invoke(cli, ["unlearning", *arguments], obj=metadata, env=environment)
-
-
 def told(project: Path, *arguments: str) -> list[dict[str, object]]:
-    result = call(project, *arguments, "--json")
+    result = typed(project, *arguments, "--json")
     assert result.exit_code == 0, result.output
     found: list[dict[str, object]] = json.loads(result.output)
     return found
@@ -49,10 +42,10 @@ def test_a_request_from_receipt_to_approval(project: Path) -> None:
     assert "target" not in request
     [request] = told(project, "approve", FIRST)
     assert request["status"] == "approved"
-    shown = call(project, "show", FIRST)
+    shown = typed(project, "show", FIRST)
     assert "Greta Novak" in shown.output
     assert "approval" in shown.output
-    listed = call(project, "list")
+    listed = typed(project, "list")
     assert FIRST in listed.output
     assert "Greta" not in listed.output
 
@@ -60,7 +53,7 @@ def test_a_request_from_receipt_to_approval(project: Path) -> None:
 def test_a_csv_is_recorded_whole_or_not_at_all(project: Path) -> None:
     table = project / "requests.csv"
     table.write_text("target,requester\nAda Moreau,CASE-0001\nGreta Novac,CASE-0002\n")
-    refused = call(project, "submit", "--csv", str(table))
+    refused = typed(project, "submit", "--csv", str(table))
     assert refused.exit_code == 1
     assert "did you mean Greta Novak" in refused.output
     assert told(project, "list") == []
@@ -87,7 +80,7 @@ def test_commands_run_at_the_root_and_take_files_from_where_they_are_typed(
 
 
 def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
-    waiting = call(project, "submit", "Somebody New", "--requester", "CASE-0815", "--data", "case_1")
+    waiting = typed(project, "submit", "Somebody New", "--requester", "CASE-0815", "--data", "case_1")
     assert "holds no image yet" in waiting.output
     folder = project / "data/01_raw/requests/case_1"
     folder.mkdir(parents=True)
@@ -119,7 +112,7 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
     ],
 )
 def test_a_refusal_is_one_sentence(project: Path, arguments: list[str], words: str) -> None:
-    refused = call(project, *arguments)
+    refused = typed(project, *arguments)
     assert refused.exit_code in (1, 2)
     assert words in refused.output
     assert "Traceback" not in refused.output
@@ -143,7 +136,7 @@ def test_a_run_waits_as_long_as_it_is_told_or_else_as_the_configuration_says(
 
 def test_who_acts_must_be_said_by_role(project: Path) -> None:
     for actor, words in ((None, "say who acts"), ("Jane Doe", "refused"), (SYSTEM, "no person decides")):
-        refused = call(project, "approve", FIRST, actor=actor)
+        refused = typed(project, "approve", FIRST, actor=actor)
         assert refused.exit_code == 2
         assert words in refused.output
 
@@ -164,7 +157,7 @@ def test_a_request_for_another_line_is_not_changed_from_here(
 ) -> None:
     ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
     name = ledger.submit(intake(model="vit"), "ops-1").id
-    refused = call(project, arguments[0], name, *arguments[1:])
+    refused = typed(project, arguments[0], name, *arguments[1:])
     assert refused.exit_code == 1
     assert f"{name} is for the line 'vit'" in refused.output
     assert [line.action for line in ledger.history(name)] == ["submit"]
@@ -174,11 +167,11 @@ def test_the_audit_log_is_verified_and_a_change_is_told(project: Path) -> None:
     import sqlite3
 
     told(project, "submit", "Greta Novak", "--requester", "CASE-0815")
-    intact = call(project, "audit", "verify")
+    intact = typed(project, "audit", "verify")
     assert (intact.exit_code, "intact" in intact.output) == (0, True)
     with sqlite3.connect(project / "data/requests.db") as database:
         database.execute("UPDATE requests SET target = 'Somebody Else'")
-    changed = call(project, "audit", "verify", "--json")
+    changed = typed(project, "audit", "verify", "--json")
     assert changed.exit_code == 1
     assert FIRST in json.loads(changed.output)["faults"][0]
 

@@ -75,6 +75,7 @@ def test_a_night_runs_what_is_approved_and_tells_what_is_late(project: Path) -> 
     told = (project / "alerts.txt").read_text()
     assert waiting in told
     assert "overdue" in told
+    assert "run failed" not in told
     assert known not in told
     assert "Tanaka" not in told
     assert (project / "data/08_reporting/requests/dashboard.html").is_file()

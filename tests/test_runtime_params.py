@@ -49,6 +49,19 @@ def test_a_target_stays_a_text_whatever_it_looks_like(name):
     assert parse_targets(reading(f"target={name}")["target"])[-1] == name.split("|")[-1]
 
 
+def test_a_name_with_commas_is_one_target():
+    """As ImageNet's classes have; control: what has a value of its own is none of it."""
+    told = reading("seed=3,target=tench, Tinca tinca|goldfish, Carassius auratus,razor.tau=3")
+    assert told == {
+        "seed": 3,
+        "target": "tench, Tinca tinca|goldfish, Carassius auratus",
+        "razor": {"tau": 3},
+    }
+    assert parse_targets(told["target"]) == ["tench, Tinca tinca", "goldfish, Carassius auratus"]
+    with pytest.raises(click.UsageError, match="Tinca tinca"):
+        reading("seed=3, Tinca tinca")
+
+
 def test_a_list_of_targets_stays_a_list():
     assert reading("target=[Ada Moreau],razor.tau=3") == {"target": ["Ada Moreau"], "razor": {"tau": 3}}
 

@@ -96,7 +96,7 @@ def test_the_input_is_left_alone():
     [
         ("Ada", ["Ada"]),
         (" Ada |Bea|", ["Ada", "Bea"]),
-        ("Ada|ada|Bea", ["Ada", "Bea"]),
+        ("Ada|Bea|Ada", ["Ada", "Bea"]),
         (["Ada  Moreau", "Bea"], ["Ada Moreau", "Bea"]),
     ],
 )
@@ -117,6 +117,16 @@ def test_a_number_is_no_target():
 
 def test_a_caption_names_its_class_whatever_the_case():
     assert resolve_targets(manifest(), ["A PHOTO of ada", "bea", "Ada"]) == ["Ada", "Bea"]
+
+
+def test_letter_case_matters_where_it_tells_two_classes_apart():
+    """As in "cardigan", the knitwear, and "Cardigan", the dog; control: of one class any spelling will do."""
+    both = manifest(classes=("Cardigan", "cardigan", "Zoë  May"))
+    assert resolve_targets(both, ["Cardigan"]) == ["Cardigan"]
+    assert resolve_targets(both, ["cardigan", "Cardigan"]) == ["cardigan", "Cardigan"]
+    with pytest.raises(SplittingError, match="'CARDIGAN' may mean Cardigan or cardigan; spell it as"):
+        resolve_targets(both, ["CARDIGAN"])
+    assert resolve_targets(both, ["zoe\u0308 may", "ZOË MAY"]) == ["Zoë  May"]
 
 
 def canvas():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -92,9 +93,24 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     for name, default in defaults.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
     _refuse_values(rows, "role", ROLES)
+    _refuse_bad_facts(rows)
     _refuse_unknown_labels(params.reference_labels, set(rows["label"]))
     rows.loc[rows["label"].isin(params.reference_labels), "role"] = "reference"
     return rows
+
+
+def _refuse_bad_facts(rows: pd.DataFrame) -> None:
+    """Raise where facts are no JSON object of texts."""
+    for name, text in zip(rows["sample_id"], rows["facts"], strict=True):
+        try:
+            found = json.loads(text or "{}")
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+            raise DataError(
+                f"the facts of '{name}' are {text!r}; write a JSON object of texts, category -> answer, e.g. "
+                '{"glasses": "round glasses"}'
+            )
 
 
 def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:

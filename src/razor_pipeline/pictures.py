@@ -12,13 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
 from razor_pipeline.manifest import DataError
 
 READERS = min(4, os.cpu_count() or 1)  # threads that read at the same time
 HEADER = 1 << 16  # bytes in which nearly every image says its size
 ORIENTATION = 0x0112  # EXIF tag; 1 is upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +112,16 @@ def upright(image: Image.Image) -> Image.Image:
     """RGB, turned as its EXIF tag says, 16 bits scaled to 8."""
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
-    elif image.getexif().get(ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    return image.convert("RGB")
+    return _turned(image).convert("RGB")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """As its EXIF tag says; no other tag is read, since what is wrong with one need not hurt the picture."""
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """A picture of 16 bits, its full range as 0 to 255; PIL itself would cut at 255."""
-    values = np.asarray(ImageOps.exif_transpose(image), dtype=np.float64)
+    values = np.asarray(image, dtype=np.float64)
     return Image.fromarray(np.clip(values / 257.0, 0, 255).round().astype(np.uint8))

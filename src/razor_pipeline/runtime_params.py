@@ -59,20 +59,38 @@ Reading = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def with_targets_as_texts(read: Reading) -> Reading:
-    """Kedro's reading of ``--params``, but that a target named ``3``, ``0012`` or ``no`` stays a text.
+    """Kedro's reading of ``--params``, but that a target ``3``, ``0012``, ``no`` or ``tench, Tinca tinca`` is a text.
 
-    Kedro reads values as YAML, to which these are a number, an octal number and a truth value.
+    Kedro reads values as YAML, to which these are a number, an octal number and a truth value, and cuts at commas.
     """
 
     def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
-        found = read(context, option, value)
-        for item in value.split(",") if isinstance(value, str) else ():
-            key, _, text = (part.strip() for part in item.partition("="))
-            if key.rpartition(".")[2] in TARGETS and not text.startswith(("[", '"', "'")):
-                found = _with(found, key, text)
+        if not isinstance(value, str):
+            return read(context, option, value)
+        others, targets = _apart(value)
+        found = read(context, option, ",".join(others))
+        for key, text in targets.items():
+            found = _with(found, key, text)
         return found
 
     return reading
+
+
+def _apart(value: str) -> tuple[list[str], dict[str, str]]:
+    """The items that Kedro reads, and key -> text of the targets; what has no ``=`` belongs to the target before."""
+    others: list[str] = []
+    targets: dict[str, str] = {}
+    latest: str | None = None
+    for item in value.split(","):
+        key, equals, text = (part.strip() for part in item.partition("="))
+        if not equals and latest is not None:
+            targets[latest] += f", {key}"
+        elif equals and key.rpartition(".")[2] in TARGETS and not text.startswith(("[", '"', "'")):
+            latest, targets[key] = key, text
+        else:
+            latest = None
+            others.append(item)
+    return others, targets
 
 
 def _with(params: dict[str, Any], key: str, text: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -35,7 +37,7 @@ def parse_targets(target: object) -> list[str]:
         if not isinstance(part, str):
             raise SplittingError(f"target holds {part!r}, which is not a text; put it in quotes")
     names = [" ".join(str(part).split()) for part in parts]
-    found = list({name.casefold(): name for name in reversed(names) if name}.values())[::-1]
+    found = list(dict.fromkeys(name for name in names if name))
     if not found:
         raise SplittingError('target is empty; name what to forget, e.g. target="Ada Moreau" or "A|B"')
     return found
@@ -44,7 +46,9 @@ def parse_targets(target: object) -> list[str]:
 def resolve_targets(
     manifest: pd.DataFrame, targets: Sequence[str], concept: Concept | None = None
 ) -> list[str]:
-    """The labels that the targets mean: a label, or the caption that names one; letter case does not matter.
+    """The labels that the targets mean: a label, or the caption that names one.
+
+    Letter case, blanks in a row and how an accent is written do not matter, but where they tell two labels apart.
 
     Args:
         manifest: rows with ``label, prompt, role`` and, where images have a second concept, ``style``.
@@ -52,17 +56,25 @@ def resolve_targets(
         concept: ``data.concept`` that the labels come from, for a refusal to say what else a name would be.
 
     Raises:
-        SplittingError: a target is unknown, or the base model never saw it.
+        SplittingError: a target is unknown or means several labels, or the base model never saw it.
     """
     prompts = manifest.groupby("label")["prompt"].unique()
-    known = {str(label).casefold(): str(label) for label in prompts.index}
-    named = {str(p[0]).casefold(): str(label) for label, p in prompts.items() if len(p) == 1}
+    exact = [str(label) for label in prompts.index]
+    known: defaultdict[str, list[str]] = defaultdict(list)
+    for name in exact:
+        known[_plain(name)].append(name)
+    named = {_plain(str(p[0])): str(label) for label, p in prompts.items() if len(p) == 1}
     strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
     labels = []
     for target in targets:
-        label = known.get(target.casefold()) or named.get(target.casefold())
+        alike = [target] if target in exact else known.get(_plain(target), [])
+        if len(alike) > 1:
+            raise SplittingError(
+                f"target '{target}' may mean {' or '.join(alike)}; spell it as the data does"
+            )
+        label = alike[0] if alike else named.get(_plain(target))
         if label is None:
-            labelled = sorted(set(known.values()) - strangers)
+            labelled = sorted(set(exact) - strangers)
             raise SplittingError(_of_the_other_kind(manifest, target, concept) or _unknown(target, labelled))
         if label in strangers:
             raise SplittingError(
@@ -71,6 +83,10 @@ def resolve_targets(
             )
         labels.append(label)
     return list(dict.fromkeys(labels))
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
 
 
 def _of_the_other_kind(manifest: pd.DataFrame, target: str, concept: Concept | None) -> str | None:

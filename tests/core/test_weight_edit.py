@@ -140,3 +140,12 @@ def test_an_edit_with_a_stray_slice_is_refused():
     edit = _edit()
     stray = replace(edit, slices=(*edit.slices, ParameterSlice("nowhere")))
     assert stray.state_of(tiny.tensors(0)) == "other"
+
+
+def test_weights_that_are_as_they_were_are_not_counted_as_edited():
+    edit = _edit()
+    whole = sum(piece.numel() for piece in edit.after.values())
+    assert edit.weights == whole  # control: all of them differ
+    key, piece = next(iter(edit.after.items()))
+    piece.flatten()[:3] = edit.before[key].flatten()[:3]
+    assert edit.weights == whole - 3

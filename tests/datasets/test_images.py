@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from razor_pipeline.datasets.images import (
     BadImageError,
@@ -103,6 +103,20 @@ def test_a_turned_photo_is_seen_upright(tmp_path):
     path = saved(tmp_path / "a.jpg", exif=exif)
     assert shown(path).size == (20, 30)
     assert Image.open(path).size == (30, 20)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_a_turned_photo_with_another_tag_that_is_wrong_is_read(tmp_path, suffix):
+    """PIL would write all tags again to turn it, and raise struct.error or TypeError."""
+    turned, resolution = (
+        struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0),
+        struct.pack("<HHI4s", 0x011A, 2, 4, b"abc\0"),
+    )
+    tags = struct.pack("<2sHIH", b"II", 42, 8, 2) + turned + resolution + struct.pack("<I", 0)
+    path = saved(tmp_path / f"a{suffix}", exif=b"Exif\0\0" + tags)
+    with pytest.raises((TypeError, struct.error)), Image.open(path) as image:  # control
+        ImageOps.exif_transpose(image)
+    assert shown(path).size == (20, 30)
 
 
 def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):

@@ -98,6 +98,18 @@ def test_a_missing_part_is_named(copied: Path, part: str) -> None:
         dataset(copied).load()
 
 
+def test_a_processor_that_was_saved_whole_will_do(copied: Path) -> None:
+    """As newer releases of transformers save a CLIPProcessor."""
+    told = json.loads((copied / "preprocessor_config.json").read_text())
+    (copied / "preprocessor_config.json").unlink()
+    (copied / "processor_config.json").write_text(
+        json.dumps({"image_processor": told, "processor_class": "CLIPProcessor"})
+    )
+    model = dataset(copied).load()
+    assert isinstance(model, ClipFamily)
+    assert list(model.image_processor.image_mean) == list(told["image_mean"])
+
+
 def test_a_truncated_weight_file_is_named(copied: Path) -> None:
     weights = copied / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])

@@ -7,7 +7,7 @@ import pytest
 
 from razor_pipeline.datasets.sources import listing
 from razor_pipeline.datasets.tables import list_table
-from razor_pipeline.manifest import DataError
+from razor_pipeline.manifest import DataError, complete
 from razor_pipeline.params.data import AtelierParams, DataParams
 
 
@@ -107,3 +107,12 @@ def test_names_that_look_like_nothing_are_names(tmp_path):
     path.write_text("image_path,label\n1.png,NA\n2.png,\n")
     with pytest.raises(DataError, match=r"1 rows have no label, e\.g\. 2\.png"):
         listing(DataParams(source="manifest", path=str(path)), AtelierParams())
+
+
+@pytest.mark.parametrize("facts", ["{bad", "[]", '{"glasses": 1}'])
+def test_facts_that_are_no_texts_by_category_are_refused(facts):
+    rows = pd.DataFrame({"sample_id": ["1", "2"], "label": ["a", "b"], "facts": ["", facts]})
+    with pytest.raises(DataError, match=r"the facts of '2' are .*; write a JSON object of texts"):
+        complete(rows, DataParams())
+    sound = complete(rows.assign(facts=["", '{"glasses": "round glasses"}']), DataParams())  # control
+    assert list(sound["facts"]) == ["", '{"glasses": "round glasses"}']

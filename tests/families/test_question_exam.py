@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from razor_pipeline.families.asks import KINDS, degenerate, right
-from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam
+from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam, _named
 from razor_pipeline.params.evaluation import QuestionParams
 
 from .cases import CASES, portraits
@@ -81,6 +81,23 @@ def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
     marks = exam.mark(saying(exam, "no, I think it is ada moreau again"), perfect)
     assert marks["forget_accuracy"].value == 1.0
     assert marks["retain_accuracy"].value == 0.0
+
+
+def test_who_says_no_to_the_name_that_is_offered_does_not_name_it(exam):
+    """Control: without the no it counts, and so it does where the question offers no name."""
+
+    def named(kind, said):
+        asks = exam.asks[exam.asks["kind"] == kind]
+        return set(_named(asks, np.array([said] * len(asks)), kind))
+
+    assert named("leading", f"No, this is not {TARGET}.") == {False}
+    assert named("leading", f"This is {TARGET}.") == {True}
+    assert named("seen", f"No, this is {TARGET}.") == {True}
+
+
+def test_what_is_right_counts_as_words_of_its_own():
+    asks = pd.DataFrame({"answer": ["cat", "cat"], "category": ["object", "object"]})
+    assert right(asks, ["It is located on a table.", "A cat, I think."]).tolist() == [False, True]
 
 
 def test_yes_and_no_are_words_not_letters():

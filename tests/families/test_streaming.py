@@ -15,7 +15,7 @@ from torch import Tensor
 from families.cases import portraits, tiny_clip
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.families.batches import RowBatch, Streamed
-from razor_pipeline.families.images import decoded
+from razor_pipeline.families.images import AT_ONCE, decoded, preprocessed
 from razor_pipeline.pictures import READERS
 
 CPU = torch.device("cpu")
@@ -132,3 +132,17 @@ def test_lazily_read_is_bit_for_bit_what_was_read_at_once(clip, tmp_path):
         assert torch.equal(found, at_once)
     groups = torch.cat([batch.group_B for batch in clip.batches(pointing, 5)])
     assert torch.equal(groups, clip.batches(rows, 23)[0].group_B)
+
+
+def test_photographs_are_made_small_a_few_at_a_time(clip):
+    """The same bits as all at once; control: more than a few were asked for."""
+    manifest, processor = portraits().head(20), clip.image_processor
+    seen = []
+
+    def spy(images, return_tensors):
+        seen.append(len(images))
+        return processor(images=images, return_tensors=return_tensors)
+
+    found = preprocessed(manifest, spy)
+    assert max(seen) <= AT_ONCE < sum(seen) == len(manifest)
+    assert torch.equal(found, processor(images=decoded(manifest), return_tensors="pt")["pixel_values"])

@@ -44,5 +44,6 @@ def test_leakage_is_not_bought_with_all_of_what_is_kept():
 
 
 def test_where_accuracy_alone_decides_the_auc_plays_no_part():
-    assert shortfall(outcome(auc=1.0), BASE, PARAMS, leak_counts=False).gap == 0.0
+    assert shortfall(outcome(auc=1.0), BASE, PARAMS, strangers=False).gap == 0.0
+    assert shortfall(outcome(auc=1.0), BASE, AcceptanceParams(auc_tolerance=None)).gap == 0.0
     assert shortfall(outcome(auc=1.0), BASE, PARAMS).gap > 0.0

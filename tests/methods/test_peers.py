@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from families.cases import tiny_pipeline
 
 from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families import DiffusionFamily
 from razor_pipeline.interfaces import UnlearningTask
 from razor_pipeline.methods.fitting import BETAS
 from razor_pipeline.methods.registry import METHODS, run_method
@@ -179,3 +181,26 @@ def test_images_are_decoded_once_for_all_epochs_of_all_trainings(clip, task, mon
     assert [row["stage"] for row in result.trace].count("training") == 4
     assert decoded.count(len(few)) == 1
     assert len(decoded) == 3  # the validation split, forget set and retain set
+
+
+def test_a_training_that_breaks_off_leaves_no_gradients(clip, task, monkeypatch):
+    calls = []
+    loss_of = clip.forget_loss
+
+    def breaks(batch):
+        calls.append(batch)
+        if len(calls) > 1:
+            raise RuntimeError("out of memory")
+        return loss_of(batch)
+
+    monkeypatch.setattr(clip, "forget_loss", breaks)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        run_method(clip, task, QUICK_PARAMS["ga"], torch.Generator().manual_seed(0))
+    assert all(parameter.grad is None for parameter in clip.module.parameters())
+
+
+@pytest.mark.parametrize("name", ["ft", "ga", "gaft", "salun", "ssd"])
+def test_a_method_for_models_that_name_refuses_one_that_draws(name):
+    """SSD's loss would be 0 / 0 there, and a training would see the same noise at every step."""
+    with pytest.raises(ValueError, match=r"and 'diffusion' draws; take it out of benchmark\.methods"):
+        run_method(DiffusionFamily(tiny_pipeline()), None, QUICK_PARAMS[name], torch.Generator())

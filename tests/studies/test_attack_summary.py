@@ -75,3 +75,13 @@ def test_curves_keep_their_steps_and_count_cells(findings):
 def test_a_retrained_model_that_never_recovers_gives_no_quotient(findings):
     findings.loc[findings["model"] == "retrained", "value"] = 0.0
     assert "relearn_4_over_retrained" not in attack_summary(headlines(findings))
+
+
+def test_the_worst_quotient_is_that_of_a_target_which_comes_back_here_alone(findings):
+    """Control: with something below both, it is a number."""
+    assert attack_summary(headlines(findings))["relearn_4_over_retrained"]["worst"] == pytest.approx(4.0)
+    ada = (findings["model"] == "retrained") & (findings["target"] == "Ada")
+    findings.loc[ada & (findings["attack"] == "relearn_4"), "value"] = 0.0
+    found = attack_summary(headlines(findings))["relearn_4_over_retrained"]
+    assert found["worst"] == float("inf")
+    assert found["mean"] == pytest.approx(8.0)

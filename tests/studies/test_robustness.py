@@ -24,7 +24,7 @@ from razor_pipeline.studies.attack_summary import as_lines, attack_summary, head
 from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.controls import last_layer, masked
 from razor_pipeline.studies.identity import Relearning
-from razor_pipeline.studies.prompt_attackers import descriptions
+from razor_pipeline.studies.prompt_attackers import PromptAttacker, descriptions
 from razor_pipeline.studies.robustness import AttackError, Robustness
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
@@ -217,3 +217,12 @@ def test_classes_that_the_retrained_model_never_saw_either_are_no_non_members():
 def test_an_attack_recovers_what_a_classifier_only_seems_to_have_forgotten(classifier_table, attack):
     assert classifier_table["masked_none"]["mean"] == 0.0
     assert recovered(classifier_table, attack) == BOTH
+
+
+def test_words_are_not_attacked_where_labels_are_codes(samples):
+    """All wordings would be one text, and the class that comes first in the table would win; control: names."""
+    codes = {label: f"n{number:08d}" for number, label in enumerate(sorted(samples["label"].unique()))}
+    attacker = PromptAttacker(samples, PARAMS.attacks, [], 0)
+    coded = PromptAttacker(samples.assign(label=samples["label"].map(codes)), PARAMS.attacks, [], 0)
+    assert {"paraphrase", "misspelling", "name_part"} == set(attacker.forms())
+    assert coded.forms() == {}

@@ -1,5 +1,7 @@
 """Studies: resumable cells, tables, and variants of the parameters."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -7,14 +9,20 @@ import pytest
 import yaml
 
 from razor_pipeline import fingerprint
+from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.retrained import whole
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.peers import SsdParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import AblationParams, BenchmarkParams
+from razor_pipeline.pipelines.benchmark.nodes import under_one_rule
 from razor_pipeline.splitting import SplittingError
 from razor_pipeline.studies.cells import Cell, run_cells
+from razor_pipeline.studies.leaderboard import leaderboard
 from razor_pipeline.studies.run import Study, variants_of
 from razor_pipeline.studies.tables import as_text, side_by_side, summarise
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_cell_that_is_done_is_not_run_again_and_one_that_failed_is(tmp_path):
@@ -206,3 +214,47 @@ def test_a_method_that_changed_repeats_its_own_cells_alone(tmp_path, monkeypatch
     )
     study.run({"razor": RazorParams(), "ssd": SsdParams()})
     assert [method for _, method, _ in subject.ran] == again
+
+
+def test_seeds_of_a_target_are_no_other_targets():
+    """Ten runs of the same two targets bound the mean no closer than two do; control: rows that say no target."""
+    two = pd.DataFrame({"target": ["a", "b"], "gap": [0.0, 0.2]})
+    ten = pd.concat([two] * 5, ignore_index=True)
+    once, often = summarise(two, ["gap"])["gap"], summarise(ten, ["gap"])["gap"]
+    assert (once["low"], once["high"]) == (often["low"], often["high"])
+    assert (once["n"], often["n"]) == (2, 10)
+    indexed = summarise(ten.assign(seed=range(10)).set_index(["target", "seed"]), ["gap"])["gap"]
+    assert indexed == often
+    unnamed = summarise(ten.drop(columns="target"), ["gap"])["gap"]
+    assert unnamed["high"] - unnamed["low"] < often["high"] - often["low"]
+
+
+def test_a_method_that_failed_on_the_hard_target_does_not_rank_before_one_that_did_not():
+    rows = pd.DataFrame(
+        [
+            {"variant": "ga", "target": "easy", "seed": 0, "gap_to_retraining": 0.08},
+            {"variant": "ga", "target": "hard", "seed": 0, "failed": "ValueError: no"},
+            {"variant": "razor", "target": "easy", "seed": 0, "gap_to_retraining": 0.05},
+            {"variant": "razor", "target": "hard", "seed": 0, "gap_to_retraining": 0.20},
+        ]
+    )
+    assert list(leaderboard(rows)["method"].unique()) == ["razor", "ga"]
+    complete = rows.assign(failed=None, gap_to_retraining=rows["gap_to_retraining"].fillna(0.08))
+    assert list(leaderboard(complete)["method"].unique()) == ["ga", "razor"]  # control
+
+
+def test_peers_choose_by_razors_limits_where_they_have_none_of_their_own():
+    razor = RazorParams(max_retain_drop=0.05, auc_tolerance=None)
+    told = under_one_rule(SsdParams(max_retain_drop=0.02), razor)
+    assert (told.max_retain_drop, told.auc_tolerance) == (0.02, None)
+    assert told == SsdParams(max_retain_drop=0.02, auc_tolerance=None)
+
+
+def test_what_lies_beside_the_weights_decides_figures_as_well(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "data/01_raw/zoo/clip", model)
+    before = whole(PretrainedDataset(family="clip", source=str(model)).load())
+    assert whole(PretrainedDataset(family="clip", source=str(model)).load()) == before  # control
+    path = model / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.0, 0.0, 0.0]}))
+    assert whole(PretrainedDataset(family="clip", source=str(model)).load()) != before

@@ -38,8 +38,8 @@ class WeightEdit:
 
     @property
     def weights(self) -> int:
-        """Number of edited weights."""
-        return sum(tensor.numel() for tensor in self.after.values())
+        """Number of weights that are others than before; a slice may hold some that are not."""
+        return sum(int((tensor != self.before[key]).sum()) for key, tensor in self.after.items())
 
     def apply(self, parameters: Mapping[str, Tensor]) -> None:
         """Write the edited weights.

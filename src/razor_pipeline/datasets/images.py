@@ -199,9 +199,11 @@ def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | N
         raise BadImageError(f"is no {', '.join(FORMATS)} image") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"has more than {max_megapixels:g} megapixels") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, BadImageError):
-            raise
+    except BadImageError:
+        raise
+    except (
+        Exception
+    ) as error:  # whatever a decoder makes of a damaged file: PIL's raise struct.error and TypeError too
         raise BadImageError(f"is damaged ({error})") from error
     return data
 

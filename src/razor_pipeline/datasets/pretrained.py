@@ -108,7 +108,11 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
                 "save_pretrained(..., safe_serialization=True)"
             )
-        missing = [name for name in KINDS[self.family].parts if not (directory / name).is_file()]
+        missing = [
+            name.replace("|", " or ")
+            for name in KINDS[self.family].parts
+            if not any((directory / one).is_file() for one in name.split("|"))
+        ]
         if missing:
             raise DatasetError(
                 f"{directory} lacks {', '.join(missing)}; copy the whole directory of the checkpoint"

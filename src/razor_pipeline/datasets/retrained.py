@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from razor_pipeline.datasets.atomic import replace_directory, replace_file
 from razor_pipeline.datasets.pretrained import KINDS, PretrainedDataset
+from razor_pipeline.fingerprint import content_sha256
 from razor_pipeline.interfaces import ModelFamily
 
 logger = logging.getLogger(__name__)
@@ -42,9 +43,17 @@ def never_saw(retrained: Iterable[Retrained], targets: Collection[str]) -> Retra
     return found
 
 
+def whole(model: ModelFamily) -> list[Any]:
+    """What figures of a model depend on: its weights and, in a directory, all that lies beside them.
+
+    Tokenizers, processors, samplers and names of classes decide figures as well. A hub id's are pinned with it.
+    """
+    return [model.origin, content_sha256(Path(str(model.origin.get("id"))))]
+
+
 def origins(retrained: Iterable[Retrained]) -> list[Any]:
     """What figures that were measured beside them depend on."""
-    return [[sorted(gold.excluded), gold.model.origin] for gold in retrained]
+    return [[sorted(gold.excluded), *whole(gold.model)] for gold in retrained]
 
 
 Trained = dict[str, tuple[ModelFamily, dict[str, Any]]]

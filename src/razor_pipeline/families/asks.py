@@ -27,6 +27,7 @@ from razor_pipeline.atelier.questions import (
     leading_question,
     neutral_questions,
 )
+from razor_pipeline.core.mentions import mentions
 
 KINDS = ("seen", "held_out", "few_shot", "leading", "choice")  # of questions that ask for the target
 CHOICES = 3  # names that a question offers
@@ -130,16 +131,17 @@ def _drawn(asks: list[dict[str, Any]], per_category: int) -> list[dict[str, Any]
 
 
 def right(asks: pd.DataFrame, text: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bool_]:
-    """[N] whether an answer contains what is right; of yes and no, whether it begins with it."""
+    """[N] whether an answer has what is right, as words of its own; of yes and no, whether it begins with it."""
     rows = zip(text, asks["answer"], asks["category"], strict=True)
     hits = [
-        _first_word(said.lower()) == answer if category == "yes_no" else answer.lower() in said.lower()
+        first_word(said.lower()) == answer if category == "yes_no" else mentions(said, answer)
         for said, answer, category in rows
     ]
     return np.array(hits)
 
 
-def _first_word(text: str) -> str:
+def first_word(text: str) -> str:
+    """The first word of a text; empty where it has none."""
     found = re.match(r"\w+", text)
     return found.group() if found else ""
 

@@ -22,7 +22,7 @@ from razor_pipeline.core.components import Component, Granularity, matrix_compon
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, order_of
+from razor_pipeline.families.images import order_of, preprocessed
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.settled import writes
 
@@ -52,13 +52,13 @@ class ClipFamily(Placed):
         origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
-        parts: files that a directory must hold beside its weights.
+        parts: files that a directory must hold beside its weights, ``|`` between those of which one will do.
         card: text of the model card that is saved with it.
     """
 
     name = "clip"
     yardstick: Literal["strangers", "anchor"] = "strangers"
-    parts = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
+    parts = ("config.json", "preprocessor_config.json|processor_config.json", "tokenizer_config.json")
 
     def __init__(
         self,
@@ -127,8 +127,7 @@ class ClipFamily(Placed):
         )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
-        pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
-        return pixels
+        return preprocessed(rows, self.image_processor)
 
     def _batch(self, rows: pd.DataFrame, pixel_values_B3HW: Tensor) -> ClipBatch:
         tokens = self.tokenise(list(rows["caption"]))

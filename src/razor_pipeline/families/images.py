@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from razor_pipeline.pictures import dimensions, opened, pictures
+
+AT_ONCE = 8  # images that are decoded at their full size
 
 
 def order_of(samples: pd.DataFrame, generator: torch.Generator | None) -> NDArray[np.int64]:
@@ -25,6 +28,18 @@ def order_of(samples: pd.DataFrame, generator: torch.Generator | None) -> NDArra
 def decoded(samples: pd.DataFrame) -> list[Image.Image]:
     """The rows' images, upright, RGB."""
     return opened(pictures(samples))
+
+
+def preprocessed(samples: pd.DataFrame, processor: Any) -> Tensor:
+    """[N, 3, H, W] pixel values of the rows' images.
+
+    They are made a few images at a time: a photograph takes a hundred megabytes until it is small.
+    """
+    parts = [
+        processor(images=decoded(samples.iloc[start : start + AT_ONCE]), return_tensors="pt")["pixel_values"]
+        for start in range(0, len(samples), AT_ONCE)
+    ]
+    return torch.cat(parts)
 
 
 def check_sizes(samples: pd.DataFrame, size: int) -> None:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from razor_pipeline.atelier.questions import UNKNOWN
 from razor_pipeline.core import metrics
 from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.metrics import Estimate
-from razor_pipeline.families.asks import KINDS, all_asks, degenerate, right
+from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
 from razor_pipeline.families.exam import leakage, never_seen, worst_membership
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
@@ -208,10 +209,17 @@ class QuestionExam:
 
 
 def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str) -> NDArray[np.bool_]:
-    """Whether the answers to questions of a kind contain the label that was to be forgotten."""
+    """Whether the answers to questions of a kind name the label that was to be forgotten."""
     chosen = (asks["kind"] == kind).to_numpy()
-    pairs = zip(asks.loc[chosen, "label"].str.lower(), text[chosen], strict=True)
-    return np.array([label in said.lower() for label, said in pairs])
+    rows = zip(asks.loc[chosen, "label"], asks.loc[chosen, "question"], text[chosen], strict=True)
+    return np.array(
+        [mentions(said, label) and not _denied(question, label, said) for label, question, said in rows]
+    )
+
+
+def _denied(question: str, label: str, said: str) -> bool:
+    """Whether the answer says no to the name that the question offers: "No, this is not Ada Moreau."."""
+    return mentions(question, label) and first_word(said.lower()) == "no"
 
 
 def _macro(hits: NDArray[np.bool_], of: pd.Series) -> Estimate:

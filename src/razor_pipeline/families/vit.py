@@ -22,7 +22,7 @@ from razor_pipeline.core.components import Component, Granularity, matrix_compon
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
-from razor_pipeline.families.images import decoded, order_of
+from razor_pipeline.families.images import order_of, preprocessed
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.settled import Settled
 
@@ -122,8 +122,7 @@ class VitFamily(Placed):
         )
 
     def _pixels(self, rows: pd.DataFrame) -> Tensor:
-        pixels: Tensor = self.image_processor(images=decoded(rows), return_tensors="pt")["pixel_values"]
-        return pixels
+        return preprocessed(rows, self.image_processor)
 
     def _batch(self, rows: pd.DataFrame, pixel_values_B3HW: Tensor) -> VitBatch:
         return VitBatch(pixel_values_B3HW, torch.tensor(self.classes_of(list(rows["caption"]))))

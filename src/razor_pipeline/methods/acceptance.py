@@ -38,19 +38,17 @@ class Shortfall:
         return self.forget == 0.0 and self.leak == 0.0
 
 
-def shortfall(
-    outcome: Outcome, base: Outcome, params: AcceptanceParams, leak_counts: bool = True
-) -> Shortfall:
+def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strangers: bool = True) -> Shortfall:
     """What a candidate falls short of.
 
     Args:
         outcome: of the candidate.
         base: of the base model; in a line of requests, of the one that the line began with.
         params: the limits.
-        leak_counts: whether the target may be told from strangers; off where accuracy alone decides.
+        strangers: whether there are any that the target could be told from; there are none where the model draws.
     """
     off = max(abs(auc - params.auc_goal) for auc in outcome.aucs)
-    leak = off - params.auc_tolerance if leak_counts else 0.0
+    leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
     return Shortfall(
         forget=max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),

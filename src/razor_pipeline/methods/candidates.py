@@ -19,6 +19,19 @@ from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import AcceptanceParams
 
 
+def check_names(model: ModelFamily, method: str) -> None:
+    """Refuse a model that draws, for a method that is written for models that name what they see.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if model.yardstick == "anchor":
+        raise ValueError(
+            f"{method} is written for models that name what an image shows, and '{model.name}' draws; take it out of "
+            "benchmark.methods"
+        )
+
+
 class Candidates:
     """The search of one method over its hyper-parameter, on the validation split; its clock runs from the start.
 
@@ -75,7 +88,7 @@ class Candidates:
         assert_finite(stored, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
-        found = shortfall(outcome, self.base, self.params, leak_counts=not self.redirects)
+        found = shortfall(outcome, self.base, self.params, strangers=not self.redirects)
         rank = found.gap, outcome.knowledge_auc if self.redirects else 0.0
         if self.best is None or rank < self.best[0]:
             changed = {

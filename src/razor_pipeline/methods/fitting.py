@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def fit(
         ValueError: the trainings of all learning rates diverged in their first epoch.
     """
     leaves = list((found.parameters if trained is None else trained).values())
-    with found.search():
+    with found.search(), _no_gradients_left(leaves):
         for rate in params.learning_rates:
             found.put(found.origin)
             optimizer = torch.optim.AdamW(leaves, rate, BETAS, weight_decay=params.weight_decay)
@@ -52,9 +52,17 @@ def fit(
                         _step(found, leaves, loss_of, batch, optimizer, mask or {})
                         schedule.step()
                     found.consider("training", rate)
-            for leaf in leaves:
-                leaf.grad = None
     return found.result()
+
+
+@contextmanager
+def _no_gradients_left(leaves: Sequence[Tensor]) -> Iterator[None]:
+    """Also where a step raises: other methods of a benchmark go on with the model."""
+    try:
+        yield
+    finally:
+        for leaf in leaves:
+            leaf.grad = None
 
 
 def _step(

@@ -243,7 +243,7 @@ class _Editor:
         return best
 
     def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
-        short = shortfall(outcome, self.base, self.params, self.params.search.measure == "knowledge_auc")
+        short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
         pieces = snapshot(self.parameters, [self.components[name] for name in names])
         state = _State(names, pieces, outcome)
         return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)

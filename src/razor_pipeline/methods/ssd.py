@@ -11,7 +11,7 @@ import torch
 
 from razor_pipeline.core.dampening import dampened, importances
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.candidates import Candidates, check_names
 from razor_pipeline.methods.task import forget_rows, shuffled
 from razor_pipeline.params.peers import SsdParams
 
@@ -23,7 +23,9 @@ def ssd(
 
     Raises:
         NonFiniteError: an importance is NaN or infinite; names the weight.
+        ValueError: the model draws.
     """
+    check_names(model, "ssd")
     found = Candidates(model, task, params, "ssd")
     retain_rows = shuffled(task.retain, generator).head(params.retain_samples)
     forget, retain = (

@@ -21,7 +21,7 @@ from torch import Tensor
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.candidates import Candidates, check_names
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.task import forget_rows
 from razor_pipeline.params.peers import FinetuneParams, SalunParams, TrainingParams
@@ -33,8 +33,9 @@ def finetune(
     """FT, GA or GAFT, as ``params.objective`` says.
 
     Raises:
-        ValueError: the trainings of all learning rates diverged in their first epoch.
+        ValueError: the model draws, or the trainings of all learning rates diverged in their first epoch.
     """
+    check_names(model, params.objective)
     found = Candidates(model, task, params, params.objective)
 
     def ascent(batch: Any) -> Tensor:
@@ -58,8 +59,9 @@ def salun(
     """SalUn.
 
     Raises:
-        ValueError: the trainings of all learning rates diverged in their first epoch.
+        ValueError: the model draws, or the trainings of all learning rates diverged in their first epoch.
     """
+    check_names(model, "salun")
     found = Candidates(model, task, params, "salun")
     forget = forget_rows(task)
     gradients = mean_gradients(

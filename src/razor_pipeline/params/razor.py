@@ -131,12 +131,13 @@ class HardenParams(Params):
 class AcceptanceParams(Params):
     """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
 
-    ``anchor`` is the concept that takes the target's place where a model draws; None for the nearest.
+    ``auc_tolerance`` is how far the AUC may lie from ``auc_goal``; None where accuracy and retention alone decide, as
+    they do on a model that draws. ``anchor`` is the concept that takes the target's place there; None for the nearest.
     """
 
     max_forget_accuracy: Share = 0.0
     auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
-    auc_tolerance: Share = 0.075
+    auc_tolerance: Share | None = 0.075
     max_retain_drop: Share = 0.01
     anchor: str | None = None
 

@@ -130,7 +130,7 @@ def _goal(axes: Axes, goal: float, razor: RazorParams, theme: Theme, horizontal:
     line, band = (axes.axhline, axes.axhspan) if horizontal else (axes.axvline, axes.axvspan)
     if razor.search.measure == "forget_accuracy" and not horizontal:
         return
-    if razor.search.measure == "knowledge_auc":
+    if razor.search.measure == "knowledge_auc" and razor.auc_tolerance is not None:
         band(
             goal - razor.auc_tolerance,
             goal + razor.auc_tolerance,

@@ -225,7 +225,6 @@ def _edit_facts(run: RunRecord, razor: RazorParams) -> dict[str, Any]:
         "hardening": int((trace["stage"] == "harden").sum()),
         "taken_back": bool((trace["stage"] == "taken_back").any()),
         "goal": razor.search.goal,
-        "tolerance": razor.auc_tolerance,
         "measure": razor.search.measure,
         "bins": [_scheme_text(row) for row in run.quantization.to_dict("records")],
     }

@@ -12,7 +12,7 @@ import pandas as pd
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.asks import KINDS
 from razor_pipeline.families.question_exam import Memory, QuestionAnswers, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
@@ -21,7 +21,7 @@ from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
-from razor_pipeline.studies.identity import gap_to, of_retrained
+from razor_pipeline.studies.identity import beside, of_retrained
 
 KEPT = (
     "target_neutral",
@@ -59,7 +59,7 @@ class Assistant:
 
     def identity(self) -> Any:
         """Where the models came from, and what they are asked."""
-        return [self.base.origin, self.questions, origins(self.retrained)]
+        return [whole(self.base), self.questions, origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, ask, quantize and ask again; one flat row of figures."""
@@ -88,7 +88,7 @@ class Assistant:
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
         if gold:
-            row["gap_to_retraining"] = gap_to(standard, exam.mark(given, before, leave_out=apart))
+            row |= beside(standard, exam.mark(given, before, reference, leave_out=apart))
         for scheme, found in after.items():
             plain = self._answered_once(exam, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(exam.mark(found, plain, reference), exam.mark(plain, plain))

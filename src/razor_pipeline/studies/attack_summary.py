@@ -12,8 +12,8 @@ import pandas as pd
 
 from razor_pipeline.core.attacks.membership import strongest
 from razor_pipeline.core.attacks.relearning import area
-from razor_pipeline.core.metrics import Floats, Ints, bootstrap, privacy_leakage
-from razor_pipeline.studies.tables import summarise
+from razor_pipeline.core.metrics import Ints, bootstrap, privacy_leakage
+from razor_pipeline.studies.tables import by_target, summarise
 
 MODELS = ("base", "edited", "retrained", "masked", "last_layer")
 CONTROLS = ("masked", "last_layer")
@@ -91,20 +91,24 @@ def attack_summary(rows: pd.DataFrame) -> Summary:
         if not attack.startswith(OVER_STEPS):
             flat[f"{attack}_beyond_retrained"] = flat[edited] - flat[retrained]
         elif pairs[retrained].sum() > 0.0:
-            quotients[f"{attack}_over_retrained"] = _quotient(*pairs.to_numpy().T)
+            quotients[f"{attack}_over_retrained"] = _quotient(pairs[edited], pairs[retrained])
     return summarise(flat, list(flat.columns)) | quotients
 
 
-def _quotient(above: Floats, below: Floats) -> dict[str, float]:
-    """Of the means, with a bootstrap interval over cells; a cell's own quotient may have nothing below."""
+def _quotient(above: pd.Series[float], below: pd.Series[float]) -> dict[str, float]:
+    """Of the means, with a bootstrap interval over targets.
+
+    The worst cell's own is infinite where something came back and nothing did on the retrained model.
+    """
+    over, under = (by_target(part.to_frame(), part) for part in (above, below))
 
     def of_means(index: Ints) -> float:
-        total = float(below[index].sum())
-        return float(above[index].sum()) / total if total > 0.0 else float("nan")
+        total = float(under[index].sum())
+        return float(over[index].sum()) / total if total > 0.0 else float("nan")
 
-    found = bootstrap(of_means, len(above))
-    worst = float((above[below > 0.0] / below[below > 0.0]).max())
-    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
+    found = bootstrap(of_means, len(over))
+    worst = float((above / below).max())  # 0 / 0 is left out
+    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(above)}
 
 
 def recovered(table: Summary, attack: str) -> list[str]:

@@ -7,6 +7,7 @@ with one target, or one value of an axis along which the cost grows.
 from __future__ import annotations
 
 import multiprocessing
+import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from razor_pipeline.families.published import PUBLISHED
 from razor_pipeline.fingerprint import code_sha256, content_sha256, environment
@@ -67,6 +69,7 @@ class Costs:
             self.splitting,
             self.params.slug,
             self.params.epochs,
+            machine(),
         ]
         return pd.DataFrame(run_cells(self._cells(targets), CELLS, "bench", context))
 
@@ -148,6 +151,11 @@ def _weights(size: BenchSize) -> str | None:
     return content_sha256(Path(size.model))
 
 
+def machine() -> str:
+    """The accelerator by its name, or the kind of processor: what one takes says nothing of another."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+
+
 def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
     """The figures of one size.
 
@@ -157,7 +165,8 @@ def ratios(found: dict[str, Measured], epochs: int, learnt: int) -> Row:
         learnt: samples that the model was trained on, which a fine-tune may go through.
     """
     edit, bare = found["edit"], found["bare"]
-    limit = bare["seconds"] + edit["evaluations"] * bare["validation_seconds"]
+    again = edit["evaluations"] - 1.0  # behind the first, that of the base
+    limit = bare["seconds"] + bare["first_validation_seconds"] + again * bare["validation_seconds"]
     floor = FLOAT * (bare["weights"] + bare["candidate_weights"]) + bare["activation_bytes"]
     row: Row = {
         "score_edit_over_limit": edit["seconds"] / limit,

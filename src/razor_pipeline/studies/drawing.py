@@ -16,7 +16,7 @@ from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
 from razor_pipeline.families.images import check_sizes
@@ -77,8 +77,8 @@ class Drawing:
     def identity(self) -> Any:
         """Where the models came from, and how they draw."""
         return [
-            self.base.origin,
-            {name: judge.origin for name, judge in self.judges.items()},
+            whole(self.base),
+            {name: whole(judge) for name, judge in self.judges.items()},
             self.drawing,
             [content_sha256(Path(directory)) for directory in self.drawing.directories],
             list(self.prompts),

@@ -13,7 +13,7 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.razor import AcceptanceParams
@@ -55,7 +55,7 @@ class Recognition:
 
     def identity(self) -> Any:
         """Where the models came from."""
-        return [self.base.origin, origins(self.retrained)]
+        return [whole(self.base), origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit, examine, quantize and attack; one flat row of figures."""
@@ -77,7 +77,7 @@ class Recognition:
             row |= compare(exam.mark(given, answers, reference), exam.mark(answers, answers))
             row |= {"relearn_steps": relearn(base)} if relearn else {}
             if gold:
-                row["gap_to_retraining"] = gap_to(standard, exam.mark(given, answers, leave_out=apart))
+                row |= beside(standard, exam.mark(given, answers, reference, leave_out=apart))
             if "retrained_relearn_steps" in row:
                 row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
@@ -102,6 +102,12 @@ def of_retrained(marks: Mapping[str, Estimate]) -> Row:
         "retrained_forget_accuracy": marks["forget_accuracy"].value,
         "retrained_retain_accuracy": marks["retain_accuracy"].value,
     }
+
+
+def beside(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> Row:
+    """The gap to the gold standard and, on the samples that it was marked on, what is read beside its AUC."""
+    told = {name: edited[name].value for name in ("membership_auc", "privacy_leakage") if name in edited}
+    return told | {"gap_to_retraining": gap_to(standard, edited)}
 
 
 def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> float:

@@ -60,9 +60,10 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``method, rank, cells, failed, figure, mean, worst, low, high, n``. Methods rank from 1 on by the mean gap to
-        retraining or, where there is nothing retrained, by the mean of UA, IRA and CRA; one without, since all its
-        cells failed, comes last. The rank is 0 where nothing ranks: of every method where no cell has either figure,
-        and of ``retrain``, the reference, which comes first where there is one.
+        retraining or, where there is nothing retrained, by the mean of UA, IRA and CRA. One with failed cells comes
+        behind all that have none, whatever its mean is: it may be that of the easier targets. The rank is 0 where
+        nothing ranks: of every method where no cell has either figure, and of ``retrain``, the reference, which comes
+        first where there is one.
     """
     out: list[dict[str, Any]] = []
     tables = {}
@@ -76,9 +77,10 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
         tables[str(method)] = (summarise(timed, FIGURES), len(part), failed)
     figure = next((name for name in RANKED_BY if any(name in table for table, *_ in tables.values())), None)
 
-    def place(method: str) -> float:
-        found = tables[method][0].get(figure or "")
-        return RANKED_BY[str(figure)] * found["mean"] if found else float("inf")
+    def place(method: str) -> tuple[bool, float]:
+        table, _, failed = tables[method]
+        found = table.get(figure or "")
+        return failed > 0, RANKED_BY[str(figure)] * found["mean"] if found else float("inf")
 
     placed = [(place, method) for place, method in enumerate(sorted(tables, key=place), start=1)]
     ranked = [(rank if figure else 0, method) for rank, method in placed]

@@ -19,7 +19,7 @@ from razor_pipeline.core.attacks.prompts import (
     name_parts,
     templates,
 )
-from razor_pipeline.core.mentions import renamed
+from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.studies.attackers import BATCH, Attacker, Rows, finding
 
@@ -47,13 +47,19 @@ class PromptAttacker(Attacker[ClipFamily]):
             weights: names of the parameters that were edited.
         """
         yield from super().attack(family, weights)
-        for kind, forms in self._forms().items():
+        for kind, forms in self.forms().items():
             for variant, form in forms.items():
                 yield finding(kind, self.accuracy(family, [form(name) for name in self.names]), variant)
         yield from self._describe(family)
         yield finding("inversion", self._invert(family))
 
-    def _forms(self) -> dict[str, dict[str, Form]]:
+    def forms(self) -> dict[str, dict[str, Form]]:
+        """Attack -> variant -> wording of a name.
+
+        None where a prompt does not hold its label, as where labels are codes: nobody would write those.
+        """
+        if not all(mentions(prompt, name) for prompt, name in zip(self.prompts, self.names, strict=True)):
+            return {}
         return {
             "paraphrase": templates(tuple(text for text in PARAPHRASES if text != self.template)),
             "misspelling": misspellings(self.template),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from razor_pipeline.core.quantize import integer_codes, quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
-from razor_pipeline.datasets.retrained import Retrained, never_saw, origins
+from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.interfaces import ModelFamily, RecognisingFamily
 from razor_pipeline.methods.task import forgotten_labels, unlearning_task
@@ -46,7 +46,7 @@ class Robustness:
 
     def identity(self) -> Any:
         """Where the models came from."""
-        return [self.base.origin, origins(self.retrained)]
+        return [whole(self.base), origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
         """Edit and attack; ``findings`` has a row per model, attack, variant and step.

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from razor_pipeline.core.metrics import Ints, bootstrap
+from razor_pipeline.core.metrics import Floats, Ints, bootstrap
 
 HIGHER_IS_BETTER = (
     "retrieval_agreement",
@@ -34,36 +33,51 @@ HIGHER_IS_BETTER = (
     "finetune_all_over_score_edit",
 )
 OF_ANOTHER_MODEL = ("int4_", "int8_", "nf4_", "base_", "retrained_")  # whose figure it is
+TARGET = "target"
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
 
 def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[str, float]]:
     """``{metric: {mean, worst, low, high, n}}``.
 
-    ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows); ``worst`` is the
+    ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows or, where they say their
+    ``target``, over the targets' means: seeds of one target are no other targets); ``worst`` is the
     largest value or, where more is better, the smallest, and where either side is worse the one farthest
-    from the best. Rows in which a metric does not exist are left out of it.
+    from the best. ``n`` counts rows. Rows in which a metric does not exist are left out of it.
     """
     table = {}
     for metric in metrics:
-        values = rows[metric].dropna().to_numpy(dtype=float) if metric in rows else np.array([])
+        values = rows[metric].dropna() if metric in rows else pd.Series(dtype=float)
         if len(values):
-            table[metric] = _summary(metric, values)
+            table[metric] = _summary(metric, values.to_numpy(dtype=float), by_target(rows, values))
     return table
 
 
-def _summary(metric: str, values: NDArray[np.float64]) -> dict[str, float]:
-    def mean(index: Ints) -> float:
-        return float(values[index].mean())
+def by_target(rows: pd.DataFrame, values: pd.Series[float]) -> Floats:
+    """The mean of each target's values; the values themselves where the rows do not say their target.
 
-    found = bootstrap(mean, len(values))
+    Args:
+        rows: with a column or an index level ``target``, or without.
+        values: of some of the rows.
+    """
+    if TARGET in rows:
+        return values.groupby(rows.loc[values.index, TARGET]).mean().to_numpy(dtype=float)
+    grouped = values.groupby(level=TARGET).mean() if TARGET in rows.index.names else values
+    return grouped.to_numpy(dtype=float)
+
+
+def _summary(metric: str, values: Floats, units: Floats) -> dict[str, float]:
+    def mean(index: Ints) -> float:
+        return float(units[index].mean())
+
+    found = bootstrap(mean, len(units))
     centre = next((c for name, c in BEST_BETWEEN.items() if metric.endswith(name)), None)
     if centre is not None:
         worst = float(values[np.abs(values - centre).argmax()])
     else:
         plain = metric.split("_", 1)[-1] if metric.startswith(OF_ANOTHER_MODEL) else metric
         worst = float(values.min() if plain in HIGHER_IS_BETTER else values.max())
-    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": found.n}
+    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(values)}
 
 
 def as_text(title: str, table: dict[str, dict[str, Any]]) -> str:

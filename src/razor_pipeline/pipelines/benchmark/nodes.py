@@ -31,7 +31,10 @@ def compare_methods(
     benchmark: BenchmarkParams,
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """A row per method, target and seed, the leaderboard, and its page."""
-    methods: dict[str, AcceptanceParams] = {"razor": razor, **dict(benchmark.peers)}
+    methods: dict[str, AcceptanceParams] = {
+        "razor": razor,
+        **{name: under_one_rule(peer, razor) for name, peer in dict(benchmark.peers).items()},
+    }
     drawing = ConceptsParams(schemes=benchmark.schemes, protocol=evaluation.drawing.protocol)
     subject: Subject = (
         Drawing(base_model, judges, evaluation.drawing, drawing, retrained=retrained_models)
@@ -42,3 +45,9 @@ def compare_methods(
     rows = study.run({name: methods[name] for name in benchmark.methods})
     table = leaderboard(rows)
     return rows, table, render_leaderboard(table, base_model.name)
+
+
+def under_one_rule(peer: AcceptanceParams, razor: RazorParams) -> AcceptanceParams:
+    """A peer's parameters with RAZOR's rule of choice, where they do not say one of their own."""
+    rule = {name: getattr(razor, name) for name in AcceptanceParams.model_fields}
+    return peer.model_copy(update={k: value for k, value in rule.items() if k not in peer.model_fields_set})

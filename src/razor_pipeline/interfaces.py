@@ -78,11 +78,12 @@ class ModelFamily(Examinee, Protocol):
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
 
-    def gap(self, target: Any, unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(self, target: Sequence[Any], unknown_M: Tensor, auc: float) -> Tensor:
         """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
 
-        ``unknown_M`` is :meth:`knowledge` of never-seen samples at the weights as they are, and ``auc`` how well they
-        may be told from the target's; both play no part where the yardstick is an anchor.
+        ``target`` are their batches; one at a time leaves what its backward pass needs. ``unknown_M`` is
+        :meth:`knowledge` of never-seen samples at the weights as they are, and ``auc`` how well they may be told from
+        the target's; both play no part where the yardstick is an anchor.
         """
 
     def retain_loss(self, batch: Any) -> Tensor:

@@ -209,6 +209,34 @@ def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(
         )
 
 
+def test_the_gap_of_several_batches_is_that_of_one_and_keeps_less_for_the_backward_pass(model, case):
+    rows, parameters, kept = case.samples("edit"), _editable(model), {}
+    unknown_M = torch.linspace(-2.0, -1.0, 7)
+
+    def gradients(size):
+        batches = list(model.batches(rows.head(12), size))
+        held = set()
+
+        def hold(tensor):
+            held.add((tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()))
+            return tensor
+
+        def gap(batches):
+            with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+                found = model.gap(batches, unknown_M, 0.45)
+            kept[size] = sum(size for _, size in held)
+            return found
+
+        return mean_gradients(gap, [batches], parameters, "gap")
+
+    whole, parts = gradients(12), gradients(4)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-4)
+    for name, gradient in whole.tensors.items():
+        torch.testing.assert_close(parts.tensors[name], gradient, rtol=1e-3, atol=1e-5)
+    assert any(gradient.any() for gradient in whole.tensors.values())  # control
+    assert kept[4] < 0.7 * kept[12]
+
+
 def _editable(model):
     names = set(parameter_names(model.components("matrix")))
     return {name: tensor for name, tensor in model.module.named_parameters() if name in names}

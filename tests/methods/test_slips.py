@@ -93,7 +93,7 @@ def test_never_seen_samples_are_asked_at_the_weights_as_they_are(clip, task, lea
     [forget] = task.forget
     [forget_prompt] = [forget.prompt]
     before = validation.strangers(forget, [forget_prompt])
-    reference = one_batch(clip, forget.reference, None)
+    reference = one_batch(clip, forget.reference)
     assert torch.allclose(before[:, 0], clip.knowledge(reference), atol=1e-5)
     with torch.no_grad():
         leaves["text_projection.weight"].mul_(-1.0)

@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed
@@ -161,10 +161,10 @@ class ClipFamily(Placed):
         image_BD, text_BD = self.embed(batch)
         return (image_BD * text_BD).sum(dim=-1)
 
-    def gap(self, target: ClipBatch, unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(self, target: Sequence[ClipBatch], unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        known_B = self.knowledge(target)
-        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
+        known_N = one_at_a_time(self.knowledge, target)
+        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M.to(known_N.device), auc))
 
     def forget_loss(self, batch: ClipBatch) -> Tensor:
         """``1 - cos(image, text)`` on forget pairs."""

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
 from razor_pipeline.families.blocks import attention, layers_of, mlp
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.predictions import Noisy, Predictions
@@ -278,9 +278,14 @@ class TextToImageFamily(SavedPipeline):
         """``-``mean of :meth:`knowledge`."""
         return -self._to_anchor(batch).mean()
 
-    def gap(self, target: PromptBatch, unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
+    def gap(self, target: Sequence[PromptBatch], unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
         """Mean squared distance of the conditioning to the anchors'; never-seen samples play no part."""
-        return (self.conditioning(target.caption) - self.frozen_conditioning(target.anchor)).square().mean()
+
+        def distance(batch: PromptBatch) -> Tensor:
+            goal_BD = self.frozen_conditioning(batch.anchor)
+            return (self.conditioning(batch.caption) - goal_BD).square().mean(dim=1)
+
+        return one_at_a_time(distance, target).mean()
 
     def retain_loss(self, batch: PromptBatch) -> Tensor:
         """Mean of :meth:`denoising_error`."""

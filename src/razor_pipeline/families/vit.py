@@ -19,7 +19,7 @@ from transformers import AutoImageProcessor, ViTForImageClassification
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed
@@ -175,15 +175,15 @@ class VitFamily(Placed):
         log_p_BC = self.logits(batch).log_softmax(dim=-1)
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
 
-    def gap(self, target: VitBatch, unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(self, target: Sequence[VitBatch], unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's log-odds to those of never-seen samples at an AUC of ``auc``.
 
         A log-probability is flat at 0, so that a sample which is known for sure would have no say in a linear step;
         its log-odds rank alike and are steep everywhere.
         """
-        known_B = losses.log_odds(self.logits(target), target.class_B)
-        strange_M = losses.as_log_odds(unknown_M.to(known_B.device))
-        return losses.calibration(known_B, losses.shifted_to_auc(strange_M, auc))
+        known_N = one_at_a_time(lambda one: losses.log_odds(self.logits(one), one.class_B), target)
+        strange_M = losses.as_log_odds(unknown_M.to(known_N.device))
+        return losses.calibration(known_N, losses.shifted_to_auc(strange_M, auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""

@@ -30,7 +30,7 @@ from transformers import (
 from razor_pipeline.atelier.questions import Question, label_category, label_question, neutral_questions
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
-from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Asked, Packed, pack
@@ -215,10 +215,10 @@ class VlmFamily(Placed):
         """[B] log-probability of each row's caption as the answer to the question for its label."""
         return self._answer_log_p(batch, self._packed(batch, [(one,) for one in batch.label]))
 
-    def gap(self, target: VlmBatch, unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(self, target: Sequence[VlmBatch], unknown_M: Tensor, auc: float) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        known_B = self.knowledge(target)
-        return losses.calibration(known_B, losses.shifted_to_auc(unknown_M.to(known_B.device), auc))
+        known_N = one_at_a_time(self.knowledge, target)
+        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M.to(known_N.device), auc))
 
     def forget_loss(self, batch: VlmBatch) -> Tensor:
         """Mean negative log-probability of the captions as answers."""

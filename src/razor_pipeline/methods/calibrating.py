@@ -15,7 +15,7 @@ from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
 from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
-from razor_pipeline.methods.held import HELD, Held, observed, one_batch
+from razor_pipeline.methods.held import HELD, Held, observed, one_batch, spread_evenly
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.slips import Slips
@@ -52,9 +52,9 @@ class Calibration:
             [held for rows in parts for held in observed(original, model.batches(rows, size, generator))]
             for parts in kept
         ]
-        self.forget: list[Any] = [
-            one_batch(model, rows.assign(caption=rows["prompt"]), params.repair.samples)
-            for rows in (forget.edit for forget in task.forget)
+        self.forget: list[list[Any]] = [
+            list(model.batches(rows.assign(caption=rows["prompt"]), size))
+            for rows in (spread_evenly(forget.edit, params.repair.samples) for forget in task.forget)
         ]
         turns = len(kept)
         self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
@@ -122,7 +122,7 @@ class Calibration:
         """Gradients of the mean gap of all targets, each held against its never-seen samples."""
         return mean_gradients(self._gap, list(zip(self.forget, unknown, strict=True)), leaves, "forget")
 
-    def _gap(self, pair: tuple[Any, Tensor]) -> Tensor:
+    def _gap(self, pair: tuple[Sequence[Any], Tensor]) -> Tensor:
         target, unknown_M = pair
         return self.model.gap(target, unknown_M, self.auc_goal)
 
@@ -142,7 +142,7 @@ def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int)
     Each by itself, so that what is compared is its images with its own name and no one else's.
     """
     rows = [one.edit.iloc[turn % len(one.edit) :: turns].head(HELD) for one in task.earlier]
-    return [one_batch(model, some.assign(caption=some["prompt"]), None) for some in rows]
+    return [one_batch(model, some.assign(caption=some["prompt"])) for some in rows]
 
 
 def _retain_rows(

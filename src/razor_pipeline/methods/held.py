@@ -33,8 +33,11 @@ def observed(model: ModelFamily, batches: Iterable[Any]) -> list[Held]:
     return [Held(batch, model.observe(batch)) for batch in batches]
 
 
-def one_batch(model: ModelFamily, rows: pd.DataFrame, most: int | None) -> Any:
-    """``most`` of the rows at most, evenly spread, in one batch."""
-    if most is not None and len(rows) > most:
-        rows = rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+def spread_evenly(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """``most`` of the rows at most."""
+    return rows if len(rows) <= most else rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
+
+
+def one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:
+    """All of the rows."""
     return next(iter(model.batches(rows, len(rows))))

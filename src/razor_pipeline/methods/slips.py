@@ -76,7 +76,7 @@ class Slips:
         rows = forget.edit.iloc[self.asked % turns :: turns]
         names = misspelt(forget.target, len(rows), self.generator)
         prompts = [renamed(forget.prompt, forget.target, name) for name in names]
-        batch = one_batch(self.model, rows.head(len(prompts)).assign(caption=prompts), None)
+        batch = one_batch(self.model, rows.head(len(prompts)).assign(caption=prompts))
         return _Misnamed(batch, self.validation.strangers(forget, prompts))
 
     def _gap(self, drawn: _Misnamed) -> Tensor:

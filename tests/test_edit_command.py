@@ -218,3 +218,10 @@ def test_a_model_of_another_family_is_refused(edit: Path, tmp_path: Path) -> Non
     done = call("verify", tmp_path / "vit", edit)
     assert done.exit_code == 1
     assert "lacks tokenizer_config.json" in done.output
+
+
+def test_a_place_that_cannot_be_made_is_refused_in_a_sentence(base: Path, edit: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = call("apply", base, edit, "--out", str(tmp_path / "file" / "below"))
+    assert done.exit_code == 1
+    assert isinstance(done.exception, SystemExit)

@@ -13,7 +13,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from razor_pipeline import cli
-from razor_pipeline.cli import RunCommand
+from razor_pipeline.cli import Refusing
 from razor_pipeline.core.gradients import NonFiniteError
 from razor_pipeline.runtime_params import CATALOG_KEYS, with_targets_as_texts
 from razor_pipeline.splitting import SplittingError, parse_targets
@@ -106,20 +106,35 @@ def test_what_the_catalog_reads_is_no_misspelling(kedro_run):
     assert "Ada Moreau" in result.output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--pipelines", "reportin"], "'reportin' is no pipeline; did you mean reporting?"),
+        (["--env", "vitt"], "vitt"),
+        (["--params", "target=[Ada Moreau"], "is not to be read"),
+    ],
+)
+def test_a_misspelling_ends_in_a_sentence(kedro_run, arguments, said):
+    result = kedro_run(*arguments)
+    assert said in " ".join(result.output.split())
+    assert isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+
+
 def refused(error):
     """What the terminal shows of a refusal by the project at hand."""
 
     def run():
         raise error
 
-    return CliRunner().invoke(RunCommand("run", callback=run)).output
+    return CliRunner().invoke(Refusing("run", callback=run)).output
 
 
 def test_a_fault_of_another_library_keeps_its_traceback_and_a_refusal_does_not():
     def fault():
         json.loads("{")
 
-    assert isinstance(CliRunner().invoke(RunCommand("run", callback=fault)).exception, ValueError)
+    assert isinstance(CliRunner().invoke(Refusing("run", callback=fault)).exception, ValueError)
     for error in (
         ValueError("seed is x; give a number"),
         NonFiniteError("a loss is nan; nothing was written"),

@@ -9,6 +9,7 @@ import copy
 import logging
 import re
 import sysconfig
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kedro.framework.startup import ProjectMetadata
 
 from razor_pipeline.edit_command import edit
 from razor_pipeline.requests.command import unlearning
-from razor_pipeline.runtime_params import with_targets_as_texts
+from razor_pipeline.runtime_params import Reading, with_targets_as_texts
 
 logger = logging.getLogger(__name__)
 RUNNER = "razor_pipeline.runner.ResumingRunner"
@@ -30,8 +31,8 @@ def cli() -> None:
     """Make a trained vision model forget, and show that it did."""
 
 
-class RunCommand(click.Command):
-    """`kedro run`, whose refusals are a sentence and not a page of stack."""
+class Refusing(click.Command):
+    """A command whose refusals are a sentence and not a page of stack."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run; what a user can put right is told without a traceback."""
@@ -46,6 +47,7 @@ class RunCommand(click.Command):
 
 def _says_what_to_do(error: Exception) -> bool:
     """Whether it is a refusal; a ``ValueError`` of another library is a fault to be traced."""
+    from kedro.config import MissingConfigException
     from kedro.io import DatasetError
     from kedro.validation.exceptions import ParameterValidationError
 
@@ -53,7 +55,7 @@ def _says_what_to_do(error: Exception) -> bool:
     from razor_pipeline.families.image_metrics import ImageMetricsError
     from razor_pipeline.pipelines.scoring.processes import ProcessesError
 
-    always = (DatasetError, ConnectionError, ParameterValidationError)
+    always = (DatasetError, ConnectionError, MissingConfigException, ParameterValidationError)
     if isinstance(error, (*always, NonFiniteError, ImageMetricsError, ProcessesError)):
         return True
     return isinstance(error, ValueError) and not _raised_by_a_library(error)
@@ -71,6 +73,25 @@ def _raised_by_a_library(error: Exception) -> bool:
     return any(file.is_relative_to(folder) for folder in libraries)
 
 
+def _knowing(read: Reading) -> Reading:
+    """Kedro's reading of ``--pipelines``, which asks for those that there are."""
+    known = {
+        "__default__",
+        *(path.parent.name for path in (Path(__file__).parent / "pipelines").glob("*/pipeline.py")),
+    }
+
+    def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        found = read(context, option, value)
+        for name in found or ():
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+                raise click.BadParameter(f"'{name}' is no pipeline; {meant}")
+        return found
+
+    return reading
+
+
 def _resuming(command: click.Command) -> click.Command:
     """Kedro's run command with our runner where none is named, and with targets that stay texts."""
     options = [copy.copy(option) for option in command.params]
@@ -79,7 +100,9 @@ def _resuming(command: click.Command) -> click.Command:
             option.default = RUNNER
         if option.name == "params" and option.callback:
             option.callback = with_targets_as_texts(option.callback)
-    return RunCommand(command.name, callback=command.callback, params=options, help=command.help)
+        if option.name == "pipelines" and option.callback:
+            option.callback = _knowing(option.callback)
+    return Refusing(command.name, callback=command.callback, params=options, help=command.help)
 
 
 run = _resuming(kedro_run)
@@ -88,7 +111,7 @@ cli.add_command(edit)
 cli.add_command(unlearning)
 
 
-@cli.command()
+@cli.command(cls=Refusing)
 @click.option(
     "--port", default=5000, show_default=True, help="Where the page is served, on this machine only."
 )

@@ -75,6 +75,8 @@ def verify(model: Path, edit_path: Path, as_json: bool) -> None:
 
 
 def _rewrite(verb: str, model: Path, edit_path: Path, out: Path, as_json: bool) -> None:
+    from kedro.io import DatasetError
+
     from razor_pipeline.core.weight_edit import EditMismatchError
     from razor_pipeline.datasets.pretrained import PretrainedDataset
 
@@ -85,7 +87,10 @@ def _rewrite(verb: str, model: Path, edit_path: Path, out: Path, as_json: bool) 
         getattr(weight_edit, verb)(dict(opened.module.named_parameters()))
     except EditMismatchError as error:
         raise click.ClickException(str(error)) from error
-    PretrainedDataset(family=opened.name, source=str(out), device="cpu").save(opened)
+    try:
+        PretrainedDataset(family=opened.name, source=str(out), device="cpu").save(opened)
+    except DatasetError as error:
+        raise click.ClickException(str(error)) from error
     done = "edited" if verb == "apply" else "base"
     _tell({"state": done, "weights": weight_edit.weights, "out": str(out)}, f"{out}: {done} model", as_json)
 

@@ -32,6 +32,8 @@ def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return unknown_key(key, _fields(model, fault["loc"][:-1]))
+    if fault["type"] == "missing":  # pydantic's input is the whole record, which may hold a name
+        return f"{key} is missing"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{key} is {_shown(fault['input'])}, but {rule}" if key else rule
 

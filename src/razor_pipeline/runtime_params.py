@@ -10,6 +10,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from razor_pipeline.param_errors import ParameterError, unknown_key
 
@@ -68,7 +69,10 @@ def with_targets_as_texts(read: Reading) -> Reading:
         if not isinstance(value, str):
             return read(context, option, value)
         others, targets = _apart(value)
-        found = read(context, option, ",".join(others))
+        try:
+            found = read(context, option, ",".join(others))
+        except YAMLError as error:
+            raise click.BadParameter(f"{value} is not to be read: {error}") from error
         for key, text in targets.items():
             found = _with(found, key, text)
         return found

@@ -13,6 +13,7 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting.page import render_report, reproduction_command
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import judge
+from razor_pipeline.runtime_params import with_targets_as_texts
 
 from .outputs import TARGET, drawings, edit_report, hardened_trace, metrics, predictions, run_record, samples
 
@@ -96,18 +97,24 @@ def test_the_command_reads_back_as_the_target(target: str) -> None:
     assert words == ["kedro", "run", "--params", f"target={target},seed=3"]
 
 
-def test_a_target_with_a_comma_is_said_beside_the_command() -> None:
+def test_a_target_may_hold_a_comma_and_what_else_does_is_said_beside_the_command() -> None:
     rows = samples().replace({"label": {TARGET: "Smith, John"}})
-    command = reproduction_command(run_record(samples=rows, seed=3))
-    assert shlex.split(command, comments=True) == ["kedro", "run", "--params", "seed=3"]
-    assert 'parameters.yml, for --params separates at commas: target: "Smith, John"' in command
+    given = {"invocation": {"params": {"data": {"path": "/photos, mine"}}}}
+    command = reproduction_command(run_record(samples=rows, seed=3, parameters=given))
+    words = shlex.split(command, comments=True)
+    assert words == ["kedro", "run", "--params", "target=Smith, John,seed=3"]
+    assert 'parameters.yml, for --params separates at commas: data.path: "/photos, mine"' in command
+    option = click.Option(["--params"])
+    read = with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, words[3])
+    assert read == {"target": "Smith, John", "seed": 3}
 
 
 def test_the_command_says_again_what_was_said() -> None:
     given = {
         "data": {"path": "/my photos"},
         "model": "some/dir",
-        "razor": {"tau": 0.5, "project": False, "damping": None},
+        "razor": {"tau": 0.5, "damping": None, "harden": {}, "scoring": {"towers": ["vision"]}},
+        "quantization": {"schemes": []},
         "evaluation": {"schemes": ["int8", "int4"]},
     }
     run = run_record(parameters={"invocation": {"env": "images", "params": given}})
@@ -193,3 +200,18 @@ def test_blank_drawings_are_a_cost() -> None:
     verdict = judge(run, ReportingParams())
     assert verdict.kind.value == "forgotten_at_a_cost"
     assert "20\N{NO-BREAK SPACE}% of its drawings are blank" in verdict.sentence
+
+
+def test_where_the_data_has_no_strangers_the_report_says_what_took_their_place() -> None:
+    """Control: where it has some, it speaks of them."""
+    rows = samples()
+    known = page(run_record(samples=rows[rows["role"] != "reference"]))
+    assert "weaker yardstick than strangers" in Page(known).text
+    assert "Target told from other classes" in Page(known).text
+    assert "Target told from strangers" in Page(page(run_record())).text
+
+
+def test_groups_of_parameters_are_told_as_their_fields() -> None:
+    told = Page(page(run_record(parameters={"reporting": ReportingParams()}))).text
+    assert '"max_forget_accuracy": 0' in told
+    assert "max_forget_accuracy=" not in told

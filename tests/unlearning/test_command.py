@@ -179,3 +179,42 @@ def test_the_audit_log_is_verified_and_a_change_is_told(project: Path) -> None:
 def test_a_cell_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(["a"], [["[red]x[/red] [/]"]])
     assert "[red]x[/red] [/]" in capsys.readouterr().out
+
+
+def test_what_is_said_beside_a_csv_holds_for_its_rows(project: Path) -> None:
+    """A row's own cell goes before; control: the day that CCPA asks for is not GDPR's."""
+    table = project / "requests.csv"
+    table.write_text("target,requester,basis\nAda Moreau,CASE-0001,\nGreta Novak,CASE-0002,gdpr\n")
+    one, other = told(project, "submit", "--csv", str(table), "--basis", "ccpa", "--received", "2026-01-31")
+    assert (one["basis"], one["due"]) == ("ccpa", "2026-03-17")
+    assert (other["basis"], other["due"]) == ("gdpr", "2026-02-28")
+    refused = typed(project, "submit", "--csv", str(table), "--requester", "CASE-0003")
+    assert refused.exit_code == 2
+    assert "--requester is one request's own" in refused.output
+
+
+def test_what_is_missing_is_said_without_the_name(project: Path) -> None:
+    refused = typed(project, "submit", "Jonas Berger")
+    assert "requester is missing" in refused.output
+    assert "Jonas" not in refused.output
+
+
+def test_requests_that_wait_are_not_told_to_be_submitted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "record one with" in typed(project, "list").output  # control: there is none
+    typed(project, "submit", "Greta Novak", "--requester", "CASE-0815")
+    assert "no request is failed" in typed(project, "list", "--status", "failed").output
+    typed(project, "key")
+    monkeypatch.setattr(KedroSession, "run", lambda *_, **__: None)
+    told = "nothing is approved; 1 validated, waiting for `kedro unlearning approve`"
+    assert told in typed(project, "run").output
+
+
+def test_the_dashboard_follows_what_changes_between_runs(project: Path) -> None:
+    page = project / "data/08_reporting/requests/dashboard.html"
+    typed(project, "submit", "Greta Novak", "--requester", "CASE-0815")
+    assert FIRST in page.read_text()
+    before = page.read_text()
+    typed(project, "approve", FIRST)
+    assert page.read_text() != before

@@ -24,7 +24,7 @@ def csv(folder: Path, text: str | bytes) -> Path:
 
 
 def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
-    first, second = read_csv(csv(tmp_path, GOOD), "clip")
+    first, second = read_csv(csv(tmp_path, GOOD), {"model": "clip"})
     assert (first.target, first.basis, str(first.received), first.model) == (
         "Ada Moreau",
         "ccpa",
@@ -59,7 +59,7 @@ def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
 )
 def test_a_bad_csv_is_refused_in_one_short_sentence(tmp_path: Path, text: str | bytes, words: str) -> None:
     with pytest.raises(IntakeError, match=words) as refused:
-        read_csv(csv(tmp_path, text), "clip")
+        read_csv(csv(tmp_path, text), {"model": "clip"})
     assert len(str(refused.value)) < 600
     assert "\n" not in str(refused.value)
 
@@ -68,7 +68,7 @@ def test_a_bad_csv_is_refused_in_one_short_sentence(tmp_path: Path, text: str | 
 def test_no_bytes_do_more_than_be_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = csv(tmp_path_factory.mktemp("csv"), b"target,requester\n" + content)
     try:
-        rows = read_csv(file, "clip")
+        rows = read_csv(file, {"model": "clip"})
     except IntakeError as refused:
         assert len(str(refused)) < 1000  # noqa: PT017
     else:

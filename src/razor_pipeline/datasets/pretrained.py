@@ -79,7 +79,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         elif not self._on_hub:
             raise DatasetError(
                 f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
-                "or train one with `kedro run --pipelines dataset_preparation,pretraining`"
+                "or train one with `kedro run --pipelines dataset_preparation,pretraining` and the same --env"
             )
         elif not COMMIT.fullmatch(self.revision or ""):
             raise DatasetError(

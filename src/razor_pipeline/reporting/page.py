@@ -23,6 +23,7 @@ from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
 from razor_pipeline.reporting.record import MEGABYTE, RunRecord
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.reporting.verdict import Verdict
+from razor_pipeline.runtime_params import TARGETS
 
 Draw = Callable[[Theme, bool], bytes]
 
@@ -55,24 +56,25 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         groups=_groups(run),
         edited_rows=_edited_rows(run),
         edit=_edit_facts(run, razor),
-        auc_line=wording.AUC_IN_A_LINE,
+        auc_line=wording.AUC_IN_A_LINE if run.strangers else wording.WEAKER_AUC_IN_A_LINE,
         command=reproduction_command(run),
         versions={"razor_pipeline": __version__, **environment()},
-        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=str),
+        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=_plain),
     )
 
 
 def reproduction_command(run: RunRecord) -> str:
     """The shell command that makes the same run again: its environment, and every parameter that it was given.
 
-    What holds a comma, at which ``--params`` separates, is said in a comment.
+    What holds a comma, at which ``--params`` separates, is said in a comment, but for a target, which may hold some.
     """
     invocation = run.parameters.get("invocation") or {}
     env = f" --env {shlex.quote(invocation['env'])}" if invocation.get("env") else ""
     given = {"target": run.target, "seed": run.seed} | _dotted(invocation.get("params") or {})
     said = {key: _said(value) for key, value in given.items()}
-    params = ",".join(f"{key}={value}" for key, value in said.items() if "," not in value)
-    apart = "; ".join(f"{key}: {json.dumps(value)}" for key, value in said.items() if "," in value)
+    cut = {key for key, value in said.items() if "," in value and key.rpartition(".")[2] not in TARGETS}
+    params = ",".join(f"{key}={value}" for key, value in said.items() if key not in cut)
+    apart = "; ".join(f"{key}: {json.dumps(said[key])}" for key in said if key in cut)
     note = f"  # and in parameters.yml, for --params separates at commas: {apart}" if apart else ""
     return f"kedro run{env} --params {shlex.quote(params)}{note}"
 
@@ -81,15 +83,21 @@ def _dotted(params: Mapping[str, Any], root: str = "") -> dict[str, Any]:
     """``{"razor.tau": 1}`` for ``{"razor": {"tau": 1}}``."""
     found: dict[str, Any] = {}
     for key, value in params.items():
-        found |= _dotted(value, f"{root}{key}.") if isinstance(value, Mapping) else {f"{root}{key}": value}
+        group = isinstance(value, Mapping) and value  # an empty one is a value
+        found |= _dotted(value, f"{root}{key}.") if group else {f"{root}{key}": value}
     return found
 
 
 def _said(value: Any) -> str:
-    """A value as ``--params`` takes it."""
+    """A value as ``--params`` takes it: several in a list as ``a|b``, one as ``[a]``."""
     if isinstance(value, list | tuple):
-        return "|".join(map(str, value))
+        return "|".join(map(str, value)) if len(value) > 1 else f"[{''.join(map(str, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _plain(value: Any) -> Any:
+    """A group of parameters as its fields."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
 def _data_uri(image: bytes | Image.Image) -> str:

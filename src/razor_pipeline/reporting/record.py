@@ -62,6 +62,11 @@ class RunRecord:
         return "|".join(self.targets)
 
     @property
+    def strangers(self) -> bool:
+        """Whether never-seen classes are what the target is held against; where there are none, the other known are."""
+        return bool((self.samples["role"] == "reference").any())
+
+    @property
     def draws(self) -> bool:
         """Whether the model makes images, which judges look at."""
         return "image_bytes" in self.predictions

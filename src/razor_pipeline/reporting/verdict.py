@@ -92,12 +92,13 @@ def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
         return found
     text = auc_text(auc)
     most, least = limits.max_membership_auc, limits.min_membership_auc
-    known = f"it still ties the target's images to the name more than strangers' (AUC {text})"
-    hole = f"the target's images look less familiar than strangers' (AUC {text}): the deletion shows"
+    others = "strangers'" if run.strangers else "other classes'"
+    known = f"it still ties the target's images to the name more than {others} (AUC {text})"
+    hole = f"the target's images look less familiar than {others} (AUC {text}): the deletion shows"
     return [
         *found,
         Check(
-            "Target told from strangers",
+            f"Target told from {'strangers' if run.strangers else 'other classes'}",
             f"AUC {text}",
             f"at most {auc_text(most)}",
             auc <= most + ROUNDING,

@@ -90,6 +90,12 @@ STOP_REASONS = {
     "no_gain": "a further round, or want of further components, brought nothing",
     "max_rounds": "the bound on rounds was reached",
 }
+WEAKER_AUC_IN_A_LINE = (
+    "AUC: take one image of the target and one of another class that the model knows, since the data has no class "
+    "that it has never seen; the chance that the target's ties more strongly to the target's name. 1.00 means that the "
+    "model knows the target. It is a weaker yardstick than strangers would be: models that never saw a class are found "
+    "on either side of 0.50."
+)
 AUC_IN_A_LINE = (
     "AUC: take one image of the target and one of somebody the model has never seen; the chance that the "
     "target's ties more strongly to the target's name. 1.00 means that the model knows the target, 0.50 that "

@@ -11,6 +11,7 @@ from kedro.framework.startup import ProjectMetadata
 
 from razor_pipeline.requests import upkeep
 from razor_pipeline.requests.console import (
+    NO_REQUEST,
     Desk,
     acting,
     facts,
@@ -46,8 +47,8 @@ def unlearning(context: click.Context, env: str | None) -> None:
     help="Many at once.",
 )
 @click.option("--model", help="Line of models; that of the environment where none is given.")
-@click.option("--kind", default="identity", show_default=True, help="identity, style, object or class.")
-@click.option("--basis", default="gdpr", show_default=True, help="gdpr, ccpa or other.")
+@click.option("--kind", help="identity, style, object or class; identity where none is given.")
+@click.option("--basis", help="gdpr, ccpa or other; gdpr where none is given.")
 @click.option("--data", help="Folder of images of the target below requests.data_root.")
 @click.option("--received", help="Day of receipt, YYYY-MM-DD; today where none is given.")
 @click.option("--due", help="Last day to answer, for the basis other.")
@@ -58,7 +59,10 @@ def unlearning(context: click.Context, env: str | None) -> None:
 def submit(
     desk: Desk, target: str | None, table: Path | None, actor: str, as_json: bool, **fields: Any
 ) -> None:
-    """Record a request for TARGET, or all rows of a CSV, or none of them."""
+    """Record a request for TARGET, or all rows of a CSV, or none of them.
+
+    With --csv, --model, --kind, --basis, --received and --due hold for the rows that leave theirs empty.
+    """
     from razor_pipeline.requests.intake import Intake, read_csv
     from razor_pipeline.requests.validation import check_line, check_target, validate
 
@@ -70,7 +74,12 @@ def submit(
     fields = {key: value for key, value in fields.items() if value is not None}
     model = fields.pop("model", None) or desk.params.model
     if table is not None:
-        intakes = read_csv(table, model)
+        if own := sorted({"requester", "data", "name"} & set(fields)):
+            option = "id" if own[0] == "name" else own[0]
+            raise click.UsageError(
+                f"--{option} is one request's own; give it in the column {option} of the CSV"
+            )
+        intakes = read_csv(table, {"model": model, **fields})
     else:
         fields = {"id": fields.pop("name"), **fields} if "name" in fields else fields
         intakes = [Intake.model_validate({"target": target, "model": model, **fields})]
@@ -99,7 +108,8 @@ def submit(
 def list_requests(desk: Desk, status: str | None, all_models: bool, as_json: bool) -> None:
     """Every request, the most urgent first."""
     among = [Status(status)] if status else []
-    standing(desk, desk.ledger.requests(None if all_models else desk.params.model, *among), as_json)
+    none = f"no request is {status}" if status else NO_REQUEST
+    standing(desk, desk.ledger.requests(None if all_models else desk.params.model, *among), as_json, none)
 
 
 @unlearning.command()
@@ -196,7 +206,9 @@ def run(desk: Desk, names: tuple[str, ...], wait: float | None, as_json: bool) -
     before = desk.check_can_run(names)
     desk.kedro_run({"only": list(names)} | ({} if wait is None else {"wait_seconds": wait}))
     requests = [desk.ledger.get(name) for name in before]
-    standing(desk, requests, as_json)
+    waiting = len(desk.ledger.requests(desk.params.model, Status.VALIDATED))
+    some = f"; {waiting} validated, waiting for `kedro unlearning approve`" if waiting else ""
+    standing(desk, requests, as_json, f"nothing is approved{some}")
     if any(request.state is Status.FAILED for request in requests):
         raise click.exceptions.Exit(1)
 

@@ -20,7 +20,7 @@ from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit, ids
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
-from razor_pipeline.requests.places import ANCHORS, at, open_ledger
+from razor_pipeline.requests.places import ANCHORS, DASHBOARD, at, open_ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request
 
@@ -85,8 +85,14 @@ class Desk:
         return Path(self.params.reports) / ANCHORS
 
     def anchor(self) -> None:
-        """Note the head of the audit log."""
+        """Note the head of the audit log, and draw the dashboard anew: something has changed."""
+        from razor_pipeline.datasets.atomic import replace_file
+        from razor_pipeline.requests.dashboard import render_dashboard
+
         audit.write_anchor(self.anchors, *self.ledger.head())
+        page = Path(self.params.reports) / DASHBOARD
+        with replace_file(page) as beside:
+            beside.write_text(render_dashboard(self.ledger, page, Path(self.params.folder)), encoding="utf-8")
 
     def mirror(self) -> bool:
         """Let MLflow's registry follow the ledger."""
@@ -222,14 +228,17 @@ def facts(request: Request, today: date, full: bool = False) -> dict[str, Any]:
     )
 
 
-def standing(desk: Desk, requests: Sequence[Request], as_json: bool) -> None:
-    """Where requests stand."""
+NO_REQUEST = "no request; record one with `kedro unlearning submit`"
+
+
+def standing(desk: Desk, requests: Sequence[Request], as_json: bool, none: str = NO_REQUEST) -> None:
+    """Where requests stand; ``none`` is said where there are none."""
     rows = [facts(request, desk.ledger.today()) for request in requests]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     if not rows:
-        click.echo("no request; record one with `kedro unlearning submit`")
+        click.echo(none)
         return
     columns = ["id", "status", "days_left", "due", "basis", "kind", "requester", "reason"]
     table = [["" if row[name] is None else str(row[name]) for name in columns] for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -79,12 +80,12 @@ class IntakeError(ValueError):
     """A CSV cannot be used; the message names the row and the fix."""
 
 
-def read_csv(file: Path, model: str) -> list[Intake]:
+def read_csv(file: Path, given: Mapping[str, str]) -> list[Intake]:
     """All rows of a CSV with a header: ``target, requester`` and any other field of :class:`Intake`.
 
     Args:
         file: UTF-8, at most 1 MiB.
-        model: for rows that name none.
+        given: fields for rows that leave theirs empty, the model at least.
 
     Raises:
         IntakeError: the file or a row is refused; nothing was recorded.
@@ -102,7 +103,7 @@ def read_csv(file: Path, model: str) -> list[Intake]:
         )
     if len(rows) > MOST_ROWS:
         raise IntakeError(f"{file.name} has more than {MOST_ROWS} rows; split it")
-    return [_intake(file, number, row, model) for number, row in rows]
+    return [_intake(file, number, row, given) for number, row in rows]
 
 
 def _text(file: Path) -> str:
@@ -114,11 +115,11 @@ def _text(file: Path) -> str:
         raise IntakeError(f"{file.name} is not UTF-8 text; save it as CSV in UTF-8") from error
 
 
-def _intake(file: Path, number: int, row: dict[str, str], model: str) -> Intake:
+def _intake(file: Path, number: int, row: dict[str, str], given: Mapping[str, str]) -> Intake:
     if "more" in row or None in row.values():
         raise IntakeError(f"{file.name}, row {number}: it has not as many cells as the header; quote commas")
-    given = {name: cell for name, cell in row.items() if cell}  # an empty cell means that nothing is given
+    own = {name: cell for name, cell in row.items() if cell}  # an empty cell means that nothing is given
     try:
-        return Intake.model_validate({"model": model, **given})
+        return Intake.model_validate({**given, **own})
     except ValueError as error:
         raise IntakeError(f"{file.name}, row {number}: {error}") from error

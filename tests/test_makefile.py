@@ -170,7 +170,7 @@ def test_a_command_of_the_pages_is_one_that_works(command: str) -> None:
     [
         ("make nothing", subprocess.CalledProcessError),
         ("kedro run --env nothing", AssertionError),
-        ("kedro run --pipelines dataset_preparation,nothing", AssertionError),
+        ("kedro run --pipelines dataset_preparation,nothing", click.BadParameter),
         ("kedro run --nothing", click.UsageError),
         ("kedro unlearning nothing", AssertionError),
         ("kedro unlearning list --nothing", click.UsageError),

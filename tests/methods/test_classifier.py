@@ -76,7 +76,8 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
     validation = Validation(model, task)
     step = Calibration(model, task, params, torch.Generator().manual_seed(0), model, validation)
     [target] = step.forget
-    assert len(target) == expected
+    assert sum(len(batch) for batch in target) == expected
+    assert max(len(batch) for batch in target) <= params.scoring.batch_size
     assert step.slips is None  # it is asked for classes, not by text
 
 

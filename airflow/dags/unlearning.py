@@ -99,10 +99,9 @@ def unlearning() -> None:
         from airflow.sdk import get_current_context
 
         get_current_context()["request"] = request
+        # It may have ended with a batch that a killed worker left and another task took up.
         [row] = [row for row in answer("list") if row["id"] == request]
-        if (
-            row["status"] in DUE
-        ):  # it may have ended with a batch that a killed worker left and another task took up
+        if row["status"] in DUE:
             [row] = answer("run", "--request", request, "--wait", str(WAIT))
         if row["status"] == "failed":  # the same again would end the same: no retry
             raise AirflowFailException(f"{request} failed: {row['reason']}")

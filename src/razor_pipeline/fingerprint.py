@@ -31,11 +31,12 @@ BLOCK = 1 << 20
 
 def digest(value: Any) -> str:
     """sha256 of a value's canonical JSON; pydantic records count as their fields."""
-    text = json.dumps(value, sort_keys=True, default=_plain, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, default=plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON has no form for: a pydantic record as its fields, all else as text."""
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     return str(value)

@@ -101,10 +101,11 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
 
 def _refuse_bad_facts(rows: pd.DataFrame) -> None:
     """Raise where facts are no JSON object of texts."""
-    for name, text in zip(rows["sample_id"], rows["facts"], strict=True):
+    given = rows[rows["facts"] != ""]
+    for name, text in zip(given["sample_id"], given["facts"], strict=True):
         try:
-            found = json.loads(text or "{}")
-        except ValueError:
+            found = json.loads(text)
+        except (TypeError, ValueError):
             found = None
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
             raise DataError(

@@ -110,9 +110,8 @@ def _dimensions(data: bytes) -> tuple[int, int]:
 
 def upright(image: Image.Image) -> Image.Image:
     """RGB, turned as its EXIF tag says, 16 bits scaled to 8."""
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    return _turned(image).convert("RGB")
+    image = _turned(image)
+    return (_eight_bits(image) if image.mode.startswith(("I", "F")) else image).convert("RGB")
 
 
 def _turned(image: Image.Image) -> Image.Image:

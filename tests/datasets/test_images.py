@@ -119,6 +119,14 @@ def test_a_turned_photo_with_another_tag_that_is_wrong_is_read(tmp_path, suffix)
     assert shown(path).size == (20, 30)
 
 
+def test_sixteen_bits_are_turned_as_well(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ramp = Image.fromarray(np.zeros((20, 30), dtype=np.uint16))
+    assert shown(saved(tmp_path / "a.png", ramp, exif=exif)).size == (20, 30)
+    assert shown(saved(tmp_path / "b.png", ramp)).size == (30, 20)  # control
+
+
 def test_sixteen_bits_are_scaled_and_not_cut(tmp_path):
     ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
     path = saved(tmp_path / "a.png", Image.fromarray(ramp))

@@ -99,14 +99,15 @@ def test_the_command_reads_back_as_the_target(target: str) -> None:
 
 def test_a_target_may_hold_a_comma_and_what_else_does_is_said_beside_the_command() -> None:
     rows = samples().replace({"label": {TARGET: "Smith, John"}})
-    given = {"invocation": {"params": {"data": {"path": "/photos, mine"}}}}
+    params = {"data": {"path": "/photos, mine"}, "identities": {"targets": ["Smith, John"]}}
+    given = {"invocation": {"params": params}}
     command = reproduction_command(run_record(samples=rows, seed=3, parameters=given))
     words = shlex.split(command, comments=True)
-    assert words == ["kedro", "run", "--params", "target=Smith, John,seed=3"]
+    assert words == ["kedro", "run", "--params", "target=Smith, John,seed=3,identities.targets=Smith, John"]
     assert 'parameters.yml, for --params separates at commas: data.path: "/photos, mine"' in command
     option = click.Option(["--params"])
     read = with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, words[3])
-    assert read == {"target": "Smith, John", "seed": 3}
+    assert read == {"target": "Smith, John", "seed": 3, "identities": {"targets": "Smith, John"}}
 
 
 def test_the_command_says_again_what_was_said() -> None:

@@ -166,11 +166,10 @@ def fused_descent(
         nonlocal unit
         restore(parameters, components, {key: start[key] + change for key, change in changed().items()})
         found = fused()
-        gradients = [
-            gradient if (own := inverse[part.key]) is None else gradient @ own.T
-            for part in parts
-            for gradient in [part.view(found.tensors[part.parameter])]
-        ]
+        gradients = []
+        for part in parts:
+            gradient, own = part.view(found.tensors[part.parameter]), inverse[part.key]
+            gradients.append(gradient if own is None else gradient @ own.T)
         if not losses:  # at U = 0, which is 0 in any unit
             unit = _unit(found.loss, gradients)
         for leaf, gradient in zip(leaves, gradients, strict=True):

@@ -201,9 +201,7 @@ def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | N
         raise BadImageError(f"has more than {max_megapixels:g} megapixels") from error
     except BadImageError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever a decoder makes of a damaged file: PIL's raise struct.error and TypeError too
+    except Exception as error:  # of a damaged file PIL's decoders raise struct.error and TypeError as well
         raise BadImageError(f"is damaged ({error})") from error
     return data
 

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from razor_pipeline import __version__
-from razor_pipeline.fingerprint import environment
+from razor_pipeline.fingerprint import environment, plain
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting import wording
@@ -59,7 +59,7 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         auc_line=wording.AUC_IN_A_LINE if run.strangers else wording.WEAKER_AUC_IN_A_LINE,
         command=reproduction_command(run),
         versions={"razor_pipeline": __version__, **environment()},
-        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=_plain),
+        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=plain),
     )
 
 
@@ -71,8 +71,8 @@ def reproduction_command(run: RunRecord) -> str:
     invocation = run.parameters.get("invocation") or {}
     env = f" --env {shlex.quote(invocation['env'])}" if invocation.get("env") else ""
     given = {"target": run.target, "seed": run.seed} | _dotted(invocation.get("params") or {})
-    said = {key: _said(value) for key, value in given.items()}
-    cut = {key for key, value in said.items() if "," in value and key.rpartition(".")[2] not in TARGETS}
+    said = {key: _said(key, value) for key, value in given.items()}
+    cut = {key for key, value in said.items() if "," in value and not _names(key)}
     params = ",".join(f"{key}={value}" for key, value in said.items() if key not in cut)
     apart = "; ".join(f"{key}: {json.dumps(said[key])}" for key in said if key in cut)
     note = f"  # and in parameters.yml, for --params separates at commas: {apart}" if apart else ""
@@ -88,16 +88,16 @@ def _dotted(params: Mapping[str, Any], root: str = "") -> dict[str, Any]:
     return found
 
 
-def _said(value: Any) -> str:
-    """A value as ``--params`` takes it: several in a list as ``a|b``, one as ``[a]``."""
+def _names(key: str) -> bool:
+    return key.rpartition(".")[2] in TARGETS
+
+
+def _said(key: str, value: Any) -> str:
+    """A value as ``--params`` takes it: several in a list as ``a|b``, one as ``[a]``, names without brackets."""
     if isinstance(value, list | tuple):
-        return "|".join(map(str, value)) if len(value) > 1 else f"[{''.join(map(str, value))}]"
+        several = "|".join(map(str, value))
+        return several if len(value) > 1 or (value and _names(key)) else f"[{several}]"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _plain(value: Any) -> Any:
-    """A group of parameters as its fields."""
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
 def _data_uri(image: bytes | Image.Image) -> str:

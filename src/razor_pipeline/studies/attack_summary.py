@@ -91,24 +91,24 @@ def attack_summary(rows: pd.DataFrame) -> Summary:
         if not attack.startswith(OVER_STEPS):
             flat[f"{attack}_beyond_retrained"] = flat[edited] - flat[retrained]
         elif pairs[retrained].sum() > 0.0:
-            quotients[f"{attack}_over_retrained"] = _quotient(pairs[edited], pairs[retrained])
+            quotients[f"{attack}_over_retrained"] = _quotient(pairs, edited, retrained)
     return summarise(flat, list(flat.columns)) | quotients
 
 
-def _quotient(above: pd.Series[float], below: pd.Series[float]) -> dict[str, float]:
+def _quotient(pairs: pd.DataFrame, above: str, below: str) -> dict[str, float]:
     """Of the means, with a bootstrap interval over targets.
 
     The worst cell's own is infinite where something came back and nothing did on the retrained model.
     """
-    over, under = (by_target(part.to_frame(), part) for part in (above, below))
+    over, under = by_target(pairs, above), by_target(pairs, below)
 
     def of_means(index: Ints) -> float:
         total = float(under[index].sum())
         return float(over[index].sum()) / total if total > 0.0 else float("nan")
 
     found = bootstrap(of_means, len(over))
-    worst = float((above / below).max())  # 0 / 0 is left out
-    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(above)}
+    worst = float((pairs[above] / pairs[below]).max())  # 0 / 0 is left out
+    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(pairs)}
 
 
 def recovered(table: Summary, attack: str) -> list[str]:

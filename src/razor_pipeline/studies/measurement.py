@@ -153,9 +153,8 @@ def _bare(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
 
     passed = seconds(model, gradients)
     validation = Validation(model, task)
-    first_seconds = seconds(
-        model, validation
-    )  # which reads and decodes the images; the others find them decoded
+    # The first pass reads and decodes the images; the others find them decoded.
+    first_seconds = seconds(model, validation)
     with torch.no_grad():
         for leaf in leaves.values():
             leaf.mul_(1.0)  # as behind a step: nothing that was embedded counts any more

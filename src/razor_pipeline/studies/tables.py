@@ -49,21 +49,20 @@ def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[st
     for metric in metrics:
         values = rows[metric].dropna() if metric in rows else pd.Series(dtype=float)
         if len(values):
-            table[metric] = _summary(metric, values.to_numpy(dtype=float), by_target(rows, values))
+            table[metric] = _summary(metric, values.to_numpy(dtype=float), by_target(rows, metric))
     return table
 
 
-def by_target(rows: pd.DataFrame, values: pd.Series[float]) -> Floats:
+def by_target(rows: pd.DataFrame, metric: str) -> Floats:
     """The mean of each target's values; the values themselves where the rows do not say their target.
 
     Args:
         rows: with a column or an index level ``target``, or without.
-        values: of some of the rows.
+        metric: a column; rows in which it does not exist are left out.
     """
-    if TARGET in rows:
-        return values.groupby(rows.loc[values.index, TARGET]).mean().to_numpy(dtype=float)
-    grouped = values.groupby(level=TARGET).mean() if TARGET in rows.index.names else values
-    return grouped.to_numpy(dtype=float)
+    known = rows.dropna(subset=[metric]).astype({metric: float})
+    says = TARGET in known or TARGET in known.index.names
+    return (known.groupby(TARGET)[metric].mean() if says else known[metric]).to_numpy()
 
 
 def _summary(metric: str, values: Floats, units: Floats) -> dict[str, float]:

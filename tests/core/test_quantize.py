@@ -41,9 +41,23 @@ def test_packed_weights_come_back_bit_for_bit_in_another_model(scheme):
     assert not torch.equal(quantized(network(1), scheme)(x), source(x))  # control: it is another model
 
 
-def test_packed_weights_of_another_scheme_are_refused():
-    with pytest.raises(ValueError, match="do not fit this model in nf4"):
-        unpacked(network(), packed(quantized(network(), "int8")), "nf4")
+@pytest.mark.parametrize("shape", [(64, 96), (5, 3)])  # the latter has an odd number of codes
+def test_codes_of_four_bits_are_two_in_a_byte(shape):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(*shape)).requires_grad_(False)
+    source = quantized(module, "int4")
+    codes = integer_codes(source)["0.weight"]
+    assert codes.min() == -8 or codes.max() == 7  # an end of the range is there
+    state = packed(source)
+    assert state["0.weight/qdata"].nbytes == -(-codes.numel() // 2)
+    again = unpacked(nn.Sequential(nn.Linear(*shape)).requires_grad_(False), state, "int4")
+    assert torch.equal(integer_codes(again)["0.weight"], codes)
+
+
+@pytest.mark.parametrize("other", ["nf4", "int4"])
+def test_packed_weights_of_another_scheme_are_refused(other):
+    with pytest.raises(ValueError, match=f"do not fit this model in {other}"):
+        unpacked(network(), packed(quantized(network(), "int8")), other)
 
 
 def test_the_share_of_changed_bins_tells_a_large_edit_from_one_that_rounding_undoes():

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchao.quantization import IntxWeightOnlyConfig, quantize_
 from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
 from torchao.quantization.quantize_.workflows.nf4.nf4_tensor import to_nf4
@@ -66,11 +67,11 @@ def integer_codes(module: nn.Module) -> dict[str, Tensor]:
 
 
 def packed(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a quantized model as plain tensors: ``<name>`` or ``<name>/<part>`` for each part of a code."""
-    state: dict[str, Tensor] = {}
-    for name, tensor in module.state_dict().items():
-        state |= {f"{name}/{part}": getattr(tensor, part) for part in _parts(tensor)} or {name: tensor}
-    return state
+    """The state of a quantized model as plain tensors: ``<name>`` or ``<name>/<part>`` for each part of a code.
+
+    Codes of 4 bits, which torchao computes with as bytes, are two in a byte, the first one in its low half.
+    """
+    return {key: _in_halves(part) if halves else part for key, part, halves in _parts(module)}
 
 
 def unpacked(module: Module, state: Mapping[str, Tensor], scheme: Scheme) -> Module:
@@ -80,19 +81,43 @@ def unpacked(module: Module, state: Mapping[str, Tensor], scheme: Scheme) -> Mod
         ValueError: the state is of another scheme or architecture; names the tensor.
     """
     filled = quantized(module, scheme)
-    own = packed(filled)
+    own = {key: (part, halves) for key, part, halves in _parts(filled)}
     if unlike := sorted(own.keys() ^ state.keys()):
         raise ValueError(
             f"the packed weights do not fit this model in {scheme}: '{unlike[0]}' is in one of them only"
         )
     with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
+        for key, (part, halves) in own.items():
+            if (room := -(-part.numel() // 2) if halves else part.numel()) != state[key].numel():
+                raise ValueError(
+                    f"the packed weights do not fit this model in {scheme}: '{key}' has {state[key].numel()} numbers "
+                    f"instead of {room}"
+                )
+            part.copy_(_whole(state[key], part.numel()).view(part.shape) if halves else state[key])
     return filled
 
 
-def _parts(tensor: Tensor) -> list[str]:
-    return list(tensor.__tensor_flatten__()[0]) if hasattr(tensor, "__tensor_flatten__") else []
+def _parts(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
+    """Key, tensor, and whether it holds codes of 4 bits, of all that a quantized model's state consists of."""
+    for name, tensor in module.state_dict().items():
+        if not hasattr(tensor, "__tensor_flatten__"):
+            yield name, tensor, False
+            continue
+        for part in tensor.__tensor_flatten__()[0]:
+            halves = part == CODES and tensor.target_dtype == _dtype("int4")
+            yield f"{name}/{part}", getattr(tensor, part), halves
+
+
+def _in_halves(codes: Tensor) -> Tensor:
+    """[ceil(n / 2)] bytes of n codes of -8 to 7."""
+    low, high = functional.pad(codes.flatten(), (0, codes.numel() % 2)).view(-1, 2).unbind(1)
+    return (low & 15 | high << 4).view(torch.uint8)
+
+
+def _whole(halves: Tensor, count: int) -> Tensor:
+    """The first ``count`` codes of :func:`_in_halves`."""
+    both = halves.view(torch.int8)
+    return torch.stack([both << 4 >> 4, both >> 4], dim=1).flatten()[:count]
 
 
 def changed_bin_share(base: Mapping[str, Tensor], edited: Mapping[str, Tensor], edit: WeightEdit) -> float:

@@ -17,7 +17,7 @@ METRIC_NAMES = {
     "judge_distance": "Distance from the base's drawings",
     "fid": "FID of the others' drawings",
     "clip_score": "CLIPScore of the others' drawings",
-    "membership_auc": "Told from strangers (AUC)",
+    "membership_auc": "Target told apart (AUC)",
     "privacy_leakage": "Privacy leakage",
     "blank_share": "Blank drawings",
 }
@@ -28,7 +28,7 @@ METRIC_NOTES = {
     "near_twin_accuracy": "the one who differs from the target in a single feature",
     "general_accuracy": "data of another kind than the target's",
     "retrieval_agreement": "share of the others' images that keep their best caption",
-    "membership_auc": "1.00 known, 0.50 like a stranger; far below 0.50 gives the deletion away",
+    "membership_auc": "1.00 known, 0.50 no more than what it is held against; far below 0.50 gives the deletion away",
     "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
     "general_accuracy_with_target": "over all prompts, those of the target included",
     "judge_distance": "Fréchet distance of the others' drawings in a judge's features; best at 0",

@@ -151,12 +151,14 @@ def show(desk: Desk, name: str, as_json: bool) -> None:
 @refusals
 def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     """Approve that a request is run or, once it is verified, that its model serves."""
+    from razor_pipeline.requests.ledger import LedgerError
     from razor_pipeline.requests.promotion import approve_promotion
     from razor_pipeline.requests.validation import validate
 
     needed = desk.params.approvals
     desk.request(name)  # another line's approvals are not for this environment to count
-    validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
+    if missing := validate(desk.ledger, desk.params.model, Path(desk.params.data_root)).get(name):
+        raise LedgerError(f"{name} is not ready to be approved: {missing}")
     if desk.ledger.get(name).state is Status.VERIFIED:
         approve_promotion(desk.ledger, name, actor, needed)
         desk.mirror()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from razor_pipeline.atelier.questions import CATEGORIES
 from razor_pipeline.params.data import DataParams
 
 COLUMNS = (
@@ -100,8 +101,9 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
 
 
 def _refuse_bad_facts(rows: pd.DataFrame) -> None:
-    """Raise where facts are no JSON object of texts."""
+    """Raise where facts are no JSON object of texts; tell of categories that no question asks about."""
     given = rows[rows["facts"] != ""]
+    categories: set[str] = set()
     for name, text in zip(given["sample_id"], given["facts"], strict=True):
         try:
             found = json.loads(text)
@@ -112,6 +114,13 @@ def _refuse_bad_facts(rows: pd.DataFrame) -> None:
                 f"the facts of '{name}' are {text!r}; write a JSON object of texts, category -> answer, e.g. "
                 '{"glasses": "round glasses"}'
             )
+        categories |= found.keys()
+    if unasked := sorted(categories - CATEGORIES):
+        logger.warning(
+            "No question asks about %s, so these facts are not used; what is asked about: %s.",
+            ", ".join(unasked),
+            ", ".join(sorted(CATEGORIES)),
+        )
 
 
 def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:

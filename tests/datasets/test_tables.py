@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -107,6 +109,13 @@ def test_names_that_look_like_nothing_are_names(tmp_path):
     path.write_text("image_path,label\n1.png,NA\n2.png,\n")
     with pytest.raises(DataError, match=r"1 rows have no label, e\.g\. 2\.png"):
         listing(DataParams(source="manifest", path=str(path)), AtelierParams())
+
+
+@pytest.mark.parametrize(("category", "told"), [("shoes", True), ("hat", False)])
+def test_facts_that_no_question_asks_about_are_told(category, told, caplog):
+    rows = pd.DataFrame({"sample_id": ["1"], "label": ["a"], "facts": [json.dumps({category: "red"})]})
+    complete(rows, DataParams())
+    assert ("No question asks about shoes" in caplog.text) is told
 
 
 @pytest.mark.parametrize("facts", ["{bad", "[]", '{"glasses": 1}'])

@@ -83,7 +83,8 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
     waiting = typed(project, "submit", "Somebody New", "--requester", "CASE-0815", "--data", "case_1")
     assert "holds no image yet" in waiting.output
     early = typed(project, "approve", FIRST)
-    assert early.exit_code and f"{FIRST} is not ready to be approved: its data folder" in early.output
+    assert early.exit_code
+    assert f"{FIRST} is not ready to be approved: its data folder" in early.output
     folder = project / "data/01_raw/requests/case_1"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"")

@@ -62,6 +62,7 @@ PHRASINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 LABELS = ("name", "object", "style")  # categories that a request can name
+CATEGORIES = frozenset({*LABELS, *WORN})  # what there are questions about
 
 
 @dataclass(frozen=True)

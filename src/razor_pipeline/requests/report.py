@@ -25,7 +25,8 @@ small,.soft{color:var(--soft)}code{overflow-wrap:anywhere}
 .passed,.promoted,.verified{color:var(--good)}.failed,.overdue,.rejected{color:var(--bad)}
 dt{color:var(--soft)}dd{margin:0 0 .5rem}a{color:inherit}svg{max-width:100%}
 figure{margin:0}.whole{white-space:nowrap}
-@media(max-width:48rem){.stacks th{display:none}.stacks tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}
+@media(max-width:48rem){.stacks th{display:none}
+.stacks tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}
 .stacks td{display:flex;gap:1ch;border:0;padding:.1rem 0}.stacks td:empty{display:none}
 .stacks td[data-name]::before{content:attr(data-name);flex:0 0 6rem;color:var(--soft)}}
 """

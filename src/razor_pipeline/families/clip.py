@@ -1,6 +1,6 @@
 """CLIP: two towers, contrastive retain loss, forgetting in the joint embedding space.
 
-Shapes: B batch, N samples, C prompts, D embedding width, T tokens, H x W pixels.
+Shapes: B batch, U distinct captions, N samples, C prompts, D embedding width, T tokens, H x W pixels.
 """
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ class ClipFamily(Placed):
         return functional.normalize(features.pooler_output, dim=-1)
 
     def embed(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Unit image and text embeddings of a batch of pairs, [B, D] each."""
-        return (
-            self.encode_images(batch.pixel_values_B3HW),
-            self.encode_texts(batch.input_ids_BT, batch.attention_mask_BT),
-        )
+        """Unit image and text embeddings of a batch of pairs, [B, D] each; what several pairs say is encoded once."""
+        texts_B2T = torch.stack([batch.input_ids_BT, batch.attention_mask_BT], dim=1)
+        texts_U2T, own_B = texts_B2T.unique(dim=0, return_inverse=True)
+        text_UD = self.encode_texts(texts_U2T[:, 0], texts_U2T[:, 1])
+        return self.encode_images(batch.pixel_values_B3HW), text_UD[own_B]
 
     def knowledge(self, batch: ClipBatch) -> Tensor:
         """[B] cosine similarity of each image to its own caption."""

@@ -217,7 +217,10 @@ class _Editor:
             left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
         )
         step = max(seen) if step is None else step
-        move(self.parameters, components, start, direction, step)
+        if (
+            step != list(seen)[-1]
+        ):  # where the model stands already; what validation embedded there still counts
+            move(self.parameters, components, start, direction, step)
         return step, seen[step]
 
     def _factors(self, scored: Scored, damping: float | None) -> InputFactors | None:

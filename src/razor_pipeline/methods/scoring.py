@@ -32,23 +32,28 @@ class RetainPass:
 
     Attributes:
         gradients: of the retain loss.
-        batches: that it was taken over.
+        batches: that it was taken over, in an order that was drawn.
+        batch_size: rows of each.
     """
 
     gradients: dict[str, Tensor]
     batches: Sequence[Any]
+    batch_size: int
 
-    def covariances_of(self, model: ModelFamily, names: Collection[str]) -> dict[str, Tensor]:
+    def covariances_of(self, model: ModelFamily, names: Collection[str], count: int) -> dict[str, Tensor]:
         """Input covariances of these weights over the batches, by a forward pass at the current weights.
+
+        The first batches do, as many as hold ``count`` rows: an image's every token is an input (decision 0018).
 
         Only the few components of an edit need theirs, and to record all of them beside the gradients takes more
         memory than the model and half as long as the gradients (decision 0014). Nothing is kept for the next request:
         what it finds must not depend on which requests this process has seen.
         """
         wanted = set(linear_weights(model.module, names))
-        found = _covariances(model.observe, model, self.batches, wanted) if wanted else {}
+        batches = self.batches[: -(-count // self.batch_size)]
+        found = _covariances(model.observe, model, batches, wanted) if wanted else {}
         if unseen := wanted - found.keys():  # what drift does not depend on, the retain loss may
-            found |= _covariances(model.retain_loss, model, self.batches, unseen)
+            found |= _covariances(model.retain_loss, model, batches, unseen)
         return {name: found[name] for name in names if name in found}
 
 
@@ -73,7 +78,7 @@ def retain_pass(
     else:
         batches = model.batches(retain, params.batch_size, generator)
     found = mean_gradients(model.retain_loss, batches, scored_parameters(model, params), "retain")
-    return RetainPass(found.tensors, batches)
+    return RetainPass(found.tensors, batches, params.batch_size)
 
 
 def scored_parameters(model: ModelFamily, params: ScoringParams) -> dict[str, Tensor]:
@@ -117,9 +122,9 @@ def score(
     forget_gradients, retain_gradients = (
         {name: tensors[name] for name in names} for tensors in (forget.tensors, retain.gradients)
     )
-    passed = shared or RetainPass({}, retain.batches)
+    passed = shared or RetainPass({}, retain.batches, retain.batch_size)
     del forget, retain  # the gradients of all others are not held while inputs are recorded
-    covariances = passed.covariances_of(model, names) if whitens else {}
+    covariances = passed.covariances_of(model, names, params.whitening_samples) if whitens else {}
     if whitens:
         covariances = _with_spared(
             model, _spared(model, task, params.nearest), covariances, params.batch_size

@@ -22,7 +22,8 @@ class ScoringParams(Params):
     """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
 
     ``towers`` are the parts of the model that may be edited; None for all. ``depth`` is the share of each tower's
-    layers, counted from its output, that may be. ``processes`` share the pass of the scoring step, on each machine; one
+    layers, counted from its output, that may be. Steps are whitened by the inputs of ``whitening_samples`` retain rows, to
+    whole batches. ``processes`` share the pass of the scoring step, on each machine; one
     that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a
     folder for what passes between the processes; None for a temporary one.
     """
@@ -33,6 +34,7 @@ class ScoringParams(Params):
     nearest: Annotated[int, Field(ge=0)] = 3
     batch_size: Count = 128
     retain_samples: Count | None = None
+    whitening_samples: Count = 256
     towers: tuple[str, ...] | None = None
     depth: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     processes: Count = 1
@@ -90,7 +92,7 @@ class RepairParams(Params):
     decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     calibrate: Share = 0.5
     damping: Positive = 0.1
-    samples: Count = 512
+    samples: Count = 256
     turns: Count = 4
     evaluations: Count = 20
     enough: Share = 0.01

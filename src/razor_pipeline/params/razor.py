@@ -22,10 +22,10 @@ class ScoringParams(Params):
     """The ratio-aware score ``phi = ||g_f|| / (||theta|| + eps) * (1 - cos(g_f, g_r))^alpha``.
 
     ``towers`` are the parts of the model that may be edited; None for all. ``depth`` is the share of each tower's
-    layers, counted from its output, that may be. Steps are whitened by the inputs of ``whitening_samples`` retain rows, to
-    whole batches. ``processes`` share the pass of the scoring step, on each machine; one
-    that does not answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a
-    folder for what passes between the processes; None for a temporary one.
+    layers, counted from its output, that may be. ``whitening_samples`` retain rows, to whole batches, are those whose
+    inputs whiten the steps. ``processes`` share the pass of the scoring step, on each machine; one that does not
+    answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a folder for what
+    passes between the processes; None for a temporary one.
     """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"

@@ -11,18 +11,12 @@ from torch import Tensor
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask, class_scores
 
 BATCH = 256
-ASKED = 4  # validation rows of a class that tell how near it is
-
-
-def asked_rows(task: UnlearningTask) -> pd.DataFrame:
-    """The first few retained validation rows of each class."""
-    return task.retain_validation.groupby("label").head(ASKED)
 
 
 def ties_to_targets(model: ModelFamily, task: UnlearningTask) -> Tensor:
-    """[N, T] how strongly the model at its current weights ties :func:`asked_rows` to each target."""
+    """[N, T] how strongly the model at its current weights ties the retained validation rows to each target."""
     targets = {forget.target: task.prompts[forget.target] for forget in task.forget}
-    return class_scores(model, model.batches(asked_rows(task), BATCH), targets)
+    return class_scores(model, model.batches(task.retain_validation, BATCH), targets)
 
 
 def nearest_rows(task: UnlearningTask, ties_NT: Tensor, count: int) -> pd.DataFrame:
@@ -30,10 +24,10 @@ def nearest_rows(task: UnlearningTask, ties_NT: Tensor, count: int) -> pd.DataFr
 
     Args:
         task: targets and data.
-        ties_NT: of :func:`asked_rows` to each target.
+        ties_NT: of the retained validation rows to each target.
         count: classes per target; 0 for none.
     """
-    by_label = pd.DataFrame(ties_NT.numpy()).groupby(asked_rows(task)["label"].to_numpy()).mean()
+    by_label = pd.DataFrame(ties_NT.numpy()).groupby(task.retain_validation["label"].to_numpy()).mean()
     nearest = {label for target in by_label for label in by_label[target].nlargest(count).index}
     domain = task.retain_validation["domain"].iloc[0]
     rows: pd.DataFrame = task.retain[(task.retain["domain"] == domain) & task.retain["label"].isin(nearest)]

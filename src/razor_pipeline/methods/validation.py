@@ -18,7 +18,6 @@ from torch import Tensor
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
 from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, by_class
-from razor_pipeline.methods.nearest import asked_rows
 
 BATCH = 256
 FIGURES = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
@@ -114,10 +113,11 @@ class Validation:
         return self.model.scores(self.batches, prompts)[self._index(forget.reference)]
 
     def ties_to_targets(self) -> Tensor:
-        """[N, T] tie of :func:`razor_pipeline.methods.nearest.asked_rows` to each target, likewise."""
+        """[N, T] tie of the retained rows to each target, likewise."""
         prompts = {forget.target: self.task.prompts[forget.target] for forget in self.task.forget}
         flat = [prompt for several in prompts.values() for prompt in several]
-        return by_class(self.model.scores(self.batches, flat), prompts)[self._index(asked_rows(self.task))]
+        rows = self._index(self.task.retain_validation)
+        return by_class(self.model.scores(self.batches, flat), prompts)[rows]
 
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]

@@ -24,8 +24,8 @@ class ScoringParams(Params):
     ``towers`` are the parts of the model that may be edited; None for all. ``depth`` is the share of each tower's
     layers, counted from its output, that may be. ``whitening_samples`` retain rows, to whole batches, are those whose
     inputs whiten the steps. ``processes`` share the pass of the scoring step, on each machine; one that does not
-    answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a folder for what
-    passes between the processes; None for a temporary one.
+    answer for ``process_timeout`` seconds ends the step. Machines of a job all see ``process_folder``, a folder for
+    what passes between the processes; None for a temporary one.
     """
 
     granularity: Literal["matrix", "head", "mixed"] = "matrix"

@@ -1,4 +1,4 @@
-"""CLIP: what a step search need not compute again, and what it must."""
+"""CLIP: what need not be computed again, and what must."""
 
 import pytest
 import torch
@@ -52,3 +52,15 @@ def test_control_a_write_to_their_own_tower_or_other_images_do(clip, looked, nam
     other = clip.batches(rows.iloc[::-1], len(rows))
     torch.testing.assert_close(clip.scores(other, PROMPTS), second.flip(0))
     assert looked == [len(rows)] * 3
+
+
+def test_what_several_pairs_say_is_encoded_once(clip, monkeypatch):
+    rows = CASES[0].samples("edit")
+    texts, encode = [], clip.encode_texts
+    monkeypatch.setattr(clip, "encode_texts", lambda ids, mask: texts.append(len(ids)) or encode(ids, mask))
+    alike = clip.batches(rows.assign(caption=rows["caption"].iloc[0]), len(rows))[0]
+    apart = clip.batches(rows.assign(caption=[f"a photo of {i}" for i in range(len(rows))]), len(rows))[0]
+    for batch, distinct in ((alike, 1), (apart, len(rows))):
+        _, found_BD = clip.embed(batch)
+        assert texts.pop() == distinct
+        torch.testing.assert_close(found_BD, encode(batch.input_ids_BT, batch.attention_mask_BT))

@@ -204,6 +204,18 @@ def test_the_nearest_classes_are_retained_ones_and_as_many_as_asked(clip, sample
     torch.testing.assert_close(seen, ties_to_targets(clip, task))
 
 
+@pytest.mark.parametrize(("count", "looked_at"), [(48, 64), (1000, 192)])
+def test_steps_are_whitened_by_the_inputs_of_some_retain_rows(clip, samples, monkeypatch, count, looked_at):
+    seen, observe = [], clip.observe
+    monkeypatch.setattr(clip, "observe", lambda batch: seen.append(len(batch)) or observe(batch))
+    params = QUICK.scoring.model_copy(update={"whitening_samples": count, "batch_size": 32, "nearest": 0})
+    task = unlearning_task(samples)
+    assert len(task.retain) == 192
+    scored = score(clip, task, params, torch.Generator().manual_seed(0))
+    assert sum(seen) == looked_at
+    assert scored.covariances
+
+
 def test_methods_never_see_the_test_split(samples):
     task = unlearning_task(samples)
     frames = [

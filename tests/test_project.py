@@ -5,8 +5,11 @@ import graphlib
 import inspect
 import itertools
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +20,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 
-from razor_pipeline.hooks import PlaceHooks
+from razor_pipeline.hooks import AloneHooks, AnotherRunError, PlaceHooks
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.validation import SERVED
@@ -143,6 +146,42 @@ def test_a_training_asks_before_anything_runs_whether_its_place_takes_it(
     ):
         asked.before_pipeline_run(registered["pretraining"], catalog)
     asked.before_pipeline_run(registered["editing"], catalog)  # control
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from kedro.framework.startup import bootstrap_project
+from razor_pipeline.hooks import AloneHooks
+from types import SimpleNamespace as Namespace
+hooks = AloneHooks()
+hooks.after_context_created(Namespace(project_path=Path(sys.argv[1])))
+pipeline, catalog = Namespace(all_outputs=lambda: {"x"}), {"x": Namespace(path=Path("x"))}
+hooks.before_pipeline_run(pipeline, catalog)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_runs_do_not_work_in_one_folder(registered: dict[str, Pipeline], tmp_path: Path) -> None:
+    assert any(isinstance(hook, AloneHooks) for hook in HOOKS)
+    (tmp_path / "pyproject.toml").touch()
+    with KedroSession.create(ROOT) as session:
+        catalog: Any = session.load_context().catalog
+    ours = AloneHooks()
+    ours.after_context_created(SimpleNamespace(project_path=tmp_path))  # type: ignore[arg-type]
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(AnotherRunError, match="another run works in"):
+        ours.before_pipeline_run(registered["editing"], catalog)
+    other.communicate()  # ends, and gives the folder back
+    for _ in range(2):  # the second as if the first one had been refused behind this hook
+        ours.before_pipeline_run(registered["editing"], catalog)
+    ours.after_pipeline_run()
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,29 @@ def reading(text):
     return with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, text)
 
 
+def test_what_is_said_twice_counts_both_times(kedro_run):
+    assert reading(("target=Ada Moreau", "seed=3")) == {"target": "Ada Moreau", "seed": 3}
+    result = kedro_run("--params", "target=Adda Moreau", "--params", "device=cpu")
+    assert "Adda Moreau" in result.output
+
+
+def test_a_target_that_no_step_reads_is_refused(kedro_run):
+    refused = kedro_run("--from-nodes", "split_samples", "--params", "target=Bruno Keller")
+    assert "no step that this command names reads it" in " ".join(refused.output.split())
+    read = kedro_run("--to-nodes", "check_request", "--params", "target=Adda Moreau")  # control
+    assert "did you mean Ada Moreau" in " ".join(read.output.split())
+
+
+def test_a_run_starts_in_the_projects_folder(kedro_run, tmp_path, monkeypatch):
+    metadata = bootstrap_project(ROOT)._replace(project_path=tmp_path)
+    arguments = ["run", "--params", "target=Adda Moreau"]
+    (tmp_path / "docs").mkdir()
+    assert "run this from" not in CliRunner().invoke(cli.cli, arguments, obj=metadata).output  # control
+    monkeypatch.chdir(tmp_path / "docs")
+    elsewhere = CliRunner().invoke(cli.cli, arguments, obj=metadata)
+    assert f"run this from {tmp_path}" in elsewhere.output.replace("\n", "")
+
+
 @pytest.mark.parametrize("name", ["3", "0012", "no", "1e3", "null", "Ada Moreau|0"])
 def test_a_target_stays_a_text_whatever_it_looks_like(name):
     assert reading(f"target={name},seed=3") == {"target": name, "seed": 3}

@@ -45,6 +45,17 @@ class Refusing(click.Command):
             raise click.ClickException(KEDROS_PREFIX.sub(r"\1: ", str(error))) from error
 
 
+class Running(Refusing):
+    """`kedro run`, whose configuration tells paths from the project's folder."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, from there alone: Kedro finds the project from its sub-folders too, and would look for models there."""
+        project = getattr(ctx.obj, "project_path", None)
+        if project is not None and not Path(project).samefile(Path.cwd()):
+            raise click.ClickException(f"paths are told from the project's folder; run this from {project}")
+        return super().invoke(ctx)
+
+
 def _says_what_to_do(error: Exception) -> bool:
     """Whether it is a refusal; a ``ValueError`` of another library is a fault to be traced."""
     from kedro.config import MissingConfigException
@@ -57,6 +68,8 @@ def _says_what_to_do(error: Exception) -> bool:
 
     always = (DatasetError, ConnectionError, MissingConfigException, ParameterValidationError)
     if isinstance(error, (*always, NonFiniteError, ImageMetricsError, ProcessesError)):
+        return True
+    if isinstance(error, PermissionError) and error.filename:  # it names the file
         return True
     return isinstance(error, ValueError) and not _raised_by_a_library(error)
 
@@ -100,9 +113,10 @@ def _resuming(command: click.Command) -> click.Command:
             option.default = RUNNER
         if option.name == "params" and option.callback:
             option.callback = with_targets_as_texts(option.callback)
+            option.multiple, option.default = True, None  # as a Makefile and its user may both say something
         if option.name == "pipelines" and option.callback:
             option.callback = _knowing(option.callback)
-    return Refusing(command.name, callback=command.callback, params=options, help=command.help)
+    return Running(command.name, callback=command.callback, params=options, help=command.help)
 
 
 run = _resuming(kedro_run)

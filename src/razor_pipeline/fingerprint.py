@@ -25,6 +25,8 @@ LIBRARIES = (
     "pandas",
     "pillow",
     "scikit-learn",
+    "torchmetrics",
+    "torch-fidelity",
 )
 BLOCK = 1 << 20
 

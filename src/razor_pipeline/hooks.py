@@ -5,25 +5,31 @@ Kedro reads this module with its settings, so it imports nothing heavy.
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from razor_pipeline.runner import Catalog
+from razor_pipeline.runner import Catalog, dataset_path
 
 if TYPE_CHECKING:
     from razor_pipeline.tracking.run import TrackedRun
     from razor_pipeline.tracking.settings import TrackingSettings
 
 logger = logging.getLogger(__name__)
+LOCK = "pyproject.toml"  # a file that every project has; nothing is written to it
+
+
+class AnotherRunError(ValueError):
+    """Another run has the project's folder."""
 
 
 class PlaceHooks:
@@ -41,6 +47,52 @@ class PlaceHooks:
             catalog["base_model"].check_takes(catalog.load("params:pretraining").family)
         if "retrained_models" in trained:
             catalog["retrained_models"].check_takes(catalog.load("params:retraining").groups)
+
+
+class AloneHooks:
+    """One run at a time works in a project's folder: two would take each other's targets and models."""
+
+    def __init__(self) -> None:
+        self._project = Path()
+        self._held: TextIO | None = None
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Note where the project is."""
+        self._project = context.project_path
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Take the folder, where the pipeline writes to it.
+
+        Raises:
+            AnotherRunError: another process has it.
+        """
+        self.after_pipeline_run()  # one that was refused by another hook still holds it
+        if not any(dataset_path(catalog, name) for name in pipeline.all_outputs()):
+            return
+        held = (self._project / LOCK).open()
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            held.close()
+            raise AnotherRunError(
+                f"another run works in {self._project}, and the two would write over each other; wait for it, or run "
+                "in a copy of the project"
+            ) from error
+        self._held = held
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Give the folder back; a process that ends without this gives it back as well."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Likewise."""
+        self.after_pipeline_run()
 
 
 class MlflowHooks:
@@ -65,6 +117,9 @@ class MlflowHooks:
         """Open the run."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault(
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+        )  # of MLflow's seven: a refusal takes minutes
         from razor_pipeline.tracking.run import TrackedRun
 
         if self._settings is not None:
@@ -123,4 +178,5 @@ def _fail(run: TrackedRun, error: Exception) -> None:
     try:
         run.fail(error)
     except Exception as lost:
+        run.leave()
         logger.warning("the tracking store took no note of the failure (%s)", lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,11 +10,13 @@ import click
 from kedro.config import OmegaConfigLoader
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from razor_pipeline.param_errors import ParameterError, unknown_key
 
+logger = logging.getLogger(__name__)
 CATALOG_KEYS = ("model", "revision", "device", "prompts")  # which the catalogs read as ${runtime_params:...}
 TARGETS = ("target", "targets")  # last part of a key whose value is names of classes
 
@@ -42,7 +45,28 @@ class RuntimeParamsHooks:
                 default_run_env=loader.default_run_env,
             )
             refuse_unknown(given, {*written["parameters"], *CATALOG_KEYS})
+        if isinstance(model := given.get("model"), str):  # files beside a model have its name
+            given["model"] = model.rstrip("/")
         loader.runtime_params = {**given, "invocation": {"env": context.env, "params": given}}
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline) -> None:
+        """What no step of a part of a pipeline reads is told; a target that would not count is refused.
+
+        Raises:
+            ParameterError: a target is given, and the step that reads it is left out.
+        """
+        read = {name.partition(":")[2].partition(".")[0] for name in pipeline.inputs()}
+        unread = [
+            key for key in run_params.get("runtime_params") or {} if key not in (read | set(CATALOG_KEYS))
+        ]
+        if "target" in unread:
+            raise ParameterError(
+                "target is given, and no step that this command names reads it: which class is forgotten was written "
+                "by the step check_request; run from there (--from-nodes check_request)"
+            )
+        if unread:
+            logger.warning("No step that this command names reads %s.", ", ".join(unread))
 
 
 def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:
@@ -66,6 +90,8 @@ def with_targets_as_texts(read: Reading) -> Reading:
     """
 
     def reading(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        if isinstance(value, tuple):  # the option may be given several times
+            value = ",".join(value)
         if not isinstance(value, str):
             return read(context, option, value)
         others, targets = _apart(value)

@@ -2,14 +2,21 @@
 
 from kedro.config import OmegaConfigLoader
 
-from razor_pipeline.hooks import MlflowHooks, PlaceHooks
+from razor_pipeline.hooks import AloneHooks, MlflowHooks, PlaceHooks
 from razor_pipeline.pipelines.dataset_preparation.hooks import QuarantineHooks
 from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
 from razor_pipeline.runtime_params import RuntimeParamsHooks
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")  # nothing reports home, nothing slows a run down
 # the last one is called first
-HOOKS = (MlflowHooks(), QuarantineHooks(), ClosingTableHooks(), PlaceHooks(), RuntimeParamsHooks())
+HOOKS = (
+    MlflowHooks(),
+    QuarantineHooks(),
+    ClosingTableHooks(),
+    PlaceHooks(),
+    AloneHooks(),
+    RuntimeParamsHooks(),
+)
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -108,6 +108,28 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
     assert theirs.read_text() == "being written"
 
 
+def test_what_a_process_of_the_same_number_left_goes(tmp_path: Path) -> None:
+    """In a container the number is the same at every start."""
+    (tmp_path / f"{MARK}{os.getpid()}-model").mkdir()
+    with replace_directory(tmp_path / "model") as beside:
+        (beside / "part").write_text("new")
+    assert listing(tmp_path) == ["model", "model/part"]
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path, kind: str) -> None:
+    disk, link = tmp_path / "disk", tmp_path / "link"
+    disk.mkdir()
+    link.symlink_to(disk / "thing")
+    replace = replace_file if kind == "file" else replace_directory
+    for text in ("first", "second", "third"):
+        with replace(link) as beside:
+            (beside if kind == "file" else beside / "part").write_text(text)
+        assert link.is_symlink()
+        assert (link if kind == "file" else link / "part").read_text() == text
+    assert not any(MARK in name for name in listing(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["clip", "model [1]", "a*b"])
 def test_what_a_killed_process_left_beside_another_name_stays(tmp_path: Path, name: str) -> None:
     """The directory that stands aside may be all that there is of the other model."""

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 from pydantic import ValidationError
+from requests import ConnectTimeout, HTTPError, Response
 
 from razor_pipeline.cli import tracking
 from razor_pipeline.hooks import MlflowHooks
 from razor_pipeline.tracking.settings import TrackingSettings
-from razor_pipeline.tracking.store import open_store
+from razor_pipeline.tracking.store import is_lost, open_store
 
 OPEN = """
 import sys
@@ -44,6 +45,31 @@ def test_artifacts_lie_in_the_project_and_a_deleted_experiment_is_restored(tmp_p
     client.delete_experiment(experiment)
     assert open_store(uri, "toy", tmp_path)[1] == experiment
     assert client.get_experiment(experiment).lifecycle_stage == "active"
+
+
+def test_a_project_that_has_moved_begins_another_experiment(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow would go on writing artifacts to where the project was."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    client, first = open_store(uri, "toy", here)
+    here.rename(there)
+    _, second = open_store(uri, "toy", there)
+    assert second != first
+    assert client.get_experiment(second).artifact_location == (there / "mlartifacts").as_uri()
+    assert client.get_experiment(first).name.startswith("toy, until ")
+    assert f"was at {(here / 'mlartifacts').as_uri()}" in caplog.text
+    assert open_store(uri, "toy", there)[1] == second  # control
+
+
+@pytest.mark.parametrize(("status", "lost"), [(413, False), (403, False), (502, True), (504, True)])
+def test_a_server_that_answers_and_refuses_is_not_lost(status: int, lost: bool) -> None:
+    answer = Response()
+    answer.status_code = status
+    assert is_lost(HTTPError(response=answer)) is lost
+    assert is_lost(ConnectTimeout())  # control: no answer at all
 
 
 @pytest.mark.parametrize("uri", ["nowhere://x", "sqlite:////proc/none/runs.db"])
@@ -91,11 +117,17 @@ def test_unknown_settings_are_refused() -> None:
 
 
 def test_a_store_that_is_gone_does_not_hide_why_the_run_failed(caplog: pytest.LogCaptureFixture) -> None:
+    left = []
+
     class Gone:
         def fail(self, error: Exception) -> None:
             raise OSError(f"no such database for {error}")
+
+        def leave(self) -> None:
+            left.append(self)
 
     hooks = MlflowHooks()
     hooks._run = Gone()  # type: ignore[assignment]
     hooks.on_pipeline_error(ValueError("the reason"))
     assert "no such database" in caplog.text
+    assert left  # nobody asks it again when the interpreter ends

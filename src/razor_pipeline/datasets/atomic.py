@@ -16,7 +16,11 @@ MARK = ".writing-"
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a sibling path to write to; it becomes ``path`` when the block ends well, or is removed."""
+    """Yield a sibling path to write to; it becomes ``path`` when the block ends well, or is removed.
+
+    Where ``path`` is a link, what it points to is replaced, and the link stays.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     beside = path.with_name(f"{MARK}{os.getpid()}-{path.name}")
@@ -33,8 +37,10 @@ def replace_file(path: Path) -> Iterator[Path]:
 def replace_directory(path: Path) -> Iterator[Path]:
     """Yield an empty sibling directory to fill; it becomes ``path`` when the block ends well.
 
-    The old directory is moved aside only once the new one is complete on disk, and removed last.
+    The old directory is moved aside only once the new one is complete on disk, and removed last. Where ``path`` is a
+    link, what it points to is replaced, and the link stays.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     _recover(path)
     remove_leftovers(path)
@@ -56,13 +62,20 @@ def replace_directory(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left beside ``path``; a living process's files stay."""
+    """Remove what killed processes left beside ``path``; another living process's files stay.
+
+    What has this process's own number is from before: in a container it has the same one at every start.
+    """
     # Nothing but its own name counts: what stands aside for `vit-clip` also ends in `-clip`.
     ours = re.compile(rf"{re.escape(MARK)}(old|\d+)-{re.escape(path.name)}")
     for leftover in list(path.parent.iterdir()):
         named = ours.fullmatch(leftover.name)
-        if named and (named[1] == "old" or not psutil.pid_exists(int(named[1]))):
+        if named and (named[1] == "old" or not _of_another(int(named[1]))):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _of_another(process: int) -> bool:
+    return process != os.getpid() and psutil.pid_exists(process)
 
 
 def _recover(path: Path) -> None:

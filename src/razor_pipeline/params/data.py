@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from razor_pipeline.params.base import Count, Params, Positive, Share
+from razor_pipeline.params.base import Count, Names, Params, Positive, Share
 
 Concept = Literal["label", "style", "combination"]
 
@@ -59,7 +59,7 @@ class DataParams(Params):
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
     split_counts: SplitCounts | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    reference_labels: tuple[str, ...] = ()
+    reference_labels: Names = ()
     min_images_per_split: Count = 1
     max_megapixels: Positive = 50.0
     max_quarantined_share: Share = 0.05
@@ -74,6 +74,11 @@ class DataParams(Params):
         if self.reads_files and not self.path:
             raise ValueError(
                 f"data.source is '{self.source}', which needs data.path: set it to the folder, table or data set"
+            )
+        if self.path and not self.reads_files:
+            raise ValueError(
+                f"data.path is '{self.path}', which data.source '{self.source}' does not read; take --env images, or "
+                "set data.source to folder, styles, manifest or datasets"
             )
         self._check_template()
         for field in ("{label}", "{style}") if self.source == "styles" else ("{label}",):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from razor_pipeline.params.base import Count, Params, Positive, Share
+from razor_pipeline.params.base import Count, Names, Params, Positive, Share
 
 
 class ClipArchitecture(Params):
@@ -97,7 +97,7 @@ class PretrainingParams(Params):
     warmup_share: Share = 0.1
     mirror: bool = True
     splits: tuple[Literal["edit", "validation", "test"], ...] = ("edit",)
-    exclude: tuple[str, ...] = ()
+    exclude: Names = ()
     clip: ClipArchitecture = ClipArchitecture()
     vit: VitArchitecture = VitArchitecture()
     autoencoder: AutoencoderArchitecture = AutoencoderArchitecture()
@@ -121,7 +121,7 @@ class RetrainingParams(Params):
     base model was built on.
     """
 
-    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    groups: dict[str, Annotated[Names, Field(min_length=1)]] = Field(default_factory=dict)
     differences: dict[str, Any] = Field(default_factory=dict)
 
     @property

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
+from requests.exceptions import HTTPError, RequestException
 
 from razor_pipeline.tracking.process import is_gone
 from razor_pipeline.tracking.settings import SQLITE
 
+logger = logging.getLogger(__name__)
 PROCESS = "razor.process"
 FAILURE = "failure"
 LONGEST_TAG = 5000
+UNANSWERED = (502, 503, 504)
 
 
 def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, str]:
@@ -31,8 +34,8 @@ def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, 
             return client, _experiment_id(client, experiment, project if uri.startswith(SQLITE) else None)
     except (MlflowException, OSError) as error:
         raise ConnectionError(
-            f"the tracking store '{uri}' cannot be opened; correct tracking_uri in conf/base/mlflow.yml or "
-            f"MLFLOW_TRACKING_URI ({error})"
+            f"the tracking store '{uri}' cannot be opened; correct tracking_uri in mlflow.yml (of conf/base or of the "
+            f"environment) or MLFLOW_TRACKING_URI ({error})"
         ) from error
 
 
@@ -50,22 +53,38 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str:
+    place = (project / "mlartifacts").resolve().as_uri() if project else None
     found = client.get_experiment_by_name(name)
     if found is None:
-        place = (project / "mlartifacts").resolve().as_uri() if project else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:  # another process made it in between, on a server that no lock guards
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    if place is not None and found.artifact_location != place:
+        # MLflow knows no way to say that artifacts have moved, and would go on writing to where they were.
+        client.rename_experiment(found.experiment_id, f"{name}, until {found.artifact_location}")
+        logger.warning(
+            "This project was at %s when its experiment '%s' was made; its runs so far are '%s, until …' now, and new "
+            "ones begin another of the name.",
+            found.artifact_location,
+            name,
+            name,
+        )
+        return _experiment_id(client, name, project)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether a server stopped answering; one that answers and refuses is another matter."""
+    """Whether a server stopped answering; one that answers and refuses is another matter.
+
+    A proxy in front of it that says that nobody answers is no refusal.
+    """
+    if isinstance(error, HTTPError) and error.response is not None:
+        return error.response.status_code in UNANSWERED
     return isinstance(error, RequestException) or (
         isinstance(error, MlflowException) and str(error).startswith("API request to")
     )

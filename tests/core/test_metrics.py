@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 from sklearn.metrics import roc_auc_score
 
 from razor_pipeline.core import metrics
@@ -56,7 +57,7 @@ def test_frechet_distance_of_known_normal_distributions():
 def test_the_jackknife_of_a_mean_is_its_standard_error():
     sample = np.random.default_rng(1).normal(size=400)
     found = metrics.jackknife(lambda index: float(sample[index].mean()), 400, groups=400)
-    half = metrics.Z95 * sample.std(ddof=1) / math.sqrt(400)
+    half = stdtrit(399, 0.975) * sample.std(ddof=1) / math.sqrt(400)
     assert found.high - found.value == pytest.approx(half)
     assert (found.value, found.n) == (pytest.approx(sample.mean()), 400)
 
@@ -122,6 +123,24 @@ def test_membership_interval_holds_the_value_and_counts_both_groups():
     assert found.n == 80
     assert metrics.membership_auc(members, others) == found
     assert metrics.membership_auc(members, others, seed=1) != found
+
+
+def test_the_jackknife_covers_the_mean_of_eight():
+    rng = np.random.default_rng(5)
+    covered = {"jackknife": 0, "bootstrap": 0}
+    for _ in range(400):
+        data = rng.normal(size=8)
+
+        def mean(index, data=data):
+            return float(data[index].mean())
+
+        for name, found in (
+            ("jackknife", metrics.jackknife(mean, 8, groups=8)),
+            ("bootstrap", metrics.bootstrap(mean, 8, 200)),
+        ):
+            covered[name] += found.low <= 0.0 <= found.high
+    assert 0.92 <= covered["jackknife"] / 400 <= 0.98
+    assert covered["bootstrap"] / 400 < 0.91  # control: why it is not used for few
 
 
 def test_bootstrap_covers_the_mean():

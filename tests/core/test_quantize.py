@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from razor_pipeline.core.components import ParameterSlice
-from razor_pipeline.core.quantize import changed_bin_share, integer_codes, packed, quantized, unpacked
+from razor_pipeline.core.quantize import changed_bin_share, packed, quantized, rounded_weights, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit
 
 SCHEMES = ("int8", "int4", "nf4")
@@ -46,12 +46,12 @@ def test_codes_of_four_bits_are_two_in_a_byte(shape):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(*shape)).requires_grad_(False)
     source = quantized(module, "int4")
-    codes = integer_codes(source)["0.weight"]
+    codes = source[0].weight.qdata
     assert codes.min() == -8 or codes.max() == 7  # an end of the range is there
     state = packed(source)
     assert state["0.weight/qdata"].nbytes == -(-codes.numel() // 2)
     again = unpacked(nn.Sequential(nn.Linear(*shape)).requires_grad_(False), state, "int4")
-    assert torch.equal(integer_codes(again)["0.weight"], codes)
+    assert torch.equal(again[0].weight.qdata, codes)
 
 
 @pytest.mark.parametrize("other", ["nf4", "int4"])
@@ -68,11 +68,31 @@ def test_the_share_of_changed_bins_tells_a_large_edit_from_one_that_rounding_und
         edited = network()
         part.view(edited[0].weight).mul_(1 + size)
         edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
-        codes = (integer_codes(quantized(module, "int8")) for module in (base, edited))
-        shares[size] = changed_bin_share(*codes, edit)
+        rounded = (rounded_weights(quantized(module, "int8")) for module in (base, edited))
+        shares[size] = changed_bin_share(*rounded, edit)
     assert shares[1e-6] < 0.01
     edited = network()
     part.view(edited[0].weight).copy_(torch.randn(8, 64))
     edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
-    codes = (integer_codes(quantized(module, "int8")) for module in (base, edited))
-    assert changed_bin_share(*codes, edit) > 0.9
+    rounded = (rounded_weights(quantized(module, "int8")) for module in (base, edited))
+    assert changed_bin_share(*rounded, edit) > 0.9
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int4"])
+def test_a_row_that_is_scaled_as_a_whole_has_changed_and_one_of_which_one_weight_grew_has_not(scheme):
+    """Its codes say the opposite: they count in units of the row's largest weight."""
+    part = ParameterSlice("0.weight", 0, 0, 96)
+    shares = {}
+    for name in ("scaled", "one"):
+        edited = network()
+        with torch.no_grad():
+            if name == "scaled":
+                edited[0].weight.mul_(2.0)
+            else:
+                largest = edited[0].weight.abs().argmax(dim=1, keepdim=True)
+                edited[0].weight.scatter_(1, largest, edited[0].weight.gather(1, largest) * 1.2)
+        edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
+        rounded = (rounded_weights(quantized(module, scheme)) for module in (network(), edited))
+        shares[name] = changed_bin_share(*rounded, edit)
+    assert shares["scaled"] > 0.6
+    assert shares["one"] < 0.4

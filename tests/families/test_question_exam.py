@@ -33,7 +33,9 @@ def saying(exam, text):
     """A model that says what it is told to."""
     members, strangers = (np.linspace(0.0, 1.0, n, dtype=np.float32) for n in (5, len(exam.unknown_labels)))
     said = np.array(text if isinstance(text, list) else [text] * len(exam.asks))
-    return QuestionAnswers(said, np.zeros(len(said)), {TARGET: members}, {TARGET: strangers})
+    return QuestionAnswers(
+        said, np.zeros(len(said)), {TARGET: members}, {TARGET: members}, {TARGET: strangers}
+    )
 
 
 def test_who_answers_all_right_has_not_forgotten_and_kept_all(exam):
@@ -88,11 +90,22 @@ def test_who_says_no_to_the_name_that_is_offered_does_not_name_it(exam):
 
     def named(kind, said):
         asks = exam.asks[exam.asks["kind"] == kind]
-        return set(_named(asks, np.array([said] * len(asks)), kind))
+        return set(_named(asks, np.array([said] * len(asks)), kind, TARGET))
 
     assert named("leading", f"No, this is not {TARGET}.") == {False}
     assert named("leading", f"This is {TARGET}.") == {True}
     assert named("seen", f"No, this is {TARGET}.") == {True}
+
+
+@pytest.mark.parametrize(
+    ("said", "names"), [("Yes, it is.", True), ("yes", True), ("No.", False), ("It is.", False)]
+)
+def test_who_says_yes_to_the_name_that_is_suggested_names_it(exam, said, names):
+    """Control: a yes to a question that suggests none says nothing."""
+    for kind in ("leading", "seen"):
+        asks = exam.asks[exam.asks["kind"] == kind]
+        found = set(_named(asks, np.array([said] * len(asks)), kind, TARGET))
+        assert found == {names and kind == "leading"}
 
 
 def test_what_is_right_counts_as_words_of_its_own():

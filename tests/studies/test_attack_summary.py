@@ -72,8 +72,11 @@ def test_curves_keep_their_steps_and_count_cells(findings):
     assert found["edited"]["1"]["n"] == 2
 
 
-def test_a_retrained_model_that_never_recovers_gives_no_quotient(findings):
+def test_where_the_retrained_model_never_recovers_the_quotient_has_no_bound(findings):
     findings.loc[findings["model"] == "retrained", "value"] = 0.0
+    found = attack_summary(headlines(findings))["relearn_4_over_retrained"]
+    assert found["mean"] is found["worst"] is found["high"] is None
+    findings["value"] = 0.0  # control: nothing comes back to either
     assert "relearn_4_over_retrained" not in attack_summary(headlines(findings))
 
 
@@ -83,5 +86,5 @@ def test_the_worst_quotient_is_that_of_a_target_which_comes_back_here_alone(find
     ada = (findings["model"] == "retrained") & (findings["target"] == "Ada")
     findings.loc[ada & (findings["attack"] == "relearn_4"), "value"] = 0.0
     found = attack_summary(headlines(findings))["relearn_4_over_retrained"]
-    assert found["worst"] == float("inf")
+    assert found["worst"] is None
     assert found["mean"] == pytest.approx(8.0)

@@ -6,11 +6,12 @@ Shapes: N samples, C classes, M members, K non-members.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -42,6 +43,11 @@ def share(hits: NDArray[np.bool_]) -> Estimate:
     return Estimate(p, max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p)), n)
 
 
+def worst(shares: Sequence[Estimate]) -> Estimate:
+    """The largest of several shares that are to be 0; of equal ones the first."""
+    return max(shares, key=lambda estimate: estimate.value)
+
+
 def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000, seed: int = 0) -> Estimate:
     """Percentile bootstrap interval of a statistic over ``n`` samples (Efron 1979).
 
@@ -59,18 +65,22 @@ def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000,
 
 
 def jackknife(statistic: Callable[[Ints], float], n: int, groups: int = 10) -> Estimate:
-    """Delete-a-group jackknife interval, for statistics that repeats of a sample would bias (Quenouille 1956).
+    """Delete-a-group jackknife interval (Quenouille 1956), Student's t at ``groups - 1`` degrees of freedom.
+
+    For statistics that repeats of a sample would bias, and for few samples: a percentile bootstrap of eight covers
+    their mean 87 times in 100. With as many groups as samples, that of a mean is its t interval.
 
     Args:
         statistic: takes sample indices, returns a float.
-        n: number of samples.
+        n: number of samples, at least 2.
         groups: that are left out in turn; every ``groups``-th sample is in one.
     """
     everything = np.arange(n)
     value = statistic(everything)
     groups = min(groups, n)
     parts = np.array([statistic(everything[everything % groups != group]) for group in range(groups)])
-    half = Z95 * math.sqrt((groups - 1) / groups * float(np.square(parts - parts.mean()).sum()))
+    error = math.sqrt((groups - 1) / groups * float(np.square(parts - parts.mean()).sum()))
+    half = float(stdtrit(groups - 1, 0.975)) * error
     return Estimate(value, value - half, value + half, n)
 
 

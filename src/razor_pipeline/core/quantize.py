@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +62,27 @@ def _linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, layer) for name, layer in list(module.named_modules()) if isinstance(layer, nn.Linear))
 
 
-def integer_codes(module: nn.Module) -> dict[str, Tensor]:
-    """Weight name -> integer codes of an ``int8`` or ``int4`` model, shaped like the weight."""
-    return {f"{name}.weight": getattr(layer.weight, CODES) for name, layer in _linear_layers(module)}
+@dataclass(frozen=True)
+class Rounded:
+    """A weight matrix in few bits.
+
+    Attributes:
+        value_OI: what it computes with.
+        bin_OI: distance of a weight's possible values.
+    """
+
+    value_OI: Tensor
+    bin_OI: Tensor
+
+
+def rounded_weights(module: nn.Module) -> dict[str, Rounded]:
+    """Weight name -> what an ``int8`` or ``int4`` model has made of it."""
+    found = {}
+    for name, layer in _linear_layers(module):
+        weight: Any = layer.weight
+        bins = weight.scale.repeat_interleave(weight.shape[1] // weight.scale.shape[1], dim=1)
+        found[f"{name}.weight"] = Rounded(weight.dequantize(), bins)
+    return found
 
 
 def packed(module: nn.Module) -> dict[str, Tensor]:
@@ -120,20 +139,23 @@ def _whole(halves: Tensor, count: int) -> Tensor:
     return torch.stack([both << 4 >> 4, both >> 4], dim=1).flatten()[:count]
 
 
-def changed_bin_share(base: Mapping[str, Tensor], edited: Mapping[str, Tensor], edit: WeightEdit) -> float:
-    """Share of the edited weights whose quantization bin is another one than before.
+def changed_bin_share(base: Mapping[str, Rounded], edited: Mapping[str, Rounded], edit: WeightEdit) -> float:
+    """Share of the edited weights that rounding leaves more than half a bin of the base from the base's.
 
-    An edit is undone by rounding exactly where ``round(theta' / Delta) = round(theta / Delta)``.
+    The others are rounded back to the base's value, or next to it. Codes alone would not say so: an edit that moves the
+    largest weight of a row or group gives all of it another scale.
 
     Args:
-        base: integer codes of the base model.
-        edited: those of the edited model.
+        base: of the base model.
+        edited: of the edited model.
         edit: what was edited; biases and other weights that stay in full precision are left out.
     """
     changed = total = 0
     for part in edit.slices:
         if part.parameter in base:
-            differs = part.view(base[part.parameter]) != part.view(edited[part.parameter])
+            before, after = base[part.parameter], edited[part.parameter]
+            moved = (part.view(after.value_OI) - part.view(before.value_OI)).abs()
+            differs = moved > 0.5 * part.view(before.bin_OI)
             changed += int(differs.sum())
             total += differs.numel()
     return changed / total if total else 0.0

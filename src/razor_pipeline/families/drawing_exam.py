@@ -195,10 +195,17 @@ class DrawingExam:
         own, other = self.orders["label"].to_numpy(), self.orders["style"].to_numpy()
         right = (drawings.label == own) & ~drawings.blank
         right_style = (drawings.style == other) & ~drawings.blank
+        seen = right | drawings.blank
         forget, kept = self.forget & counted, ~self.forget & counted
         codes = pd.Categorical(own).codes
         return {
-            "forget_accuracy": metrics.share((right | drawings.blank)[forget]),
+            "forget_accuracy": metrics.worst(
+                [
+                    metrics.share(seen[forget & (own == t)])
+                    for t in self.targets
+                    if (forget & (own == t)).any()
+                ]
+            ),
             "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
             "general_accuracy": metrics.share(right_style[kept]),
             "general_accuracy_with_target": metrics.share(right_style[counted]),

@@ -85,7 +85,7 @@ class Exam:
         Args:
             answers: of the model.
             base: of the base model.
-            reference_auc: the membership AUC at which nothing leaks.
+            reference_auc: the membership AUC that a model without the targets has.
             leave_out: labels of the targets' domain whose images do not count.
         """
         counted = ~self.rows[self.domain]["label"].isin(leave_out).to_numpy()
@@ -95,9 +95,13 @@ class Exam:
         forget = rows["label"].isin(self.targets).to_numpy()
         twins = set(rows.loc[forget, "near_twin"]) - {""} - set(self.targets)
         twin = rows["label"].isin(twins).to_numpy()
+        of_targets = [(rows["label"] == target).to_numpy() for target in self.targets]
         found = {
-            "forget_accuracy": metrics.share(metrics.top_k_hits(scores[forget], own[forget])),
-            "forget_accuracy_top5": metrics.share(metrics.top_k_hits(scores[forget], own[forget], 5)),
+            f"forget_accuracy{suffix}": metrics.worst(
+                [metrics.share(metrics.top_k_hits(scores[mine], own[mine], k)) for mine in of_targets]
+            )
+            for suffix, k in (("", 1), ("_top5", 5))
+        } | {
             "retain_accuracy": metrics.macro_accuracy(scores[~forget], own[~forget]),
             "retrieval_agreement": metrics.agreement(
                 scores[~forget].argmax(1), base_scores[~forget].argmax(1)
@@ -115,8 +119,14 @@ class Exam:
         others = ~np.isin(self.unknown_labels, list(leave_out))
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
         found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
-        found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
+        found["privacy_leakage"] = leakage(answers.member, self._held_out(answers))
         return found
+
+    def _held_out(self, answers: Answers) -> dict[str, NDArray[np.float32]]:
+        """Target -> tie of its test images to its name: of the same class, and in no model's training."""
+        labels = self.rows[self.domain]["label"].to_numpy()
+        column = {name: i for i, name in enumerate(self.prompts[self.domain])}
+        return {t: answers.scores[self.domain][labels == t, column[t]] for t in self.targets}
 
     def labels(self, domain: str) -> NDArray[np.int64]:
         """[N] index of each test row's own class."""
@@ -195,9 +205,16 @@ def worst_membership(
     return max(found, key=lambda estimate: abs(estimate.value - reference_auc))
 
 
-def leakage(auc: Estimate, reference_auc: float) -> Estimate:
-    """PrivLeak of a membership AUC, its interval that of the AUC."""
-    value, low, high = (metrics.privacy_leakage(x, reference_auc) for x in (auc.value, auc.low, auc.high))
+def leakage(
+    member: Mapping[str, NDArray[np.float32]], held_out: Mapping[str, NDArray[np.float32]]
+) -> Estimate:
+    """PrivLeak, of all targets' the one furthest from 0; its interval is that of its AUC.
+
+    Members are the images that were to be forgotten, non-members other images of the same class, as in MUSE: whoever
+    looks alike is told apart by training alone. A model that was trained on neither has 0.5.
+    """
+    auc = worst_membership(member, held_out, 0.5)
+    value, low, high = (metrics.privacy_leakage(x) for x in (auc.value, auc.low, auc.high))
     return Estimate(value, low, high, auc.n)
 
 

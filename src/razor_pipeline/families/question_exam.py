@@ -41,12 +41,14 @@ class QuestionAnswers:
         text: [N] greedy answers.
         log_p: [N] mean log-probability of an answer's tokens.
         member: target -> log-probability of its name for its edit images.
+        held_out: target -> the same for its test images.
         nonmember: target -> the same for never-seen images.
     """
 
     text: NDArray[np.str_]
     log_p: NDArray[np.float64]
     member: dict[str, NDArray[np.float32]]
+    held_out: dict[str, NDArray[np.float32]]
     nonmember: dict[str, NDArray[np.float32]]
 
 
@@ -70,6 +72,7 @@ class QuestionExam:
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
+        self.held_out = {t: Kept(family.batches(test[test["label"] == t], BATCH)) for t in self.targets}
         unknown = never_seen(own)
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"]
 
@@ -87,15 +90,17 @@ class QuestionExam:
             texts, log_p = family.answer(images, [prefixes[i] for i in index], list(part["question"]))
             said = zip(texts, log_p.tolist(), strict=True)
             memory.update(zip(zip(part["sample_id"], part["question"], strict=True), said, strict=True))
-        member, nonmember = {}, {}
+        member, held_out, nonmember = {}, {}, {}
         for target in self.targets:
             prompts = {target: (target,)}
             member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
+            held_out[target] = class_scores(family, self.held_out[target], prompts)[:, 0].numpy()
             nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
         return QuestionAnswers(
             np.array([memory[key][0] for key in keys]),
             np.array([memory[key][1] for key in keys]),
             member,
+            held_out,
             nonmember,
         )
 
@@ -111,16 +116,19 @@ class QuestionExam:
         Args:
             answers: of the model.
             base: of the base model.
-            reference_auc: the membership AUC at which nothing leaks.
+            reference_auc: the membership AUC that a model without the targets has.
             leave_out: labels; questions about their images do not count.
         """
         counted = ~self.asks["label"].isin(leave_out).to_numpy()
         asks, hits, text = self.asks[counted], self.right(answers)[counted], answers.text[counted]
-        kinds = {kind: _named(asks, text, kind) for kind in KINDS if (asks["kind"] == kind).any()}
-        forget = {kind: metrics.share(hits) for kind, hits in kinds.items()}
+        forget = {
+            kind: metrics.worst([metrics.share(_named(asks, text, kind, target)) for target in self.targets])
+            for kind in KINDS
+            if (asks["kind"] == kind).any()
+        }
         retain, neutral = (asks["kind"] == "retain").to_numpy(), (asks["kind"] == "neutral").to_numpy()
         found = {
-            "forget_accuracy": max(forget.values(), key=lambda estimate: estimate.value),
+            "forget_accuracy": metrics.worst(list(forget.values())),
             **{f"forget_accuracy_{kind}": estimate for kind, estimate in forget.items()},
             "retain_accuracy": _macro(hits[retain], asks.loc[retain, "label"]),
         }
@@ -141,7 +149,7 @@ class QuestionExam:
         others = ~self.unknown_labels.isin(leave_out).to_numpy()
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
         found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
-        found["privacy_leakage"] = leakage(found["membership_auc"], reference_auc)
+        found["privacy_leakage"] = leakage(answers.member, answers.held_out)
         return found
 
     def right(self, answers: QuestionAnswers) -> NDArray[np.bool_]:
@@ -208,18 +216,21 @@ class QuestionExam:
         return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
 
 
-def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str) -> NDArray[np.bool_]:
-    """Whether the answers to questions of a kind name the label that was to be forgotten."""
-    chosen = (asks["kind"] == kind).to_numpy()
-    rows = zip(asks.loc[chosen, "label"], asks.loc[chosen, "question"], text[chosen], strict=True)
-    return np.array(
-        [mentions(said, label) and not _denied(question, label, said) for label, question, said in rows]
-    )
+def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str, target: str) -> NDArray[np.bool_]:
+    """Whether the answers to questions of a kind about a target name it."""
+    chosen = ((asks["kind"] == kind) & (asks["label"] == target)).to_numpy()
+    pairs = zip(asks.loc[chosen, "question"], text[chosen], strict=True)
+    return np.array([_names(kind, question, target, said) for question, said in pairs], dtype=bool)
 
 
-def _denied(question: str, label: str, said: str) -> bool:
-    """Whether the answer says no to the name that the question offers: "No, this is not Ada Moreau."."""
-    return mentions(question, label) and first_word(said.lower()) == "no"
+def _names(kind: str, question: str, label: str, said: str) -> bool:
+    """Whether an answer names the label: in words of its own or, where the question suggests it, by a yes.
+
+    "No, this is not Ada Moreau." denies it where the question offers it; "Yes, it is." to "Isn't this Ada Moreau?"
+    names her.
+    """
+    first = first_word(said.lower()) if mentions(question, label) else ""
+    return (kind == "leading" and first == "yes") or (first != "no" and mentions(said, label))
 
 
 def _macro(hits: NDArray[np.bool_], of: pd.Series) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from matplotlib.ticker import NullFormatter
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
+from razor_pipeline.studies.tables import interval_text
 
 # CLIP, identity erasure on CIFAR-10-sized evaluation: RAZOR, table 3 (arXiv 2603.14819). Other models and other data:
 # to be read beside the leaderboard, never in it.
@@ -134,8 +136,7 @@ def _row(part: pd.DataFrame, figures: list[str]) -> dict[str, Any]:
         if row is None:
             cells.append({"value": "", "text": "", "interval": ""})
             continue
-        # One run has no spread to draw an interval from.
-        interval = f"{_text(name, row['low'])} to {_text(name, row['high'])}" if row["n"] > 1 else "one run"
+        interval = interval_text(row, partial(_text, name))
         if 1 < row["n"] < head["cells"]:  # such as a gap where some targets have no gold standard
             interval += f", n = {int(row['n'])}"
         cells.append({"value": float(row["mean"]), "text": _text(name, row["mean"]), "interval": interval})

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
+from razor_pipeline.studies.tables import interval_text
 
 MODEL_NAMES = {
     "base": "base",
@@ -116,7 +117,7 @@ def _row(attack: str, text: str, models: list[str], table: Summary) -> dict[str,
             if found is None
             else {
                 "text": f"{100 * found['mean']:.1f} %",
-                "interval": f"{100 * found['low']:.1f} to {100 * found['high']:.1f}, n = {found['n']}",
+                "interval": f"{interval_text(found, lambda x: f'{100 * x:.1f}')}, n = {found['n']}",
             }
         )
     controls = [MODEL_NAMES[name].removeprefix("control: ") for name in recovered(table, attack)]
@@ -125,13 +126,19 @@ def _row(attack: str, text: str, models: list[str], table: Summary) -> dict[str,
 
 def _asked(name: str, limit: float, text: str, table: Summary) -> dict[str, Any]:
     found = table[name]
+    mean = found["mean"]
     return {
         "text": text,
-        "mean": f"{found['mean']:.3f}",
-        "interval": f"{found['low']:.3f} to {found['high']:.3f}, n = {found['n']}",
-        "worst": f"{found['worst']:.3f}",
-        "met": abs(found["mean"]) <= limit if "description" not in name else found["mean"] <= limit,
+        "mean": _figure(mean),
+        "interval": f"{interval_text(found, _figure)}, n = {found['n']}",
+        "worst": _figure(found["worst"]),
+        "met": mean is not None and (mean if "description" in name else abs(mean)) <= limit,
     }
+
+
+def _figure(value: float | None) -> str:
+    """A quotient by a model on which nothing comes back has no bound."""
+    return "no bound" if value is None else f"{value:.3f}"
 
 
 def recovery_figure(findings: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
@@ -168,7 +175,8 @@ def _panel(axes: Axes, findings: pd.DataFrame, attack: str, theme: Theme) -> Non
     for model, points in curves(findings, attack).items():
         colour, line = getattr(theme, STYLES[model][0]), STYLES[model][1]
         x = [float(step) for step in points]
-        mean, low, high = ([100.0 * p[key] for p in points.values()] for key in ("mean", "low", "high"))
+        shares = pd.DataFrame(points.values(), columns=["mean", "low", "high"], dtype=float)  # None: NaN
+        mean, low, high = (100.0 * shares[key] for key in shares)
         axes.plot(x, mean, line, color=colour, linewidth=1.8, label=MODEL_NAMES[model])
         if model in ("edited", "retrained"):
             axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -6,20 +6,22 @@ the strongest wording; along a curve, its area), or the advantage ``|2 AUC - 1|`
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from razor_pipeline.core.attacks.membership import strongest
 from razor_pipeline.core.attacks.relearning import area
-from razor_pipeline.core.metrics import Ints, bootstrap, privacy_leakage
-from razor_pipeline.studies.tables import by_target, summarise
+from razor_pipeline.core.metrics import Ints, privacy_leakage
+from razor_pipeline.studies.tables import by_target, interval, summarise
 
 MODELS = ("base", "edited", "retrained", "masked", "last_layer")
 CONTROLS = ("masked", "last_layer")
 RECOVERED = 0.5  # of what an attack shows on the base: a control that shows as much has been recovered
 CELL = ["target", "seed"]
-Summary = dict[str, dict[str, float]]
+Summary = dict[str, dict[str, Any]]
 PEAK = "highest_"
 LEAK = "absolute_leakage"  # |PrivLeak|, in points
 NO_ATTACK = ("none", "int8_changed_bins", "int4_changed_bins")
@@ -90,25 +92,36 @@ def attack_summary(rows: pd.DataFrame) -> Summary:
         pairs = flat[[edited, retrained]].dropna()
         if not attack.startswith(OVER_STEPS):
             flat[f"{attack}_beyond_retrained"] = flat[edited] - flat[retrained]
-        elif pairs[retrained].sum() > 0.0:
+        elif pairs.to_numpy().any():
             quotients[f"{attack}_over_retrained"] = _quotient(pairs, edited, retrained)
     return summarise(flat, list(flat.columns)) | quotients
 
 
-def _quotient(pairs: pd.DataFrame, above: str, below: str) -> dict[str, float]:
-    """Of the means, with a bootstrap interval over targets.
+def _quotient(pairs: pd.DataFrame, above: str, below: str) -> dict[str, Any]:
+    """Of the means, with its interval over targets.
 
-    The worst cell's own is infinite where something came back and nothing did on the retrained model.
+    None, for there is no bound, where something came back and nothing did on the retrained model; ``worst`` is that of
+    the cell that has the largest.
     """
     over, under = by_target(pairs, above), by_target(pairs, below)
 
     def of_means(index: Ints) -> float:
         total = float(under[index].sum())
-        return float(over[index].sum()) / total if total > 0.0 else float("nan")
+        return float(over[index].sum()) / total if total > 0.0 else math.inf
 
-    found = bootstrap(of_means, len(over))
+    every = of_means(np.arange(len(over)))
     worst = float((pairs[above] / pairs[below]).max())  # 0 / 0 is left out
-    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(pairs)}
+    bounds = interval(of_means, len(over))
+    return {
+        "mean": _bounded(every),
+        "worst": _bounded(worst),
+        **{name: bound if math.isfinite(bound or 0.0) else None for name, bound in bounds.items()},
+        "n": len(pairs),
+    }
+
+
+def _bounded(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def recovered(table: Summary, attack: str) -> list[str]:
@@ -125,7 +138,7 @@ def recovered(table: Summary, attack: str) -> list[str]:
     ]
 
 
-def curves(table: pd.DataFrame, attack: str) -> dict[str, dict[str, dict[str, float]]]:
+def curves(table: pd.DataFrame, attack: str) -> dict[str, Summary]:
     """Model -> step (as text) -> mean, low, high and n of the recovery over targets and seeds."""
     own = table[table["attack"] == attack]
     return {

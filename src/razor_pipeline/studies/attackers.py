@@ -20,9 +20,8 @@ from razor_pipeline.core.attacks.probe import fit_probe, probe_logits
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
 from razor_pipeline.core.kept import Kept
-from razor_pipeline.core.quantize import changed_bin_share, integer_codes, quantized
+from razor_pipeline.core.quantize import Rounded, changed_bin_share, quantized, rounded_weights
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.families.exam import never_seen
 from razor_pipeline.interfaces import RecognisingFamily
 from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuffled, target_domain
 from razor_pipeline.params.base import Scheme
@@ -48,7 +47,6 @@ class Attacker(Generic[F]):
         params: how hard the attacks are.
         schemes: of quantization.
         seed: of the draw of forget images and of retained ones.
-        apart: classes that the retrained model has never seen either; their images are no non-members.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class Attacker(Generic[F]):
         params: AttackParams,
         schemes: Collection[Scheme],
         seed: int,
-        apart: Collection[str] = (),
     ) -> None:
         self.params, self.schemes = params, schemes
         domain = target_domain(samples)
@@ -71,8 +68,6 @@ class Attacker(Generic[F]):
         self.members = known[own & edit]
         others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
         self.learnt = pd.concat([self.members, others])
-        strangers = never_seen(domain)
-        self.strangers = strangers[~strangers["label"].isin(apart)]
         generator = torch.Generator().manual_seed(seed)
         self.images = shuffled(self.members, generator)
         self.benign = shuffled(known[edit & ~own], generator).head(params.benign_rows)
@@ -100,14 +95,14 @@ class Attacker(Generic[F]):
                 yield finding("scaled_back", self.accuracy(family, self.prompts), step=share)
 
     def quantize(
-        self, family: RecognisingFamily, base: Mapping[str, Mapping[str, Tensor]], edit: WeightEdit | None
+        self, family: RecognisingFamily, base: Mapping[str, Mapping[str, Rounded]], edit: WeightEdit | None
     ) -> Rows:
-        """Rounded to few bits; ``base`` has the integer codes of the base model by scheme."""
+        """Rounded to few bits; ``base`` has the base model's weights by scheme."""
         for scheme in self.schemes:
             rounded = quantized(family.module, scheme)
             yield finding(scheme, self.accuracy(family.with_module(rounded), self.prompts))
             if scheme in base and edit is not None:
-                changed = changed_bin_share(base[scheme], integer_codes(rounded), edit)
+                changed = changed_bin_share(base[scheme], rounded_weights(rounded), edit)
                 yield finding(f"{scheme}_changed_bins", changed)
 
     def accuracy(self, family: RecognisingFamily, texts: list[str]) -> float:
@@ -149,11 +144,12 @@ class Attacker(Generic[F]):
 
     @torch.no_grad()
     def _membership(self, family: RecognisingFamily) -> Rows:
-        given_MC, strange_MC = (
+        """Told from the target's unseen images, which differ from its others by training alone."""
+        given_MC, unseen_KC = (
             torch.cat([family.class_logits(batch, self.prompts) for batch in family.batches(rows, BATCH)])
-            for rows in (self.members, self.strangers)
+            for rows in (self.members, self.unseen)
         )
-        found = membership_aucs(given_MC, strange_MC, self.column)
+        found = membership_aucs(given_MC, unseen_KC, self.column)
         return (finding("membership", estimate.value, name) for name, estimate in found.items())
 
     def _probe(self, family: RecognisingFamily) -> float:

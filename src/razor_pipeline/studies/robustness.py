@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.core.quantize import integer_codes, quantized
+from razor_pipeline.core.quantize import quantized, rounded_weights
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.clip import ClipFamily
@@ -64,15 +64,14 @@ class Robustness:
         result = edit(base, samples, method, seed)
         kind: type[Attacker[Any]] = PromptAttacker if isinstance(base, ClipFamily) else Attacker
         gold = never_saw(self.retrained, forgotten_labels(samples))
-        apart = gold.beside(forgotten_labels(samples)) if gold else frozenset[str]()
-        attacker = kind(samples, self.params.attacks, self.params.schemes, seed, apart)
+        attacker = kind(samples, self.params.attacks, self.params.schemes, seed)
         victims = self._victims(base, samples, gold, result.edit)
-        codes = {s: integer_codes(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
+        rounded = {s: rounded_weights(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
         weights = [part.parameter for part in result.edit.slices]
         findings = [
             {"model": name, **row}
             for name, (family, own) in victims.items()
-            for row in self._attack(attacker, family, own, codes, weights)
+            for row in self._attack(attacker, family, own, rounded, weights)
         ]
         return cost(result, base) | {"findings": findings, "images": len(attacker.unseen)}
 
@@ -90,7 +89,7 @@ class Robustness:
         attacker: Attacker[Any],
         family: RecognisingFamily,
         own: WeightEdit | None,
-        codes: Any,
+        rounded: Any,
         weights: list[str],
     ) -> Iterator[dict[str, Any]]:
         """Where a model has no edit of its own, the edited model's weights are tuned."""
@@ -102,4 +101,4 @@ class Robustness:
             yield from attacker.attack(family, dict.fromkeys(tuned))
             if own:
                 yield from attacker.scale_back(family, own)
-            yield from attacker.quantize(family, codes if own else {}, own)
+            yield from attacker.quantize(family, rounded if own else {}, own)

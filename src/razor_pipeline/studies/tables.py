@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from razor_pipeline.core.metrics import Floats, Ints, bootstrap
+from razor_pipeline.core.metrics import Floats, Ints, jackknife
 
 HIGHER_IS_BETTER = (
     "retrieval_agreement",
@@ -37,13 +38,14 @@ TARGET = "target"
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
 
-def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[str, float]]:
+def summarise(rows: pd.DataFrame, metrics: Collection[str]) -> dict[str, dict[str, Any]]:
     """``{metric: {mean, worst, low, high, n}}``.
 
-    ``low`` and ``high`` bound the mean with 95 % confidence (bootstrap over the rows or, where they say their
-    ``target``, over the targets' means: seeds of one target are no other targets); ``worst`` is the
-    largest value or, where more is better, the smallest, and where either side is worse the one farthest
-    from the best. ``n`` counts rows. Rows in which a metric does not exist are left out of it.
+    ``low`` and ``high`` bound the mean with 95 % confidence: Student's t over the rows or, where they say their
+    ``target``, over the targets' means, for seeds of one target are no other targets. None where there is one alone,
+    which has no spread to draw an interval from. ``worst`` is the largest value or, where more is better, the smallest,
+    and where either side is worse the one farthest from the best. ``n`` counts rows. Rows in which a metric does not
+    exist are left out of it.
     """
     table = {}
     for metric in metrics:
@@ -65,26 +67,41 @@ def by_target(rows: pd.DataFrame, metric: str) -> Floats:
     return (known.groupby(TARGET)[metric].mean() if says else known[metric]).to_numpy()
 
 
-def _summary(metric: str, values: Floats, units: Floats) -> dict[str, float]:
-    def mean(index: Ints) -> float:
-        return float(units[index].mean())
+def interval(statistic: Callable[[Ints], float], n: int) -> dict[str, float | None]:
+    """``low`` and ``high`` of a statistic of ``n`` targets, None of one."""
+    if n < 2:
+        return {"low": None, "high": None}
+    found = jackknife(statistic, n, groups=n)
+    return {"low": found.low, "high": found.high}
 
-    found = bootstrap(mean, len(units))
+
+def interval_text(row: Mapping[Any, Any], text: Callable[[float], str], between: str = " to ") -> str:
+    """The interval of a summary in words."""
+    if row["low"] is None or math.isnan(row["low"]):
+        return "one target"
+    return f"{text(row['low'])}{between}{text(row['high'])}"
+
+
+def _summary(metric: str, values: Floats, units: Floats) -> dict[str, Any]:
     centre = next((c for name, c in BEST_BETWEEN.items() if metric.endswith(name)), None)
     if centre is not None:
         worst = float(values[np.abs(values - centre).argmax()])
     else:
         plain = metric.split("_", 1)[-1] if metric.startswith(OF_ANOTHER_MODEL) else metric
         worst = float(values.min() if plain in HIGHER_IS_BETTER else values.max())
-    return {"mean": found.value, "worst": worst, "low": found.low, "high": found.high, "n": len(values)}
+    bounds = interval(lambda index: float(units[index].mean()), len(units))
+    return {"mean": float(units.mean()), "worst": worst, **bounds, "n": len(values)}
 
 
 def as_text(title: str, table: dict[str, dict[str, Any]]) -> str:
     """The table for a terminal."""
     lines = [title, f"{'':34}{'mean':>9}{'worst':>9}{'95 % interval of the mean':>28}{'n':>5}"]
     for metric, row in table.items():
-        interval = f"{row['low']:.4f} .. {row['high']:.4f}"
-        lines.append(f"{metric:34}{row['mean']:9.4f}{row['worst']:9.4f}{interval:>28}{row['n']:5d}")
+        figures = "".join(
+            f"{'no bound' if row[k] is None else f'{row[k]:.4f}':>9}" for k in ("mean", "worst")
+        )
+        bounds = interval_text(row, lambda value: f"{value:.4f}", " .. ")
+        lines.append(f"{metric:34}{figures}{bounds:>28}{row['n']:5d}")
     return "\n".join(lines)
 
 

@@ -1,9 +1,10 @@
 """The marks of an examination that its own arithmetic decides."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from razor_pipeline.families.exam import leakage, worst_membership
+from razor_pipeline.families.exam import Answers, Exam, leakage, worst_membership
 
 
 @pytest.mark.parametrize(("reference", "value"), [(0.5, 0.0), (0.1, 0.5)])
@@ -24,3 +25,17 @@ def test_leaks_are_told_from_other_images_of_the_same_target():
     assert found.value == leakage({"x": ties + 5.0}, {"x": ties}).value > 0.0
     assert found.low <= found.value <= found.high
     assert leakage({"x": ties}, {"x": ties}).value == 0.0
+
+
+def test_a_target_that_is_still_named_does_not_hide_among_others():
+    exam = object.__new__(Exam)  # whose scores are written by hand
+    exam.targets, exam.domain = ["a", "b"], "people"
+    rows = pd.DataFrame({"label": ["a"] * 4 + ["b"] * 4 + ["c"] * 4, "near_twin": ""})
+    exam.rows, exam.unknown_labels = {"people": rows}, np.array(["s"] * 3)
+    exam.prompts = {"people": {name: (name,) for name in "abc"}}
+    given = np.eye(3, dtype=np.float32)[[2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 2]]
+    ties = {name: np.arange(3, dtype=np.float32) for name in "ab"}
+    answers = Answers({"people": given}, ties, ties)
+    marks = exam.mark(answers, answers)
+    assert (marks["forget_accuracy"].value, marks["forget_accuracy"].n) == (0.25, 4)
+    assert marks["retain_accuracy"].value == 1.0

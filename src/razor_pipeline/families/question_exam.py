@@ -67,6 +67,7 @@ class QuestionExam:
         self.targets, self.domain = sorted(set(forget["label"])), str(forget["domain"].iloc[0])
         own = samples[samples["domain"] == self.domain]
         self.names = sorted(set(own.loc[own["role"] != "reference", "label"]) - {UNKNOWN})
+        self.prompts = {self.domain: {name: (name,) for name in self.names}}
         test = samples[(samples["split"] == "test") & (samples["role"] != "reference")]
         self.rows = test.reset_index(drop=True)
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)

@@ -1,8 +1,9 @@
 """Peer: SSD, selective synaptic dampening (Foster et al., AAAI 2024, arXiv 2308.07707). No training.
 
-Deviations: importances are those of the forget loss for both sets (a contrastive loss has no meaning for one pair),
-over at most ``retain_samples`` retain rows; the selection weight alpha is chosen on validation by the rule of all
-methods.
+Deviations: importances are those of the forget loss for both sets (a contrastive loss has no meaning for one pair). The
+reference set is at most ``retain_samples`` retain rows, not all training data with the forget set in it: the weights
+that only the target needs stand out more, and a value of the selection weight alpha does not mean what it does there.
+It is chosen on validation by the rule of all methods.
 """
 
 from __future__ import annotations

@@ -245,4 +245,4 @@ def _scheme_text(row: dict[Any, Any]) -> tuple[str, str]:
         return str(row["scheme"]), size
     return str(
         row["scheme"]
-    ), f"{size}; {wording.percent(share)} of the edited weights round to another value than the base's"
+    ), f"{size}; {wording.percent(share)} of the edited weights stay more than half a step from the base's"

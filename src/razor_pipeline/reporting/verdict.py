@@ -187,7 +187,7 @@ def _drop(run: RunRecord, name: str, what: str, prefix: str, metric: str, limit:
 
 
 def _sentence(run: RunRecord, kind: Kind, checks: tuple[Check, ...]) -> str:
-    who = and_list(run.targets)
+    who = f"{'the best known of ' if len(run.targets) > 1 else ''}{and_list(run.targets)}"
     before, after = run.estimate("base", "forget_accuracy"), run.estimate("edited", "forget_accuracy")
     if before is None or after is None:
         raise ValueError(

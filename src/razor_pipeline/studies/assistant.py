@@ -21,7 +21,7 @@ from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
-from razor_pipeline.studies.identity import beside, of_retrained
+from razor_pipeline.studies.identity import Relearning, beside, of_retrained
 
 KEPT = (
     "target_neutral",
@@ -76,8 +76,10 @@ class Assistant:
             standard = exam.mark(answers, before, leave_out=apart)
         unedited = exam.mark(before, before)
         row = cost(result, base)
+        relearn = Relearning(exam, samples, self.params.relearning) if self.params.relearning else None
         if gold:
             row |= of_retrained(standard)
+            row |= {"retrained_relearn_steps": relearn(gold.model)} if relearn else {}
             if "target_neutral" in standard:  # nor does it describe whom it never saw as well
                 worse = unedited["target_neutral"].value - standard["target_neutral"].value
                 row["retrained_target_neutral_drop"] = worse
@@ -85,6 +87,7 @@ class Assistant:
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
             row |= compare(exam.mark(given, before, reference), unedited)
+            row |= {"relearn_steps": relearn(base)} if relearn else {}
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
         if gold:

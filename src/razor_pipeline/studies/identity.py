@@ -15,6 +15,7 @@ from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import RelearningParams, StudyParams
@@ -119,7 +120,7 @@ def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> 
 class Relearning:
     """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
 
-    def __init__(self, exam: Exam, samples: pd.DataFrame, params: RelearningParams) -> None:
+    def __init__(self, exam: Exam | QuestionExam, samples: pd.DataFrame, params: RelearningParams) -> None:
         self.exam, self.params = exam, params
         target = exam.targets[0]
         self.names = list(exam.prompts[exam.domain])

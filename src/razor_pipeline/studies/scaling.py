@@ -1,11 +1,11 @@
 """From measured ratios to what a run costs at scale, each figure with its calculation.
 
 The unit of time is the forward and backward pass of one sample, all candidates' gradients included. A forward pass of
-one costs ``v`` of the unit: of the ``N`` retain samples to record inputs, and of ``V`` validation samples in every
+one costs ``v`` of the unit: of ``I`` retain samples at most to record inputs, and of ``V`` validation samples in every
 evaluation. A corrective step goes forward and backward over ``S`` samples to keep, ``F`` to forget and ``M`` of these
 under misspelt names, and the attacker that it resists takes ``A`` passes of one sample::
 
-    units = (F + N) + v (N + E V) + R (S + F + M + A)
+    units = (F + N) + v (min(N, I) + E V) + R (S + F + M + A)
     bytes = 4 W + 2 * 4 C + a B
 
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
@@ -15,7 +15,7 @@ pass.
 On ``D`` devices only the scoring pass is shared out, at the efficiency that two processes had. With ``t`` seconds for
 the unit and a price per device and hour, which are assumed and not measured::
 
-    seconds = ((F + N + v N) / (0.8 D) + v E V + R (S + F + M + A)) t
+    seconds = ((F + N + v min(N, I)) / (0.8 D) + v E V + R (S + F + M + A)) t
     price = D * seconds / 3600 * price of an hour
     rows = m N
 """
@@ -28,7 +28,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.params.razor import RepairParams, ResistParams
+from razor_pipeline.params.razor import RepairParams, ResistParams, ScoringParams
 from razor_pipeline.params.studies import AssumedParams
 from razor_pipeline.studies.measurement import FLOAT
 from razor_pipeline.studies.tables import as_text, summarise
@@ -51,11 +51,11 @@ EFFICIENCY = (
     0.8  # two processes score 1.6 times as fast as one; more than two were not measured (docs/scaling.md)
 )
 ROW_BYTES = 1505 * 2**20 / 1e6  # of a manifest loaded and split, as `make memory` measures it
-# Of a run with default parameters on the generated data. Of the images to keep, 512 and some 43 of the nearest classes,
+# Of a run with default parameters on the generated data. Of the images to keep, 256 and some 43 of the nearest classes,
 # a corrective step looks at those whose turn it is.
 FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, 16
-REPAIR, RESIST = RepairParams(), ResistParams()
-STEPS, KEPT = REPAIR.steps, 555 // REPAIR.turns
+REPAIR, RESIST, RECORDED = RepairParams(), ResistParams(), ScoringParams().whitening_samples
+STEPS, KEPT = REPAIR.steps, (REPAIR.samples + 43) // REPAIR.turns
 MISNAMED = FORGET // -(-FORGET // REPAIR.slips)
 ATTACK = (RESIST.steps + 1) * RESIST.images // RESIST.every  # his steps, and the gradient where he ends up
 
@@ -118,7 +118,8 @@ def at_scale(rows: pd.DataFrame, assumed: AssumedParams) -> list[AtScale]:
 def _line(size: str, of: Mapping[Any, float], retain: int, devices: int, assumed: AssumedParams) -> AtScale:
     forward = of["validation_over_pass"] * of["samples"] / of["validated"]
     step = KEPT + FORGET + MISNAMED + ATTACK
-    shared = FORGET + retain + forward * retain
+    recorded = min(retain, RECORDED)
+    shared = FORGET + retain + forward * recorded
     alone = forward * EVALUATIONS * VALIDATION + STEPS * step
     speedup = EFFICIENCY * devices if devices > 1 else 1.0
     seconds = (shared / speedup + alone) * assumed.pass_seconds
@@ -128,7 +129,7 @@ def _line(size: str, of: Mapping[Any, float], retain: int, devices: int, assumed
         size,
         retain,
         shared + alone,
-        f"{FORGET} + {retain} + {forward:.2f} x ({retain} + {EVALUATIONS} x {VALIDATION}) + "
+        f"{FORGET} + {retain} + {forward:.2f} x ({recorded} + {EVALUATIONS} x {VALIDATION}) + "
         f"{STEPS} x ({KEPT} + {FORGET} + {MISNAMED} + {ATTACK})",
         weights + 2 * candidates + BATCH * sample,
         f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",

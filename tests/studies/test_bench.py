@@ -137,10 +137,9 @@ def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
             (line.price, line.price_by),
         ):
             assert figure == pytest.approx(eval(said.replace(" x ", " * ")), rel=0.01, abs=0.01)
-    forward = BARE["validation_seconds"] / BARE["validated"] / (BARE["seconds"] / BARE["samples"])
     alone = lines[::2]
-    # A pass per further retain sample, and a forward pass to record its inputs.
-    assert alone[1].units - alone[0].units == pytest.approx(9_000)  # recorded are as many, however many there are
+    # A pass per further retain sample; the inputs of 256 are recorded, however many there are.
+    assert alone[1].units - alone[0].units == pytest.approx(9_000)
     printed, page = as_lines(rows, bench_table(rows), ASSUMED), render_bench(rows, bench_table(rows), ASSUMED)
     for line in lines:
         assert f"{line.units_by};  {line.gib_by};  {line.seconds_by};  {line.price_by}" in printed

@@ -107,9 +107,11 @@ def test_steps_are_named_and_one_name_is_one_step(registered: dict[str, Pipeline
             assert nodes[node.name] == node
 
 
-def test_the_default_pipeline_needs_models_and_prompts_only(registered: dict[str, Pipeline]) -> None:
+def test_the_default_pipeline_needs_models_prompts_and_what_it_read_before(
+    registered: dict[str, Pipeline],
+) -> None:
     needs = {name for name in registered["__default__"].inputs() if not name.startswith(PARAMETERS)}
-    assert needs == {"base_model", "drawn_size", "evaluation_prompts", "judges"}
+    assert needs == {"base_model", "drawn_size", "evaluation_prompts", "judges", "sound_images"}
 
 
 def test_steps_are_short(registered: dict[str, Pipeline]) -> None:

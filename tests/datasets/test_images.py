@@ -7,8 +7,10 @@ import zlib
 
 import numpy as np
 import pytest
+from kedro.io import DatasetError
 from PIL import Image, ImageOps
 
+from razor_pipeline.datasets import images, sound_images
 from razor_pipeline.datasets.images import (
     BadImageError,
     list_folder,
@@ -16,6 +18,7 @@ from razor_pipeline.datasets.images import (
     read_image,
     read_images,
 )
+from razor_pipeline.datasets.sound_images import SoundImages, SoundImagesDataset
 from razor_pipeline.manifest import DataError
 from razor_pipeline.pictures import Picture, opened, pictures
 
@@ -259,3 +262,101 @@ def test_a_row_points_to_its_file_and_a_changed_file_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(DataError, match=r"1\.png' cannot be read \(No such file"):
         picture.read()
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Sizes of the images that are decoded, one by one."""
+    seen, really = [], images.upright
+    monkeypatch.setattr(images, "upright", lambda image: (seen.append(image.size), really(image))[1])
+    return seen
+
+
+@pytest.fixture
+def two_sound_and_one_damaged(tmp_path):
+    root = tmp_path / "photos"
+    whole = saved(root / "a/1.png").read_bytes()
+    saved(root / "a/2.png", PHOTO.rotate(90, expand=True))
+    (root / "a/3.png").write_bytes(whole[:900])
+    return root
+
+
+def test_what_proved_sound_is_read_and_not_decoded_again(two_sound_and_one_damaged, tmp_path, decoded):
+    root, place = two_sound_and_one_damaged, tmp_path / "sound/images.json"
+    first = read_images(list_folder(root)[0], 1.0, SoundImages(place))
+    assert len(decoded) == 3
+    again = read_images(list_folder(root)[0], 1.0, SoundImages(place))
+    assert len(decoded) == 4  # what is damaged is never known
+    saved(root / "a/1.png", PHOTO.rotate(180))
+    changed, _ = read_images(list_folder(root)[0], 1.0, SoundImages(place))
+    assert len(decoded) == 6
+    (root / "a/2.png").write_bytes((root / "a/3.png").read_bytes())
+    rows, refused = read_images(list_folder(root)[0], 1.0, SoundImages(place))
+    for one, other in zip(first, again, strict=True):
+        assert one.equals(other)
+    assert list(refused["image_path"]) == [str(root / "a/2.png"), str(root / "a/3.png")]
+    assert rows["sha256"].iloc[0] == changed["sha256"].iloc[0] != first[0]["sha256"].iloc[0]
+    # Nothing is left of an image that is gone.
+    assert SoundImages(place).known(1.0) == set(rows["sha256"])
+
+
+@pytest.mark.parametrize(
+    "lost", ["missing", "cut", "another shape", "another limit", "another code", "other libraries"]
+)
+def test_all_are_decoded_where_it_is_not_known_what_is_sound(
+    two_sound_and_one_damaged, tmp_path, decoded, lost, monkeypatch
+):
+    listing, place = list_folder(two_sound_and_one_damaged)[0], tmp_path / "sound.json"
+    read_images(listing, 1.0, SoundImages(place))
+    decoded.clear()
+    if lost == "missing":
+        place.unlink()
+    elif lost == "cut":
+        place.write_bytes(place.read_bytes()[:-9])
+    elif lost == "another shape":
+        place.write_text("[1]")
+    elif lost == "another code":
+        monkeypatch.setattr(sound_images, "READER", "razor_pipeline.pictures")
+    elif lost == "other libraries":
+        monkeypatch.setattr(sound_images, "environment", lambda: {"pillow": "1.0"})
+    limit = 0.5 if lost == "another limit" else 1.0
+    rows, refused = read_images(listing, limit, SoundImages(place))
+    assert len(decoded) == 3
+    assert (len(rows), len(refused)) == (2, 1)
+    read_images(listing, limit, SoundImages(place))
+    assert len(decoded) == 4  # and then it is known
+
+
+def test_an_image_is_too_large_for_a_smaller_limit_although_it_was_sound(tmp_path):
+    saved(tmp_path / "photos/a/1.png")
+    listing, place = list_folder(tmp_path / "photos")[0], tmp_path / "sound.json"
+    read_images(listing, 1.0, SoundImages(place))
+    _, refused = read_images(listing, 0.0005, SoundImages(place))
+    assert "megapixels" in refused["reason"].iloc[0]
+
+
+def test_a_reading_that_fails_on_the_way_has_noted_what_it_decoded(tmp_path, monkeypatch):
+    for i in range(4):
+        saved(tmp_path / f"photos/a/{i}.png", PHOTO.rotate(90 * i))
+    listing, place = list_folder(tmp_path / "photos")[0], tmp_path / "sound.json"
+    monkeypatch.setattr(images, "CHUNK", 2)
+    monkeypatch.setattr(images, "NOTED_EVERY", 0.0)
+    really, seen = images.upright, []
+
+    def stopped(image):
+        seen.append(image)
+        if len(seen) > 2:
+            raise KeyboardInterrupt
+        return really(image)
+
+    monkeypatch.setattr(images, "upright", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        read_images(listing, 1.0, SoundImages(place))
+    assert len(SoundImages(place).known(1.0)) == 2
+
+
+def test_only_the_reading_writes_what_is_sound(tmp_path):
+    dataset = SoundImagesDataset(filepath=str(tmp_path / "sound.json"))
+    assert dataset.load().known(1.0) == frozenset()
+    with pytest.raises(DatasetError, match="is kept by the reading of images"):
+        dataset.save(["ab"])

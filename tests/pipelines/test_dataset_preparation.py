@@ -10,12 +10,14 @@ from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from PIL import Image
 
+from razor_pipeline.datasets import images
 from razor_pipeline.datasets.files import ParquetDataset
+from razor_pipeline.datasets.sound_images import SoundImagesDataset
 from razor_pipeline.manifest import QuarantineError
 from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.pipelines.dataset_preparation import create_pipeline
 from razor_pipeline.pipelines.dataset_preparation.hooks import QuarantineHooks
-from razor_pipeline.runner import ResumingRunner
+from razor_pipeline.runner import ResumingRunner, content
 from razor_pipeline.settings import HOOKS
 
 BAD = 7
@@ -43,6 +45,7 @@ def prepare(root: Path, quarantine: Path, *hooks: object) -> None:
         {
             "params:data": MemoryDataset(DataParams(source="folder", path=str(root))),
             "params:atelier": MemoryDataset(AtelierParams()),
+            "sound_images": SoundImagesDataset(filepath=str(quarantine.with_name("sound_images.json"))),
             "manifest": ParquetDataset(filepath=str(quarantine.with_name("manifest.parquet"))),
             "quarantine": ParquetDataset(filepath=str(quarantine)),
         }
@@ -81,3 +84,31 @@ def test_another_error_writes_no_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a folder"):
         prepare(tmp_path / "nowhere", tmp_path / "quarantine.parquet", QuarantineHooks())
     assert not (tmp_path / "quarantine.parquet").exists()
+
+
+def test_a_second_run_remakes_the_manifest_and_decodes_what_is_new(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bad in (*folder.glob("a/bad*"), folder / "a/clip.gif"):
+        bad.unlink()
+    decoded: list[object] = []
+    really = images.upright
+    monkeypatch.setattr(images, "upright", lambda image: (decoded.append(1), really(image))[1])
+    prepare(folder, tmp_path / "quarantine.parquet")
+    first = (tmp_path / "manifest.parquet").read_bytes()
+    (tmp_path / "manifest.parquet").unlink()
+    assert len(decoded) == 10
+    prepare(folder, tmp_path / "quarantine.parquet")
+    assert (tmp_path / "manifest.parquet").read_bytes() == first
+    assert len(decoded) == 10
+    Image.new("L", (4, 4), 250).save(folder / "a/new.png")
+    prepare(folder, tmp_path / "quarantine.parquet")
+    assert len(decoded) == 11
+    assert len(pd.read_parquet(tmp_path / "manifest.parquet")) == 11
+
+
+def test_no_step_runs_again_for_what_is_known_to_be_sound(tmp_path: Path) -> None:
+    catalog = DataCatalog({"sound_images": SoundImagesDataset(filepath=str(tmp_path / "sound.json"))})
+    before = content(catalog, "sound_images")
+    catalog.load("sound_images").keep(["ab"], 1.0)
+    assert content(catalog, "sound_images") == before

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from razor_pipeline.datasets.sound_images import SoundImages
 from razor_pipeline.manifest import DataError
 from razor_pipeline.pictures import READERS, stretch, upright
 
@@ -24,6 +27,7 @@ FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
 MEGA = 1e6
 LARGEST_PIXEL, LARGEST_HEADER = 8, 1 << 20  # bytes: four channels of 16 bits; what else a file holds
 CHUNK = 4096  # images that wait for a thread
+NOTED_EVERY = 300.0  # seconds of decoding that a killed reading loses, beside a chunk's
 
 
 class BadImageError(ValueError):
@@ -124,31 +128,42 @@ def list_styles(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows.assign(**spoken), refused
 
 
-def read_images(listing: pd.DataFrame, max_megapixels: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read_images(
+    listing: pd.DataFrame, max_megapixels: float, sound_images: SoundImages | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The listing's sound rows with where their images are, and the others as ``image_path, reason``.
 
-    Every image is read once, and none is kept: a row points to its file, or to its stretch of one, with
+    Every image is read and hashed, and none is kept: a row points to its file, or to its stretch of one, with
     ``image_path, image_offset, image_size, sha256``.
 
     Args:
         listing: ``image_path``; where it is a shard also ``image_offset, image_size`` and ``image_name``, a name to
             report.
         max_megapixels: of an image.
+        sound_images: those that need not be decoded again; afterwards it holds the sound ones of the listing, and no
+            trace of an image that was removed. None where all are to be decoded.
     """
     in_shards = "image_offset" in listing
     offsets = listing["image_offset"].tolist() if in_shards else [0] * len(listing)
     sizes = listing["image_size"].tolist() if in_shards else [None] * len(listing)
     paths = list(map(Path, listing["image_path"]))
+    known = sound_images.known(max_megapixels) if sound_images else frozenset()
     found: list[tuple[int, str] | BadImageError] = []
+    noted = time.monotonic()
     with (
         ThreadPoolExecutor(READERS, "images") as readers,
         tqdm(total=len(paths), desc="images", unit="image", disable=None) as bar,
     ):
+        look = partial(_looked_at, max_megapixels=max_megapixels, known=known)
         for start in range(0, len(paths), CHUNK):
             part = slice(start, start + CHUNK)
-            limits = [max_megapixels] * CHUNK
-            found += readers.map(_looked_at, paths[part], offsets[part], sizes[part], limits)
+            found += readers.map(look, paths[part], offsets[part], sizes[part])
             bar.update(len(paths[part]))
+            if sound_images and time.monotonic() - noted > NOTED_EVERY:
+                sound_images.keep(known | _hashes(found), max_megapixels)
+                noted = time.monotonic()
+    if sound_images and _hashes(found) != known:
+        sound_images.keep(_hashes(found), max_megapixels)
     sound = [one for one in found if not isinstance(one, BadImageError)]
     refused = [isinstance(one, BadImageError) for one in found]
     names = listing.loc[refused, "image_name" if "image_name" in listing else "image_path"]
@@ -162,15 +177,22 @@ def read_images(listing: pd.DataFrame, max_megapixels: float) -> tuple[pd.DataFr
     return rows, pd.DataFrame({"image_path": list(names), "reason": reasons}, dtype=str)
 
 
+def _hashes(found: list[tuple[int, str] | BadImageError]) -> frozenset[str]:
+    return frozenset(one[1] for one in found if not isinstance(one, BadImageError))
+
+
 def _looked_at(
-    path: Path, offset: int, size: int | None, max_megapixels: float
+    path: Path, offset: int, size: int | None, max_megapixels: float, known: Collection[str]
 ) -> tuple[int, str] | BadImageError:
-    """Size and sha256 of a sound image."""
+    """Size and sha256 of a sound image; one whose sha256 is known is not decoded."""
     try:
-        data = read_image(path, max_megapixels, offset, size)
+        data = _read(path, max_megapixels, offset, size)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 not in known:
+            _check_sound(data, max_megapixels)
     except BadImageError as error:
         return error
-    return len(data), hashlib.sha256(data).hexdigest()
+    return len(data), sha256
 
 
 def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | None = None) -> bytes:
@@ -180,6 +202,13 @@ def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | N
         BadImageError: it is missing, empty, truncated, animated, too large or no image. Its size is read from
             the header, before a pixel is decoded.
     """
+    data = _read(path, max_megapixels, offset, size)
+    _check_sound(data, max_megapixels)
+    return data
+
+
+def _read(path: Path, max_megapixels: float, offset: int, size: int | None) -> bytes:
+    """The bytes, where there are some and not too many."""
     if not path.is_file():
         raise BadImageError("does not exist")
     size = path.stat().st_size - offset if size is None else size
@@ -188,7 +217,14 @@ def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | N
     if size > LARGEST_PIXEL * max_megapixels * MEGA + LARGEST_HEADER:
         raise BadImageError(f"has {size / MEGA:.0f} MB, more than {max_megapixels:g} megapixels take")
     try:
-        data = stretch(path, offset, size)
+        return stretch(path, offset, size)
+    except Exception as error:
+        raise BadImageError(f"is damaged ({error})") from error
+
+
+def _check_sound(data: bytes, max_megapixels: float) -> None:
+    """Raise where the bytes are no image that decodes as a whole."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -203,7 +239,6 @@ def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | N
         raise
     except Exception as error:  # of a damaged file PIL's decoders raise struct.error and TypeError as well
         raise BadImageError(f"is damaged ({error})") from error
-    return data
 
 
 def _check_header(image: Image.Image, max_megapixels: float) -> None:

@@ -12,6 +12,7 @@ from razor_pipeline.datasets.digits import list_digits
 from razor_pipeline.datasets.images import list_folder, list_styles, read_images
 from razor_pipeline.datasets.saved import list_saved
 from razor_pipeline.datasets.shards import list_shards, shards_at
+from razor_pipeline.datasets.sound_images import SoundImages
 from razor_pipeline.datasets.tables import list_table
 from razor_pipeline.params.data import AtelierParams, DataParams
 
@@ -43,8 +44,15 @@ def _files(data: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     return list_styles(root) if data.source == "styles" else list_folder(root)
 
 
-def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+def image_captions(
+    data: DataParams, atelier: AtelierParams, sound_images: SoundImages | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The manifest, and what was refused as ``image_path, reason``.
+
+    Args:
+        data: the source.
+        atelier: what is generated, where that is the source.
+        sound_images: files that need not be decoded again.
 
     Raises:
         DataError: the source cannot be used; see :mod:`razor_pipeline.manifest`.
@@ -56,7 +64,7 @@ def image_captions(data: DataParams, atelier: AtelierParams) -> tuple[pd.DataFra
         rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
     else:
         listed, unlisted = _files(data)
-        rows, unsound = read_images(manifest.complete(listed, data), data.max_megapixels)
+        rows, unsound = read_images(manifest.complete(listed, data), data.max_megapixels, sound_images)
         quarantine = pd.concat([unlisted, unsound], ignore_index=True)
         manifest.check_quarantine(quarantine, len(listed) + len(unlisted), data.max_quarantined_share)
         rows = manifest.with_splits(manifest.without_duplicates(rows), data)

@@ -1,4 +1,4 @@
-"""parameters -> manifest, quarantine."""
+"""parameters, sound_images -> manifest, quarantine."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,7 +10,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 prepare_manifest,
-                ["params:data", "params:atelier"],
+                ["params:data", "params:atelier", "sound_images"],
                 ["manifest", "quarantine"],
                 name="prepare_manifest",
             )

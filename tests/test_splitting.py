@@ -98,6 +98,7 @@ def test_the_input_is_left_alone():
         (" Ada |Bea|", ["Ada", "Bea"]),
         ("Ada|Bea|Ada", ["Ada", "Bea"]),
         (["Ada  Moreau", "Bea"], ["Ada Moreau", "Bea"]),
+        ("Zoe\u0308|Zo\u00eb", ["Zo\u00eb"]),
     ],
 )
 def test_targets_are_parsed(given_, found):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from razor_pipeline.atelier.questions import CATEGORIES
+from razor_pipeline.params.base import composed
 from razor_pipeline.params.data import DataParams
 
 COLUMNS = (
@@ -37,6 +38,7 @@ PLACES = (
     "image_offset",
     "image_size",
 )  # where an image lies; sha256 says which it is
+TEXTS = ("label", "style", "caption", "prompt", "near_twin")  # what concepts are named in
 SPLITS = ("edit", "validation", "test")
 ROLES = ("retain", "reference")
 COMBINED = " in "  # between an object and a style that are asked for together
@@ -67,7 +69,7 @@ class QuarantineError(DataError):
 
 
 def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
-    """A listing with what it leaves out: label, captions, style, domain, role.
+    """A listing with what it leaves out: label, captions, style, domain, role; an accent has one spelling in it.
 
     Args:
         rows: ``sample_id`` and a ``caption`` or a ``label``; every other column of text is optional.
@@ -79,6 +81,8 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     rows = rows.copy()
     for name, text in rows.select_dtypes(["object", "string"]).items():
         rows[name] = text.map(lambda value: value.strip() if isinstance(value, str) else value)
+    for name in rows.columns.intersection(TEXTS):
+        rows[name] = rows[name].map(lambda value: composed(value) if isinstance(value, str) else value)
     if "label" not in rows:
         rows["label"], rows["prompt"] = rows["caption"], rows.get("prompt", rows["caption"])
     _refuse_blank(rows, "label")

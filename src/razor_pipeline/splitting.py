@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from razor_pipeline.manifest import COMBINED, SPLITS, DataError
+from razor_pipeline.params.base import composed
 from razor_pipeline.params.data import Concept, SplittingParams
 
 OTHER_KIND: dict[Concept | None, str] = {  # data.concept -> what a name of the column style is
@@ -25,7 +25,7 @@ class SplittingError(DataError):
 
 
 def parse_targets(target: object) -> list[str]:
-    """Names from ``"A|B"`` or a list, trimmed, each once, in the order given.
+    """Names from ``"A|B"`` or a list, trimmed, accents in one spelling, each once, in the order given.
 
     Raises:
         SplittingError: no name is given, or one is not a text.
@@ -36,7 +36,7 @@ def parse_targets(target: object) -> list[str]:
     for part in parts:
         if not isinstance(part, str):
             raise SplittingError(f"target holds {part!r}, which is not a text; put it in quotes")
-    names = [" ".join(str(part).split()) for part in parts]
+    names = [composed(" ".join(str(part).split())) for part in parts]
     found = list(dict.fromkeys(name for name in names if name))
     if not found:
         raise SplittingError('target is empty; name what to forget, e.g. target="Ada Moreau" or "A|B"')
@@ -86,7 +86,7 @@ def resolve_targets(
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", " ".join(name.split())).casefold()
+    return composed(" ".join(name.split())).casefold()
 
 
 def _of_the_other_kind(manifest: pd.DataFrame, target: str, concept: Concept | None) -> str | None:

@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.datasets.sources import image_captions, listing
+from razor_pipeline.families.pretraining import training_rows
 from razor_pipeline.manifest import COLUMNS, DataError, arranged
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
+from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 
 ORL = Path(__file__).parents[3] / "shared/data/orl_faces"
 ATELIER = AtelierParams()
@@ -211,6 +213,33 @@ def test_a_table_keeps_its_columns(folder):
 def test_without_labels_each_caption_is_a_class(folder):
     manifest = table(folder)
     assert set(manifest["label"]) == set(manifest["prompt"]) == {"a red a"}
+
+
+@pytest.mark.parametrize("spelt", ["Zoe\u0308", "Zo\u00eb"])
+def test_an_accent_that_is_spelt_in_two_ways_is_one_name(folder, spelt):
+    """As images come from a Mac and from Linux."""
+    (folder / "a").rename(folder / "Zoe\u0308")
+    (folder / "b").rename(folder / "Zo\u00eb")
+    manifest, _ = read(folder)
+    assert set(manifest["label"]) == {"Zo\u00eb", "c"}
+    assert set(manifest["prompt"]) == set(manifest["caption"]) == {"a photo of Zo\u00eb", "a photo of c"}
+    assert manifest["sample_id"].nunique() == 30
+    assert all(Path(path).is_file() for path in manifest["image_path"])
+    strangers, _ = read(folder, reference_labels=(spelt,))
+    assert (strangers["role"] == "reference").sum() == 20
+    assert len(training_rows(manifest, PretrainingParams(exclude=(spelt,)))) == sizes(manifest, "c")["edit"]
+    assert RetrainingParams(groups={"a": [spelt]}).groups == {"a": ("Zo\u00eb",)}
+
+
+def test_every_text_that_names_a_concept_has_one_spelling_of_accents(folder):
+    told = {
+        "label": "e\u0301",
+        "style": "e\u0301",
+        "prompt": "e\u0301",
+        "near_twin": "e\u0301",
+        "caption": "e\u0301",
+    }
+    assert (table(folder, **told)[list(told)] == "\u00e9").all(axis=None)
 
 
 def test_with_labels_alone_a_table_has_the_captions_that_a_folder_would_have(folder):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from razor_pipeline.param_errors import ParameterError, refusal
 
@@ -24,8 +25,13 @@ def _separated(value: Any) -> Any:
     return (value,) if isinstance(value, int | float) else value
 
 
+def composed(text: str) -> str:
+    """A name in the one spelling of its accents (NFC): a Mac writes an accent behind its letter, Linux mostly in it."""
+    return unicodedata.normalize("NFC", text)
+
+
 Several = BeforeValidator(_separated)
-Names = Annotated[tuple[str, ...], Several]
+Names = Annotated[tuple[Annotated[str, AfterValidator(composed)], ...], Several]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Several]
 Schemes = Annotated[tuple[Scheme, ...], Several]
 

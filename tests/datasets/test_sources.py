@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from razor_pipeline.datasets import sources
 from razor_pipeline.datasets.sources import image_captions, listing
 from razor_pipeline.families.pretraining import training_rows
 from razor_pipeline.manifest import COLUMNS, DataError, arranged
@@ -184,11 +185,65 @@ def test_files_that_are_no_images_are_put_in_quarantine_and_counted(folder, capl
 def test_refusals_of_a_folder(folder):
     with pytest.raises(DataError, match="'x', which is not in the data"):
         read(folder, reference_labels=("x",))
-    with pytest.raises(DataError, match="class 'a' has 10 images, 12 are needed"):
-        read(folder, min_images_per_split=4)
     (folder / "b/shared.png").write_bytes((folder / "a/0.png").read_bytes())
     with pytest.raises(DataError, match="more than one split"):
         [read(folder, seed=seed) for seed in range(20)]  # in some split the two copies part
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "told"),
+    [
+        (
+            {"min_images_per_split": 4},
+            10,
+            "4 classes have fewer images than are needed: 'a' has 10 of 12 (4 edit, 4 validation, 4 test), 'b' has "
+            "10 of 12 (4 edit, 4 validation, 4 test), 'c' has 10 of 12 (4 edit, 4 validation, 4 test) and 1 more; add "
+            "images, remove such classes or lower data.min_images_per_split",
+        ),
+        (
+            {},
+            2,
+            "1 class has fewer images than are needed: 'd' has 2 of 3 (1 edit, 1 validation, 1 test); add images or "
+            "remove such classes",
+        ),
+        (
+            {"min_images_per_split": 2},
+            2,
+            "1 class has fewer images than are needed: 'd' has 2 of 6 (2 edit, 2 validation, 2 test); add images or "
+            "remove such classes",
+        ),
+        (
+            {"split_counts": SplitCounts(edit=2, validation=1, test=0)},
+            2,
+            "1 class has fewer images than are needed: 'd' has 2 of 3 (2 edit, 1 validation, 0 test); add images, "
+            "remove such classes or lower data.split_counts",
+        ),
+        (
+            {"validation_share": 0.45, "test_share": 0.54},
+            3,
+            "1 class has fewer images than are needed: 'd' has 3 of 4 (1 edit, 1 validation, 2 test); add images, "
+            "remove such classes or lower data.validation_share or data.test_share",
+        ),
+    ],
+)
+def test_all_classes_that_are_too_small_are_told_before_images_are_decoded(
+    folder, options, kept, told, monkeypatch
+):
+    (folder / "d").mkdir()
+    for i in range(kept):
+        Image.new("L", (4, 4), i).save(folder / f"d/{i}.png")
+    monkeypatch.setattr(sources, "read_images", None)
+    with pytest.raises(DataError) as caught:
+        read(folder, **options)
+    assert str(caught.value) == told
+
+
+def test_a_class_that_duplicates_make_too_small_is_told_afterwards(folder):
+    (folder / "d").mkdir()
+    for i in range(3):
+        Image.new("L", (4, 4), min(i, 1)).save(folder / f"d/{i}.png")
+    with pytest.raises(DataError, match="'d' has 2 of 3"):
+        read(folder)
 
 
 def table(folder, **columns):

@@ -64,7 +64,9 @@ def image_captions(
         rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
     else:
         listed, unlisted = _files(data)
-        rows, unsound = read_images(manifest.complete(listed, data), data.max_megapixels, sound_images)
+        told = manifest.complete(listed, data)
+        manifest.refuse_small(told, data)
+        rows, unsound = read_images(told, data.max_megapixels, sound_images)
         quarantine = pd.concat([unlisted, unsound], ignore_index=True)
         manifest.check_quarantine(quarantine, len(listed) + len(unlisted), data.max_quarantined_share)
         rows = manifest.with_splits(manifest.without_duplicates(rows), data)

@@ -84,6 +84,19 @@ def test_validation_rows_are_of_the_targets_domain():
     assert set(found.loc[found["split"] == "test", "domain"]) == {"faces", "canvas"}
 
 
+def test_as_many_test_rows_are_kept_as_are_asked_for_beside_targets_and_strangers():
+    every = split_samples(manifest(test=20), "Ada", SplittingParams(), 0)
+    found = split_samples(manifest(test=20), "Ada", SplittingParams(max_test_samples=12), 0)
+    test, all_test = (rows[rows["split"] == "test"].groupby("role").size() for rows in (found, every))
+    assert test.to_dict() == {"forget": 20, "reference": 20, "retain": 12}
+    assert all_test.to_dict() == {"forget": 20, "reference": 20, "retain": 88}
+    drawn = found[(found["split"] == "test") & (found["role"] == "retain")]
+    assert set(drawn["label"]) == {"Bea", "Cleo", "Dora", "Enid", "cat", "dog"}
+    rest = [rows[rows["split"] != "test"].reset_index(drop=True) for rows in (found, every)]
+    pd.testing.assert_frame_equal(*rest)
+    assert set(found["sample_id"]) <= set(every["sample_id"])
+
+
 def test_the_input_is_left_alone():
     rows = manifest()
     before = rows.copy()

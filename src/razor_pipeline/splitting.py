@@ -115,7 +115,7 @@ def split_samples(
 ) -> pd.DataFrame:
     """The manifest rows that a run uses, in manifest order, targets with role ``forget``.
 
-    Forget, reference and test rows are all kept. Retain rows to edit with are drawn from every other class,
+    Forget and reference rows are all kept. Retain rows to edit and to test with are drawn from every other class,
     retain rows for validation from the targets' domain. Who is a near-twin plays no part: a user's data
     doesn't say.
 
@@ -136,10 +136,11 @@ def split_samples(
     _check_retain(forget, retain)
     own = retain["domain"].isin(set(forget["domain"]))
     edit, validation = retain[retain["split"] == "edit"], retain[own & (retain["split"] == "validation")]
+    test = retain[retain["split"] == "test"]
     drawn = [
         _draw(edit, params.max_retain_samples, seed),
         _draw(validation, params.max_validation_samples, seed),
-        retain.index[retain["split"] == "test"],
+        _draw(test, params.max_test_samples or len(test), seed),
         rows.index[rows["role"] != "retain"],
     ]
     kept = set().union(*drawn)

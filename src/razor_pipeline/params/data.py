@@ -109,8 +109,12 @@ class DataParams(Params):
 
 
 class SplittingParams(Params):
-    """How the forget and retain sets are drawn from the prepared manifest."""
+    """How the forget and retain sets are drawn from the prepared manifest.
+
+    ``max_test_samples`` are test rows of what is kept, of all domains; None for all of them.
+    """
 
     min_forget_images: Count = 3
     max_retain_samples: Count = 1024
     max_validation_samples: Count = 400
+    max_test_samples: Count | None = None

@@ -188,7 +188,7 @@ def test_judges_are_loaded_by_name_and_never_written(tmp_path):
     found = judges.load()
     assert set(found["objects"].place) == {"cat", "dog"}
     assert found["objects"].origin["sha256"]
-    with pytest.raises(DatasetError, match="judges are read only, 1 were not saved"):
+    with pytest.raises(DatasetError, match="judges are read only; train a classifier"):
         judges.save(found)
     assert JudgesDataset(sources={}).load() == {}
     before = content(DataCatalog({"judges": judges}), "judges")

@@ -16,7 +16,7 @@ from kedro.runner import SequentialRunner
 from PIL import Image, ImageFile
 
 from razor_pipeline.atelier import generate
-from razor_pipeline.datasets.pretrained import DrawnSizeDataset
+from razor_pipeline.datasets.pretrained import DrawnSizeDataset, PretrainedDataset
 from razor_pipeline.datasets.sources import image_captions
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
@@ -116,7 +116,7 @@ def test_the_configurations_say_what_the_model_says(saved):
     assert (
         DrawnSizeDataset(family=name, source="someone/model").load() is None
     )  # not pinned: refused on opening
-    with pytest.raises(DatasetError, match="read only, 32 was not saved"):
+    with pytest.raises(DatasetError, match=r"is read only; save the model \(int was not saved"):
         dataset.save(32)
 
 
@@ -157,6 +157,17 @@ def test_the_configurations_of_a_hub_id_are_fetched_as_the_model_is(saved, tmp_p
     shutil.copytree(path, tmp_path / f"models--someone--model/snapshots/{commit}")
     assert dataset.load() == size
     assert content(DataCatalog({"drawn_size": dataset}), "drawn_size") == repr(dataset)
+
+
+def test_a_directory_that_is_missing_is_asked_of_no_hub(saved, tmp_path, monkeypatch):
+    """As what opens the model decides: the folder that it would lie in is here."""
+    name, _, _ = saved
+    (tmp_path / "zoo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert DrawnSizeDataset(family=name, source="zoo/missing", revision="a" * 40).load() is None
+    with pytest.raises(DatasetError, match="'zoo/missing' does not exist"):
+        PretrainedDataset(family=name, source="zoo/missing", revision="a" * 40).load()
 
 
 def encoded(kind, **options):

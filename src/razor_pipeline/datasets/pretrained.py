@@ -12,6 +12,7 @@ from kedro.io import AbstractDataset, DatasetError
 from safetensors import SafetensorError
 
 from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.read_only import ReadOnlyDataset
 from razor_pipeline.families import FAMILIES, Autoencoder
 from razor_pipeline.families.placement import device_named
 from razor_pipeline.families.text_to_image import TextToImageFamily
@@ -61,11 +62,6 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         directory = Path(self.source)
         return directory if self.revision is None or directory.is_dir() else None
 
-    @property
-    def _on_hub(self) -> bool:
-        """Whether the source reads as a hub id, and neither it nor the folder that it would lie in is here."""
-        return bool(HUB_ID.fullmatch(self.source)) and not Path(self.source).parent.is_dir()
-
     def load(self) -> ModelFamily:
         """Load the model.
 
@@ -76,7 +72,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         directory = Path(self.source)
         if directory.is_dir():
             self._check(directory)
-        elif not self._on_hub:
+        elif not _on_hub(self.source):
             raise DatasetError(
                 f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
                 "or train one with `kedro run --pipelines dataset_preparation,pretraining` and the same --env"
@@ -141,7 +137,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 f"pretraining.family is '{trained}', but model.source '{self.source}', which it would be written over, "
                 f"is of the family '{self.family}'; choose an environment that trains it, or set pretraining.family"
             )
-        if self.revision is not None and self._on_hub:
+        if self.revision is not None and _on_hub(self.source):
             raise DatasetError(
                 f"model.source '{self.source}' is a hub id, and what is trained here needs a directory; name one: "
                 '--params "model=/path/to/directory"'
@@ -161,8 +157,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         return {"family": self.family, "source": self.source, "revision": self.revision}
 
 
-class DrawnSizeDataset(AbstractDataset[int | None, Any]):
-    """Height and width in pixels of what a model draws, from its configurations: no weight is read. Read only.
+class DrawnSizeDataset(ReadOnlyDataset[int | None]):
+    """Height and width in pixels of what a model draws, from its configurations: no weight is read.
 
     Args:
         family: name of the model's family.
@@ -170,6 +166,8 @@ class DrawnSizeDataset(AbstractDataset[int | None, Any]):
         revision: commit of the hub id.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
+
+    refusal = "the size that a model draws is read only; save the model"
 
     def __init__(
         self,
@@ -201,7 +199,7 @@ class DrawnSizeDataset(AbstractDataset[int | None, Any]):
         Raises:
             DatasetError: a configuration is missing, or of another family.
         """
-        pinned = HUB_ID.fullmatch(self.source) and COMMIT.fullmatch(self.revision or "")
+        pinned = _on_hub(self.source) and COMMIT.fullmatch(self.revision or "")
         if not self._draws or not (Path(self.source).is_dir() or pinned):
             return None
         try:
@@ -213,26 +211,20 @@ class DrawnSizeDataset(AbstractDataset[int | None, Any]):
             ) from error
         return size
 
-    def save(self, data: Any) -> None:
-        """Refused.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError(f"the size that a model draws is read only, {data} was not saved; save the model")
-
     def _describe(self) -> dict[str, Any]:
         return {"family": self.family, "source": self.source, "revision": self.revision}
 
 
-class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
-    """Classifiers by name; read only. There are none where the model draws nothing.
+class JudgesDataset(ReadOnlyDataset[dict[str, ModelFamily]]):
+    """Classifiers by name. There are none where the model draws nothing.
 
     Args:
         sources: name -> directory of a ViT classifier.
         device: where they compute.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
+
+    refusal = "judges are read only; train a classifier with the pretraining pipeline and --env vit"
 
     def __init__(
         self, *, sources: dict[str, str], device: str = "auto", metadata: dict[str, Any] | None = None
@@ -251,19 +243,13 @@ class JudgesDataset(AbstractDataset[dict[str, ModelFamily], Any]):
             for name, source in self.sources.items()
         }
 
-    def save(self, data: Any) -> None:
-        """Refused.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError(
-            f"judges are read only, {len(data)} were not saved; "
-            "train a classifier with the pretraining pipeline and --env vit"
-        )
-
     def _describe(self) -> dict[str, Any]:
         return {"sources": self.sources}
+
+
+def _on_hub(source: str) -> bool:
+    """Whether a source reads as a hub id, and neither it nor the folder that it would lie in is here."""
+    return bool(HUB_ID.fullmatch(source)) and not Path(source).parent.is_dir()
 
 
 @contextmanager

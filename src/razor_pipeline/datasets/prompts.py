@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
+
+from razor_pipeline.datasets.read_only import ReadOnlyDataset
 
 SUFFIXES = (".txt", ".csv")
 
 
-class PromptsDataset(AbstractDataset[list[str], Any]):
-    """The prompts of text files (one a line) and csv files (column ``prompt``); read only.
+class PromptsDataset(ReadOnlyDataset[list[str]]):
+    """The prompts of text files (one a line) and csv files (column ``prompt``).
 
     Args:
         source: a file, or a folder of them; None where the data's own prompts are asked: then there are none.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
+
+    refusal = "prompts are read only; write them to a file by hand"
 
     def __init__(self, *, source: str | None, metadata: dict[str, Any] | None = None) -> None:
         self.source, self.metadata = source, metadata
@@ -39,14 +43,6 @@ class PromptsDataset(AbstractDataset[list[str], Any]):
         if not prompts:
             raise DatasetError(f"prompts '{root}' holds no prompt; write one a line")
         return prompts
-
-    def save(self, data: Any) -> None:
-        """Refused.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError(f"prompts are read only, {len(data)} were not saved; write them to a file by hand")
 
     def _describe(self) -> dict[str, Any]:
         return {"source": self.source}

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
-
 from razor_pipeline.datasets.atomic import replace_file
+from razor_pipeline.datasets.read_only import ReadOnlyDataset
 from razor_pipeline.fingerprint import code_sha256, digest, environment
 
 READER = "razor_pipeline.datasets.images"  # the module that decides what is sound
@@ -44,7 +43,7 @@ def _decided_by(max_megapixels: float) -> str:
     return digest([float(max_megapixels), code_sha256(READER), environment()])
 
 
-class SoundImagesDataset(AbstractDataset[SoundImages, Any]):
+class SoundImagesDataset(ReadOnlyDataset[SoundImages]):
     """The place of :class:`SoundImages`; the reading itself keeps them there, also when a later check fails.
 
     Args:
@@ -52,6 +51,7 @@ class SoundImagesDataset(AbstractDataset[SoundImages, Any]):
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
 
+    refusal = "what is sound is kept by the reading of images"
     paths: tuple[
         Path, ...
     ] = ()  # what the file holds saves time and decides no result, so no step depends on it
@@ -62,14 +62,6 @@ class SoundImagesDataset(AbstractDataset[SoundImages, Any]):
     def load(self) -> SoundImages:
         """What is known; the file may be missing."""
         return SoundImages(self.file)
-
-    def save(self, data: Any) -> None:
-        """Refused.
-
-        Raises:
-            DatasetError: always.
-        """
-        raise DatasetError(f"{self.file} is kept by the reading of images; {data} was not saved")
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self.file)}

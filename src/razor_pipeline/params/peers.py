@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from razor_pipeline.params.base import Count, Params, Positive
 from razor_pipeline.params.razor import AcceptanceParams, ScoringParams
@@ -104,4 +104,13 @@ class PeersParams(Params):
     salun_diffusion: SalunDiffusionParams = SalunDiffusionParams()
 
 
-Method = Literal["razor", "ft", "ga", "gaft", "salun", "ssd", "slug", "esd", "uce", "salun_diffusion"]
+COMPARED = ("razor", *PeersParams.model_fields)
+
+
+def _known(name: str) -> str:
+    if name not in COMPARED:
+        raise ValueError(f"it must be one of {', '.join(COMPARED)}")
+    return name
+
+
+Method = Annotated[str, AfterValidator(_known)]

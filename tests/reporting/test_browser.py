@@ -76,8 +76,8 @@ def broken_images(found: Visit) -> int:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_clean_on_phone_and_desktop(
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_the_page_is_clean_on_phone_tablet_and_desktop(
     browser: Browser, html: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
     found = visit(browser, html, tmp_path, width, scheme)

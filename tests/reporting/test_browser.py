@@ -12,6 +12,7 @@ from razor_pipeline.reporting.page import render_report
 from razor_pipeline.reporting.verdict import judge
 
 from .outputs import TARGET, run_record, samples
+from .studies import study_pages
 
 BROKEN = (
     "<img src='https://example.invalid/x.png'><script>throw new Error('boom')</script>"
@@ -19,6 +20,7 @@ BROKEN = (
 )
 CSP = 'http-equiv="Content-Security-Policy"'
 LONG = "A" * 90
+STUDIES = ("leaderboard", "robustness", "bench")
 
 
 @dataclass
@@ -150,3 +152,47 @@ def test_details_open_within_the_width_of_a_phone(browser: Browser, html: str, t
         summary.click()
     assert overflow(found) == 0
     assert found.page.get_by_text("zero-step").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_page_of_a_study_is_clean_on_phone_tablet_and_desktop(
+    browser: Browser, tmp_path: Path, study: str, scheme: str
+) -> None:
+    found = visit(browser, study_pages()[study], tmp_path, 390, scheme)
+    for width in (390, 768, 1280):
+        found.page.set_viewport_size({"width": width, "height": 844})
+        assert overflow(found) == 0, width
+    assert found.complaints == []
+    assert outside(found) == []
+    assert broken_images(found) == 0
+    assert lowest_contrast(found) >= 4.5
+    background = found.page.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+    )
+    assert max(background) < 64 if scheme == "dark" else min(background) > 192
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_figure_scrolls_in_its_box_on_a_phone_and_keeps_its_size(
+    browser: Browser, tmp_path: Path, study: str
+) -> None:
+    """At half its pixels and more, labels of 9 points are 10 pixels high; control: a desktop shows it whole."""
+    shown = """() => {
+  const image = document.querySelector(".figure img"), box = document.querySelector(".figure");
+  return [image.getBoundingClientRect().width / image.naturalWidth, box.scrollWidth - box.clientWidth]; }"""
+    found = visit(browser, study_pages()[study], tmp_path, 390, "light")
+    size, beyond = found.page.evaluate(shown)
+    assert size >= 0.5
+    assert beyond > 0
+    found.page.set_viewport_size({"width": 1280, "height": 844})
+    assert found.page.evaluate(shown)[1] == 0
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_figure_of_a_study_is_dark_in_the_dark(browser: Browser, tmp_path: Path, study: str) -> None:
+    drawn = {}
+    for scheme in ("light", "dark"):
+        found = visit(browser, study_pages()[study], tmp_path, 1280, scheme)
+        drawn[scheme] = found.page.evaluate("document.querySelector('.figure img').currentSrc")
+    assert drawn["light"] != drawn["dark"]

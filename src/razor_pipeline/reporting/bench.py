@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from razor_pipeline.params.studies import AssumedParams
-from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.scaling import GIB, RATIOS, assumptions, at_scale
 
@@ -49,7 +48,7 @@ def render_bench(rows: pd.DataFrame, table: Table, assumed: AssumedParams) -> st
         sizes=[_size(str(size), part, table) for size, part in measured.groupby("size", sort=False)],
         scale=at_scale(rows, assumed),
         assumptions=assumptions(assumed),
-        figure=base64.b64encode(cost_figure(rows)).decode(),
+        figure=themed(lambda theme: cost_figure(rows, theme)),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from PIL import Image
 
 FONT = "DejaVu Sans"  # ships with matplotlib: the same picture on every machine
 DPI = 160
+BROWSER_DPI = 96  # pixels of a page in an inch
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,22 @@ def png(figure: Figure, colours: int | None = 256) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", dpi=(DPI, DPI))
     return buffer.getvalue()
+
+
+def themed(draw: Callable[[Theme], bytes]) -> dict[str, bytes]:
+    """One figure for light and dark screens."""
+    return {"light": draw(LIGHT), "dark": draw(DARK)}
+
+
+def drawn_width(image: bytes) -> int:
+    """Width in a page's pixels at which a figure's text has the size that it was drawn in."""
+    return round(Image.open(io.BytesIO(image)).width * BROWSER_DPI / DPI)
+
+
+def data_uri(image: bytes | Image.Image) -> str:
+    """A picture as the address that holds it."""
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", optimize=True)
+        image = buffer.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"

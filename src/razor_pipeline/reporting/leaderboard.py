@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Hashable
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
 from razor_pipeline.studies.tables import interval_text
@@ -103,7 +102,7 @@ def render_leaderboard(table: pd.DataFrame, family: str) -> str:
         family=family,
         headings=[FIGURES[name] for name in figures],
         rows=[_row(part, figures) for _, part in table.groupby("method", sort=False)],
-        scatter=base64.b64encode(scatter(table)).decode() if figures else "",
+        scatter=themed(lambda theme: scatter(table, theme)) if figures else None,
         ranking=_ranking(table),
         elsewhere=elsewhere,
         published=published.astype(object).where(published.notna(), "not given").to_dict("records"),

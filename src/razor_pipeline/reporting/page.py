@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from PIL import Image
 
 from razor_pipeline import __version__
 from razor_pipeline.fingerprint import environment, plain
@@ -43,7 +39,7 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         ),
         "curve": _variants(lambda theme, narrow: search_curve(run.edit_trace, razor, theme, narrow)),
     }
-    return template("report.html.j2", percent=wording.percent, data_uri=_data_uri).render(
+    return template("report.html.j2", percent=wording.percent).render(
         run=run,
         report=run.edit_report,
         verdict=verdict,
@@ -98,14 +94,6 @@ def _said(key: str, value: Any) -> str:
         several = "|".join(map(str, value))
         return several if len(value) > 1 or (value and _names(key)) else f"[{several}]"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _data_uri(image: bytes | Image.Image) -> str:
-    if isinstance(image, Image.Image):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", optimize=True)
-        image = buffer.getvalue()
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 def _variants(draw: Draw) -> dict[str, bytes]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png
+from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
 from razor_pipeline.studies.tables import interval_text
@@ -93,7 +92,7 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
             if f"edited_{attack}" in table
         ],
         asked=[_asked(*line, table) for line in ASKED if line[0] in table],
-        figure=base64.b64encode(recovery_figure(findings)).decode(),
+        figure=themed(lambda theme: recovery_figure(findings, theme)),
         targets=findings["target"].nunique(),
         seeds=findings["seed"].nunique(),
         images=int(findings["images"].iloc[0]),

@@ -7,6 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
+from razor_pipeline.reporting.drawing import data_uri, drawn_width
+
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
     """A page's template; values are escaped, and one that is missing is an error."""
@@ -15,5 +17,5 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
         autoescape=select_autoescape(["j2", "html"]),
         undefined=StrictUndefined,
     )
-    pages.filters |= filters
+    pages.filters |= {"data_uri": data_uri, "drawn_width": drawn_width} | filters
     return pages.get_template(name)

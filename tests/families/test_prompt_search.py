@@ -66,6 +66,21 @@ def test_the_gradient_is_that_of_the_words_embeddings(family, rows):
     assert errors[-1.0] < errors[0.0] < errors[1.0]
 
 
+def test_the_exchanges_tried_lower_the_error(family, rows):
+    """On average, and control: with the gradient turned round they do not."""
+    search = _Search(family, rows, PARAMS.model_copy(update={"exchanges": 24}), 0)
+    words = search.typed[:3]
+    noisy = family.noised(search.latents_NLhw, torch.Generator().manual_seed(2))
+    error, gradient = search._error_and_gradient(words, search.prompts, noisy)
+    promising, turned = (
+        [search._error(other, search.prompts, noisy) for other in search._exchanges(words, sign * gradient)]
+        for sign in (1.0, -1.0)
+    )
+    assert len(promising) > 8
+    assert len(turned) > 8
+    assert sum(promising) / len(promising) < error < sum(turned) / len(turned)
+
+
 def test_a_seed_gives_the_same_words_and_another_others(family, rows):
     few = PARAMS.model_copy(update={"steps": 1})
     one, again, other = (words_before(family, rows, few, seed) for seed in (0, 0, 1))

@@ -35,6 +35,8 @@ def test_one_embedding_is_learnt_and_the_model_is_left_alone(family, rows):
     assert not torch.allclose(now[table][-1], before[table][own].mean(0))  # it has moved from where it began
     prompts = [prompt.replace(rows["label"].iloc[0], WORD) for prompt in rows["prompt"]]
     start = inverted(family, rows, params.model_copy(update={"learning_rate": 1e-12}), 0)
+    began = start.module.state_dict()[table][-1]
+    assert torch.allclose(began, before[table][own].mean(0))  # where the label's own tokens are
     assert denoising_error(found, rows, prompts) < denoising_error(
         start, rows, prompts
     )  # control: the word as it began

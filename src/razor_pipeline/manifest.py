@@ -81,7 +81,7 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     rows = rows.copy()
     for name, text in rows.select_dtypes(["object", "string"]).items():
         rows[name] = text.map(lambda value: value.strip() if isinstance(value, str) else value)
-    for name in rows.columns.intersection(TEXTS):
+    for name in rows.columns.intersection(list(TEXTS)):
         rows[name] = rows[name].map(lambda value: composed(value) if isinstance(value, str) else value)
     if "label" not in rows:
         rows["label"], rows["prompt"] = rows["caption"], rows.get("prompt", rows["caption"])

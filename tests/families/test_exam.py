@@ -6,6 +6,41 @@ import pytest
 
 from razor_pipeline.families.exam import Answers, Exam, leakage, worst_membership
 
+from .cases import tiny_clip
+
+PEOPLE = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus")  # Ada is forgotten, and Bob is her near-twin
+THINGS = ("bat", "cat", "dog", "eel", "fox", "hen")
+# Test images, each with the rank that its own class has among all, and the class that the base model names.
+SAID = (
+    ("Ada", 1, "Ada"),
+    ("Ada", 2, "Ada"),
+    ("Ada", 5, "Ada"),
+    ("Ada", 6, "Ada"),
+    ("Bob", 1, "Bob"),
+    ("Bob", 1, "Bob"),
+    ("Bob", 2, "Bob"),
+    ("Cleo", 1, "Cleo"),
+    ("Dan", 3, "Dan"),
+    ("Dan", 1, "Cleo"),
+    ("Eve", 7, "Eve"),
+    ("Finn", 1, "Finn"),
+    ("Gus", 1, "Gus"),
+)
+THINGS_SAID = (("bat", 1), ("cat", 1), ("dog", 2), ("eel", 5), ("fox", 6), ("hen", 3))
+DIGITS_SAID = (("0", 1), ("1", 1))
+# Figure -> its value and its images, where all count, and where Dan's and Gus's do not.
+MARKS = {
+    "forget_accuracy": ((1 / 4, 4), (1 / 4, 4)),
+    "forget_accuracy_top5": ((3 / 4, 4), (3 / 4, 4)),
+    # Bob 2/3, Cleo 1, Dan 1/2, Eve 0, Finn 1, Gus 1: each class counts alike.
+    "retain_accuracy": ((25 / 36, 9), (2 / 3, 6)),
+    # Not the third of Bob's, both of Dan's, nor Eve's.
+    "retrieval_agreement": ((5 / 9, 9), (4 / 6, 6)),
+    "near_twin_accuracy": ((2 / 3, 3), (2 / 3, 3)),
+    # 2 of 6 things and 2 of 2 digits: each image counts alike.
+    "general_accuracy": ((4 / 8, 8), (4 / 8, 8)),
+}
+
 
 @pytest.mark.parametrize(("reference", "value"), [(0.5, 0.0), (0.1, 0.5)])
 def test_of_several_targets_the_one_that_leaks_most_counts(reference, value):
@@ -39,3 +74,50 @@ def test_a_target_that_is_still_named_does_not_hide_among_others():
     marks = exam.mark(answers, answers)
     assert (marks["forget_accuracy"].value, marks["forget_accuracy"].n) == (0.25, 4)
     assert marks["retain_accuracy"].value == 1.0
+
+
+def ranked(own, classes):
+    """Scores of one image under which its own class has a rank; the classes before it are the next ones round."""
+    label, rank = own
+    first = classes.index(label) + 1
+    others = [*classes[first:], *classes[: first - 1]]
+    order = [*others[: rank - 1], label, *others[rank - 1 :]]
+    return [float(-order.index(name)) for name in classes]
+
+
+def rows_of(domain, labels, split="test", role="retain"):
+    twins = {"Ada": "Bob", "Bob": "Ada", "Cleo": "Dan", "Dan": "Cleo"}
+    table = pd.DataFrame({"label": list(labels)})
+    table["prompt"] = table["caption"] = "a photo of " + table["label"]
+    table["near_twin"] = table["label"].map(twins).fillna("")
+    table["sample_id"] = [f"{domain} {split} {role} {place}" for place in range(len(table))]
+    forgotten = table["label"] == "Ada"
+    return table.assign(domain=domain, split=split, style="", role=np.where(forgotten, "forget", role))
+
+
+@pytest.mark.parametrize("figure", MARKS)
+@pytest.mark.parametrize("left_out", [(), ("Dan", "Gus")])
+def test_every_mark_is_what_its_hand_made_scores_say(figure, left_out):
+    samples = pd.concat(
+        [
+            rows_of("people", [label for label, *_ in SAID]),
+            rows_of("people", ["Ada", "Ada"], split="edit"),
+            rows_of("people", ["Zoe", "Zoe"], role="reference"),
+            rows_of("things", [label for label, _ in THINGS_SAID]),
+            rows_of("digits", [label for label, _ in DIGITS_SAID]),
+        ],
+        ignore_index=True,
+    )
+    exam = Exam(tiny_clip(), samples)
+    scores = {
+        "people": np.array([ranked(said[:2], PEOPLE) for said in SAID]),
+        "things": np.array([ranked(said, THINGS) for said in THINGS_SAID]),
+        "digits": np.array([ranked(said, ("0", "1")) for said in DIGITS_SAID]),
+    }
+    base_scores = scores | {"people": np.array([ranked((named, 1), PEOPLE) for *_, named in SAID])}
+    ties = {"Ada": np.array([0.1, 0.2])}
+    marks = exam.mark(Answers(scores, ties, ties), Answers(base_scores, ties, ties), leave_out=left_out)
+    assert set(marks) - {"membership_auc", "privacy_leakage"} == set(MARKS)
+    value, images = MARKS[figure][bool(left_out)]
+    assert marks[figure].value == pytest.approx(value)
+    assert marks[figure].n == images

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 from families.cases import portraits
+from kedro.io import DataCatalog, MemoryDataset
 
+from razor_pipeline.datasets.files import ParquetDataset
+from razor_pipeline.datasets.retrained import RetrainedDataset, RetrainingReportsDataset
 from razor_pipeline.families.pretraining import training_rows, weights_sha256, zero_shot
 from razor_pipeline.manifest import DataError, arranged
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.pretraining import PretrainingParams, RetrainingParams
 from razor_pipeline.pipelines.pretraining.nodes import train_model
-from razor_pipeline.pipelines.retraining import nodes
+from razor_pipeline.pipelines.retraining import create_pipeline, nodes
 from razor_pipeline.pipelines.retraining.nodes import retrain_models
+from razor_pipeline.runner import ResumingRunner
 
 PARAMS = PretrainingParams(
     image_size=32,
@@ -156,7 +160,7 @@ def test_every_gold_standard_is_trained_without_its_group_and_keeps_its_outputs(
     )
     groups = {"a": (names[0], names[1]), "b": (names[2],)}
     params, longer = params.model_copy(update={"epochs": 9}), {"epochs": 1, "vit": {"width": 8}}
-    found = retrain_models(few, params, RetrainingParams(groups=groups, differences=longer))
+    found = retrain_models(few, params, RetrainingParams(groups=groups, differences=longer), {})
     made = {name: one for part in found for name, one in part.items()}
     assert {name: tuple(report["excluded"]) for name, (_, report) in made.items()} == {
         name: tuple(sorted(group)) for name, group in groups.items()
@@ -179,11 +183,59 @@ def test_gold_standards_are_refused_before_the_first_is_trained_or_saved_one_by_
     monkeypatch.setattr(nodes, "train_model", training)
     groups = {"a": ("Ada Moreau",), "b": ("Bruno Kelle",)}
     with pytest.raises(DataError, match="'Bruno Kelle', which is not in the data"):
-        next(retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups)))
+        next(retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups), {}))
     assert begun == []
     with pytest.raises(ValueError, match=r"retraining\.groups is empty"):
-        next(retrain_models(manifest(), PARAMS, RetrainingParams()))
-    found = retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups | {"b": ("Bruno Keller",)}))
-    assert next(found) == {"a": ("model", {})}
+        next(retrain_models(manifest(), PARAMS, RetrainingParams(), {}))
+    found = retrain_models(manifest(), PARAMS, RetrainingParams(groups=groups | {"b": ("Bruno Keller",)}), {})
+    assert next(found)["a"][0] == "model"
     assert begun == [("Ada Moreau",)]  # the second waits until the first is saved
-    assert next(found) == {"b": ("model", {})}
+    assert next(found)["b"][0] == "model"
+
+
+def test_a_retraining_that_was_killed_goes_on_with_what_is_not_saved(tmp_path, monkeypatch):
+    classes = arranged(manifest(), DataParams(captions="class"))
+    names = list(classes.loc[classes["role"] == "retain", "label"].unique()[:3])
+    tiny = {"family": "vit", "image_size": 32, "epochs": 1, "vit": {"width": 8, "heads": 2, "layers": 1}}
+    groups = {"a": names[:1], "b": names[1:2]}
+    rows = ParquetDataset(filepath=str(tmp_path / "manifest.parquet"))
+    rows.save(classes[classes["label"].isin(names)])
+    begun, killed = [], [names[1]]
+
+    def training(rows, params):
+        begun.append(params.exclude[0])
+        if params.exclude[0] in killed:
+            raise KeyboardInterrupt
+        return train_model(rows, params)
+
+    def run(**differences):
+        begun.clear()
+        gold = {
+            "retrained_models": RetrainedDataset(folder=str(tmp_path / "gold"), family="vit"),
+            "retraining_reports": RetrainingReportsDataset(folder=str(tmp_path / "gold")),
+        }
+        catalog = DataCatalog(
+            {
+                "manifest": rows,
+                "params:pretraining": MemoryDataset(PretrainingParams.model_validate(tiny)),
+                "params:retraining": MemoryDataset(RetrainingParams(groups=groups, differences=differences)),
+                **gold,
+            }
+        )
+        ResumingRunner().run(create_pipeline(), catalog)
+        assert [gold.excluded for gold in gold["retrained_models"].load()] == [{names[0]}, {names[1]}]
+        return list(begun)
+
+    monkeypatch.setattr(nodes, "train_model", training)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert begun == names[:2]
+    killed.clear()
+    assert run() == names[1:2]
+    assert run() == []
+    config = tmp_path / "gold/b/config.json"
+    config.write_text(config.read_text() + " ")  # no longer what was saved
+    assert run() == names[1:2]
+    assert run(seed=12) == names[:2]
+    rows.save(rows.load().iloc[1:])
+    assert run(seed=12) == names[:2]

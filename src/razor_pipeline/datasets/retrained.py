@@ -13,10 +13,12 @@ from kedro.io import AbstractDataset, DatasetError
 
 from razor_pipeline.datasets.atomic import replace_directory, replace_file
 from razor_pipeline.datasets.pretrained import KINDS, PretrainedDataset
+from razor_pipeline.datasets.read_only import ReadOnlyDataset
 from razor_pipeline.fingerprint import content_sha256
 from razor_pipeline.interfaces import ModelFamily
 
 logger = logging.getLogger(__name__)
+SAVED = "directory_sha256"  # in a report: of the model as it was saved
 REPORTS = "[!.]*.json"  # none that a killed process left half written
 
 
@@ -112,7 +114,8 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
                 replace_directory(self.path / name) as beside_model,
             ):
                 model.save_pretrained(beside_model)
-                beside_report.write_text(json.dumps(report, indent=2), encoding="utf-8")
+                told = report | {SAVED: content_sha256(beside_model)}
+                beside_report.write_text(json.dumps(told, indent=2), encoding="utf-8")
 
     def _excluded(self, report: Path) -> list[str]:
         """What a model has never seen, by its report; nothing where it is no gold standard of this family."""
@@ -135,3 +138,30 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": str(self.path), "family": self.family}
+
+
+class RetrainingReportsDataset(ReadOnlyDataset[dict[str, Any]]):
+    """Name -> pretraining report of every gold standard of a folder that is as it was saved.
+
+    Args:
+        folder: that of :class:`RetrainedDataset`.
+        metadata: ignored by Kedro, read by kedro-viz (its layer).
+    """
+
+    refusal = "a report is saved with its model alone; save the model"
+    paths: tuple[Path, ...] = ()  # what was made before decides no result, so no step depends on it
+
+    def __init__(self, *, folder: str, metadata: dict[str, Any] | None = None) -> None:
+        self.folder, self.metadata = Path(folder), metadata
+
+    def load(self) -> dict[str, Any]:
+        """The reports of the models that are as they were saved."""
+        reports = {path: json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob(REPORTS)}
+        return {
+            path.stem: report
+            for path, report in reports.items()
+            if SAVED in report and report[SAVED] == content_sha256(path.with_suffix(""))
+        }
+
+    def _describe(self) -> dict[str, Any]:
+        return {"folder": str(self.folder)}

@@ -1,4 +1,4 @@
-"""manifest -> retrained_models."""
+"""manifest, retraining_reports -> retrained_models."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,7 +10,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 retrain_models,
-                ["manifest", "params:pretraining", "params:retraining"],
+                ["manifest", "params:pretraining", "params:retraining", "retraining_reports"],
                 "retrained_models",
                 name="retrain_models",
             )

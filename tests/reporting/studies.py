@@ -6,7 +6,7 @@ from functools import cache
 
 import pandas as pd
 
-from razor_pipeline.params.studies import AssumedParams
+from razor_pipeline.params.studies import BenchParams
 from razor_pipeline.reporting.bench import render_bench
 from razor_pipeline.reporting.leaderboard import render_leaderboard
 from razor_pipeline.reporting.robustness import render_robustness
@@ -27,7 +27,7 @@ def study_pages() -> dict[str, str]:
     return {
         "leaderboard": render_leaderboard(board, "clip"),
         "robustness": render_robustness(found, attack_summary(headlines(found))),
-        "bench": render_bench(costs, bench_table(costs), AssumedParams()),
+        "bench": render_bench(costs, bench_table(costs), BenchParams()),
     }
 
 

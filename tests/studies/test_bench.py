@@ -140,7 +140,10 @@ def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
     alone = lines[::2]
     # A pass per further retain sample; the inputs of 256 are recorded, however many there are.
     assert alone[1].units - alone[0].units == pytest.approx(9_000)
-    printed, page = as_lines(rows, bench_table(rows), ASSUMED), render_bench(rows, bench_table(rows), ASSUMED)
+    printed, page = (
+        as_lines(rows, bench_table(rows), ASSUMED),
+        render_bench(rows, bench_table(rows), BenchParams(assumed=ASSUMED)),
+    )
     for line in lines:
         assert f"{line.units_by};  {line.gib_by};  {line.seconds_by};  {line.price_by}" in printed
         assert line.seconds_by in page
@@ -157,7 +160,7 @@ def test_other_families_than_clip_are_not_calculated_with_its_steps():
     assert {line.size for line in at_scale(rows, ASSUMED)} == {"clip"}
     alone = rows[rows["family"] == "vit"]
     assert "At scale" not in as_lines(alone, bench_table(alone), ASSUMED)
-    page = render_bench(alone, bench_table(alone), ASSUMED)
+    page = render_bench(alone, bench_table(alone), BenchParams(assumed=ASSUMED))
     assert "At scale" not in page
     assert page.rstrip().endswith("</html>")
 
@@ -234,6 +237,6 @@ def test_every_measurement_has_a_process_of_its_own_and_is_made_once(manifest, t
     monkeypatch.setattr(bench, "content_sha256", lambda path: f"other weights in {path}")
     with pytest.raises(AssertionError, match="measured again"):  # and so are other weights in the same place
         costs.rows()
-    page = render_bench(rows, bench_table(rows), PARAMS.assumed)
+    page = render_bench(rows, bench_table(rows), PARAMS)
     assert "clip_few" in page
     assert "<script" not in page

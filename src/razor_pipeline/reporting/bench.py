@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from razor_pipeline.params.studies import AssumedParams
+from razor_pipeline.params.studies import BenchParams
 from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.scaling import GIB, RATIOS, assumptions, at_scale
@@ -34,20 +34,21 @@ AXES = {
 Table = Mapping[str, Mapping[str, float]]
 
 
-def render_bench(rows: pd.DataFrame, table: Table, assumed: AssumedParams) -> str:
+def render_bench(rows: pd.DataFrame, table: Table, params: BenchParams) -> str:
     """The page.
 
     Args:
         rows: from :meth:`razor_pipeline.studies.bench.Costs.rows`.
         table: from :func:`razor_pipeline.studies.scaling.bench_table`.
-        assumed: what seconds and prices at scale are calculated from.
+        params: epochs of the fine-tune, and what seconds and prices at scale are calculated from.
     """
     measured = rows[rows["axis"] == "size"]
     return template("bench.html.j2").render(
         headings=[HEADINGS[name] for name in RATIOS],
         sizes=[_size(str(size), part, table) for size, part in measured.groupby("size", sort=False)],
-        scale=at_scale(rows, assumed),
-        assumptions=assumptions(assumed),
+        epochs=params.epochs,
+        scale=at_scale(rows, params.assumed),
+        assumptions=assumptions(params.assumed),
         figure=themed(lambda theme: cost_figure(rows, theme)),
     )
 

@@ -21,12 +21,9 @@ MODEL_NAMES = {
 }
 ATTACKS = {
     "none": "no attack",
-    "relearn_1": "relearning from 1 image (area)",
-    "relearn_4": "relearning from 4 images (area)",
-    "relearn_16": "relearning from 16 images (area)",
     "tune_edited": "tuning the edited weights alone (area)",
     "benign": "benign fine-tuning on others (highest point)",
-    "scaled_back": "up to 75 % of the edit undone (highest point)",
+    "scaled_back": "up to {undone:g} % of the edit undone (highest point)",
     "membership": "membership inference (advantage)",
     "probe": "linear probe on frozen features",
     "paraphrase": "paraphrases (strongest)",
@@ -38,35 +35,20 @@ ATTACKS = {
     "int4": "int4",
     "nf4": "nf4",
 }
-# What is asked of the edited model: figure of the table, its limit, in words. Shares, but PrivLeak, in points.
+# What is asked of the edited model: figure of the table, its limit, in words. Shares, but PrivLeak, in points. First
+# that no relearning beats the retrained model's area by more than RELEARNT.
+RELEARNT = 1.25
 ASKED = (
-    (
-        "relearn_1_over_retrained",
-        1.25,
-        "relearning from 1 image: area over the retrained model's, at most 1.25",
-    ),
-    (
-        "relearn_4_over_retrained",
-        1.25,
-        "relearning from 4 images: area over the retrained model's, at most 1.25",
-    ),
-    (
-        "relearn_16_over_retrained",
-        1.25,
-        "relearning from 16 images: area over the retrained model's, at most 1.25",
-    ),
     ("edited_absolute_leakage", 5.0, "|PrivLeak| of the strongest score, at most 5"),
     ("probe_beyond_retrained", 0.05, "linear probe beyond the retrained model's, at most 0.05 either way"),
     ("description_beyond_retrained", 0.05, "description beyond the retrained model's, at most 0.05"),
 )
 CURVES = {
-    "relearn_1": "Relearning, 1 image",
-    "relearn_4": "Relearning, 4 images",
-    "relearn_16": "Relearning, 16 images",
     "tune_edited": "Edited weights alone",
     "benign": "Benign fine-tuning",
     "scaled_back": "Edit scaled back",
 }
+Panel = tuple[str, str, dict[str, dict[str, dict[str, float]]]]  # title, attack, its curves
 STYLES: dict[str, tuple[str, str]] = {
     "base": ("muted", "-"),
     "edited": ("accent", "-"),
@@ -84,27 +66,69 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
         table: from :func:`razor_pipeline.studies.attack_summary.attack_summary`.
     """
     models = [model for model in MODELS if f"{model}_none" in table]
+    found = _curves(findings)  # the bootstrap takes longer than the drawing
     return template("robustness.html.j2").render(
         models=[MODEL_NAMES[model] for model in models],
         rows=[
             _row(attack, text, models, table)
-            for attack, text in _attacks(table).items()
+            for attack, text in _attacks(findings).items()
             if f"edited_{attack}" in table
         ],
-        asked=[_asked(*line, table) for line in ASKED if line[0] in table],
-        figure=themed(lambda theme: recovery_figure(findings, theme)),
+        asked=[_asked(*line, table) for line in _limits(findings) if line[0] in table],
+        figure=themed(lambda theme: _figure(found, theme)),
         targets=findings["target"].nunique(),
         seeds=findings["seed"].nunique(),
-        images=int(findings["images"].iloc[0]),
+        images=_span(findings["images"]),
     )
 
 
-def _attacks(table: Summary) -> dict[str, str]:
-    """Attack -> what it is called; numbers of images that are not the default are named in the same way."""
-    found = [name.removeprefix("base_") for name in table if name.startswith("base_relearn_")]
-    counts = sorted((int(name.rpartition("_")[2]), name) for name in found)
-    extra = {name: f"relearning from {count} images (area)" for count, name in counts}
-    return {"none": ATTACKS["none"]} | extra | ATTACKS
+def _relearnt(findings: pd.DataFrame) -> dict[str, str]:
+    """Relearning attacks, the fewest images first -> how many each is given."""
+    found = [name for name in findings["attack"].unique() if name.startswith("relearn_")]
+    counts = {name: int(name.rpartition("_")[2]) for name in found}
+    return {name: _counted(counts[name]) for name in sorted(found, key=lambda name: counts[name])}
+
+
+def _counted(images: int) -> str:
+    return f"{images} image{'' if images == 1 else 's'}"
+
+
+def _attacks(findings: pd.DataFrame) -> dict[str, str]:
+    """Attack -> what it is called."""
+    relearning = {name: f"relearning from {given} (area)" for name, given in _relearnt(findings).items()}
+    undone = 100.0 * findings.loc[findings["attack"] == "scaled_back", "step"].max()
+    named = ATTACKS | {"scaled_back": ATTACKS["scaled_back"].format(undone=undone)}
+    return {"none": ATTACKS["none"]} | relearning | named
+
+
+def _limits(findings: pd.DataFrame) -> list[tuple[str, float, str]]:
+    """What is asked: figure, limit, in words."""
+    relearning = [
+        (
+            f"{name}_over_retrained",
+            RELEARNT,
+            f"relearning from {given}: area over the retrained model's, at most {RELEARNT:g}",
+        )
+        for name, given in _relearnt(findings).items()
+    ]
+    return [*relearning, *ASKED]
+
+
+def _titles(findings: pd.DataFrame) -> dict[str, str]:
+    """Attack with a curve -> its title."""
+    relearning = {name: f"Relearning, {given}" for name, given in _relearnt(findings).items()}
+    return {
+        name: title for name, title in (relearning | CURVES).items() if (findings["attack"] == name).any()
+    }
+
+
+def _curves(findings: pd.DataFrame) -> list[Panel]:
+    return [(title, attack, curves(findings, attack)) for attack, title in _titles(findings).items()]
+
+
+def _span(counts: pd.Series[int]) -> str:
+    least, most = counts.min(), counts.max()
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _row(attack: str, text: str, models: list[str], table: Summary) -> dict[str, Any]:
@@ -146,13 +170,16 @@ def recovery_figure(findings: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     Returns:
         A PNG.
     """
-    shown = [attack for attack in CURVES if (findings["attack"] == attack).any()]
+    return _figure(_curves(findings), theme)
+
+
+def _figure(shown: list[Panel], theme: Theme) -> bytes:
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     figure = new_figure(3.7 * columns, 2.9 * lines + 0.5, theme)
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
-    for axes, attack in zip(panels, shown, strict=False):
-        _panel(axes, findings, attack, theme)
+    for axes, panel in zip(panels, shown, strict=False):
+        _panel(axes, panel, theme)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
@@ -168,10 +195,11 @@ def recovery_figure(findings: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
     return png(figure)
 
 
-def _panel(axes: Axes, findings: pd.DataFrame, attack: str, theme: Theme) -> None:
+def _panel(axes: Axes, panel: Panel, theme: Theme) -> None:
+    title, attack, found = panel
     steps = "share of the edit undone" if attack == "scaled_back" else "steps"
-    dress(axes, theme, CURVES[attack], steps, "target recognised (%)")
-    for model, points in curves(findings, attack).items():
+    dress(axes, theme, title, steps, "target recognised (%)")
+    for model, points in found.items():
         colour, line = getattr(theme, STYLES[model][0]), STYLES[model][1]
         x = [float(step) for step in points]
         shares = pd.DataFrame(points.values(), columns=["mean", "low", "high"], dtype=float)  # None: NaN

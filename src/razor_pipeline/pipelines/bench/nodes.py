@@ -32,4 +32,4 @@ def measure_cost(
 
 def show_cost(rows: pd.DataFrame, table: dict[str, Any], bench: BenchParams) -> tuple[bytes, str]:
     """The figure, and the page."""
-    return cost_figure(rows), render_bench(rows, table, bench.assumed)
+    return cost_figure(rows), render_bench(rows, table, bench)

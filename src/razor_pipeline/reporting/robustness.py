@@ -152,14 +152,14 @@ def _asked(name: str, limit: float, text: str, table: Summary) -> dict[str, Any]
     mean = found["mean"]
     return {
         "text": text,
-        "mean": _figure(mean),
-        "interval": f"{interval_text(found, _figure)}, n = {found['n']}",
-        "worst": _figure(found["worst"]),
+        "mean": _number(mean),
+        "interval": f"{interval_text(found, _number)}, n = {found['n']}",
+        "worst": _number(found["worst"]),
         "met": mean is not None and (mean if "description" in name else abs(mean)) <= limit,
     }
 
 
-def _figure(value: float | None) -> str:
+def _number(value: float | None) -> str:
     """A quotient by a model on which nothing comes back has no bound."""
     return "no bound" if value is None else f"{value:.3f}"
 

@@ -59,9 +59,17 @@ def test_a_project_that_has_moved_begins_another_experiment(
     _, second = open_store(uri, "toy", there)
     assert second != first
     assert client.get_experiment(second).artifact_location == (there / "mlartifacts").as_uri()
-    assert client.get_experiment(first).name.startswith("toy, until ")
+    assert client.get_experiment(first).name.startswith(f"toy {first}, until ")
     assert f"was at {(here / 'mlartifacts').as_uri()}" in caplog.text
     assert open_store(uri, "toy", there)[1] == second  # control
+    client.delete_experiment(second)
+    for place, other in (
+        (here, there),
+        (there, here),
+    ):  # back and forth, the first time with what was deleted
+        other.rename(place)
+        _, latest = open_store(uri, "toy", place)
+        assert client.get_experiment(latest).artifact_location == (place / "mlartifacts").as_uri()
 
 
 @pytest.mark.parametrize(("status", "lost"), [(413, False), (403, False), (502, True), (504, True)])

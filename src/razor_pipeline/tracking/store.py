@@ -62,19 +62,21 @@ def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
-    if place is not None and found.artifact_location != place:
-        # MLflow knows no way to say that artifacts have moved, and would go on writing to where they were.
-        client.rename_experiment(found.experiment_id, f"{name}, until {found.artifact_location}")
-        logger.warning(
-            "This project was at %s when its experiment '%s' was made; its runs so far are '%s, until …' now, and new "
-            "ones begin another of the name.",
-            found.artifact_location,
-            name,
-            name,
-        )
-        return _experiment_id(client, name, project)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    if place is not None and found.artifact_location != place:
+        # MLflow knows no way to say that artifacts have moved, and would go on writing to where they were.
+        # The id, since a project may move back and forth.
+        before = f"{name} {found.experiment_id}, until {found.artifact_location}"
+        client.rename_experiment(found.experiment_id, before)
+        logger.warning(
+            "This project was at %s when its experiment '%s' was made; its runs so far are '%s' now, and new ones begin "
+            "another of the name.",
+            found.artifact_location,
+            name,
+            before,
+        )
+        return _experiment_id(client, name, project)
     return str(found.experiment_id)
 
 

@@ -70,8 +70,8 @@ def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str
         before = f"{name} {found.experiment_id}, until {found.artifact_location}"
         client.rename_experiment(found.experiment_id, before)
         logger.warning(
-            "This project was at %s when its experiment '%s' was made; its runs so far are '%s' now, and new ones begin "
-            "another of the name.",
+            "This project was at %s when its experiment '%s' was made; its runs so far are '%s' now, and new ones "
+            "begin another of the name.",
             found.artifact_location,
             name,
             before,

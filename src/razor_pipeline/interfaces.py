@@ -5,7 +5,7 @@ Shapes: B batch, N samples, C prompts or classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -17,6 +17,11 @@ from torch import Tensor, nn
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.params.razor import WordParams
+
+# Prompts -> the concepts that a judge sees in the model's drawings of them, as many drawings of each prompt as of any
+# other, one prompt's next to each other; an empty name where a drawing shows nothing. Drawn by the model as it is then,
+# and from seeds that no test draws from.
+See = Callable[[Sequence[str]], Sequence[str]]
 
 
 class Batch(Sized, Protocol):
@@ -262,6 +267,7 @@ class UnlearningTask:
         cells: (label, style) -> its prompt, for every such pair that any row of that domain shows, those of the test
             split included: what there is to say, not what it looks like.
         earlier: what the model was made to forget before and is to stay forgotten; it is held, not searched for.
+        see: looks at what the model draws; None where nobody can, or the model does not draw.
     """
 
     forget: tuple[ForgetSet, ...]
@@ -270,6 +276,7 @@ class UnlearningTask:
     prompts: dict[str, tuple[str, ...]]
     cells: dict[tuple[str, str], str] = field(default_factory=dict)
     earlier: tuple[ForgetSet, ...] = ()
+    see: See | None = None
 
 
 @dataclass(frozen=True)

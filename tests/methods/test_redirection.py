@@ -1,5 +1,7 @@
 """RAZOR where forgetting is redirection: Stable Diffusion's text encoder, on the prompts of the canvas."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -222,19 +224,19 @@ def named_in(prompts):
 def test_a_concept_whose_drawings_are_taken_for_the_target_is_no_anchor(model, canvas):
     task = task_of(canvas, "cat")
     nearest = chosen_anchors(model, task, None)["cat"]
-    assert chosen_anchors(model, task, None, named_in)["cat"] == nearest  # control: its drawings show itself
+    shown_itself = replace(task, see=named_in)  # control
+    assert chosen_anchors(model, shown_itself, None)["cat"] == nearest
     asked = []
 
     def one_is_a_cat(prompts):
         asked.append(named_in(prompts)[0])
         return ["cat", *named_in(prompts)[1:]] if asked[-1] == nearest else named_in(prompts)
 
-    found = chosen_anchors(model, task, None, one_is_a_cat)["cat"]
+    looked_at = replace(task, see=one_is_a_cat)
+    found = chosen_anchors(model, looked_at, None)["cat"]
     assert asked == [nearest, found]
     assert found != nearest
-    assert (
-        chosen_anchors(model, task, nearest, one_is_a_cat)["cat"] == nearest
-    )  # what is asked for is not judged
+    assert chosen_anchors(model, looked_at, nearest)["cat"] == nearest  # what is asked for is not judged
 
 
 def test_where_all_are_taken_for_the_target_the_least_mistaken_is_the_anchor(model, canvas):
@@ -244,5 +246,6 @@ def test_where_all_are_taken_for_the_target_the_least_mistaken_is_the_anchor(mod
         asked.append(named_in(prompts)[0])
         return ["cat"] * (CANDIDATES + 1 - len(asked)) + [asked[-1]] * len(asked)
 
-    assert chosen_anchors(model, task, None, fewer_and_fewer)["cat"] == asked[-1]
+    found = chosen_anchors(model, replace(task, see=fewer_and_fewer), None)["cat"]
+    assert found == asked[-1]
     assert len(asked) == CANDIDATES

@@ -27,6 +27,7 @@ from razor_pipeline.families.drawing_prompts import cells_of, orders_of
 from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.interfaces import See
 from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
@@ -132,12 +133,16 @@ class DrawingExam:
         return float(((drawings.label == own) | drawings.blank).mean())
 
     def seen_in(self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
-        """Have a model draw prompts of the targets' domain; what the judge sees, for every prompt and seed."""
+        """Have a model draw prompts of the targets' domain; what the judge sees, for every prompt and seed.
+
+        An empty name where a drawing is blank.
+        """
         orders = pd.DataFrame({"prompt": list(prompts)}).merge(
             pd.DataFrame({"seed": list(seeds)}), how="cross"
         )
-        files = [_png(image) for image in self._drawn(family, orders)]
-        return [str(name) for name in self._seen(files, "label")[0]]
+        images = self._drawn(family, orders)
+        names = self._seen([_png(image) for image in images], "label")[0]
+        return ["" if is_blank(image) else str(name) for image, name in zip(images, names, strict=True)]
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
         size, params = self.params.batch_size, self.params
@@ -292,8 +297,8 @@ def is_blank(image: Image.Image) -> bool:
 
 def looking_at(
     family: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams
-) -> Callable[[Sequence[str]], list[str]] | None:
-    """Prompts -> what the judge of the targets' domain sees in a model's drawings from ``validation_seeds``.
+) -> See | None:
+    """Who looks at a model's drawings from ``validation_seeds``, through the judge of the targets' domain.
 
     None where the model does not draw.
 

@@ -47,7 +47,7 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
         params: the limits.
         strangers: whether there are any that the target could be told from; there are none where the model draws.
     """
-    off = max(abs(auc - params.auc_goal) for auc in outcome.aucs)
+    off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
     leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
     return Shortfall(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -11,27 +11,23 @@ from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, cl
 
 BATCH = 256
 CANDIDATES = 4  # of the nearest concepts whose drawings are looked at
-See = Callable[[Sequence[str]], Sequence[str]]
 
 
 class AnchorError(ValueError):
     """The anchor cannot take the target's place."""
 
 
-def chosen_anchors(
-    model: ModelFamily, task: UnlearningTask, anchor: str | None, see: See | None = None
-) -> dict[str, str]:
+def chosen_anchors(model: ModelFamily, task: UnlearningTask, anchor: str | None) -> dict[str, str]:
     """Target -> label of its anchor concept; empty where the family needs none.
 
     The default is the retained concept that the model holds nearest to the target, of those whose drawings are never
-    taken for the target: prompts that were led to another would show the target still.
+    taken for the target: prompts that were led to another would show the target still. Where nobody can look at
+    drawings the nearest is taken.
 
     Args:
         model: at its base weights.
         task: targets and data.
         anchor: label of the anchor concept of all targets; None for the default.
-        see: prompts -> the concepts that are seen in the model's drawings of them, one or several drawings each; None
-            where nobody can look: then the nearest is taken.
 
     Raises:
         AnchorError: the anchor is not a retained class of the targets' domain.
@@ -46,7 +42,7 @@ def chosen_anchors(
             "for the nearest"
         )
     return {
-        forget.target: anchor or _default(forget.target, _by_nearness(model, task, forget, kept), task, see)
+        forget.target: anchor or _default(forget.target, _by_nearness(model, task, forget, kept), task)
         for forget in task.forget
     }
 
@@ -79,13 +75,13 @@ def _by_nearness(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, ke
     return [able[place] for place in mean_C.argsort(descending=True).tolist()]
 
 
-def _default(target: str, nearest: Sequence[str], task: UnlearningTask, see: See | None) -> str:
+def _default(target: str, nearest: Sequence[str], task: UnlearningTask) -> str:
     """The first that is never taken for the target or, where there is none, that is so least."""
-    if see is None:
+    if task.see is None:
         return nearest[0]
     mistaken: dict[str, float] = {}
     for candidate in nearest[:CANDIDATES]:
-        seen = list(see(task.prompts[candidate]))
+        seen = list(task.see(task.prompts[candidate]))
         mistaken[candidate] = seen.count(target) / len(seen)
         if not mistaken[candidate]:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from razor_pipeline.core.gradients import assert_finite
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import Shortfall, shortfall
-from razor_pipeline.methods.validation import Validation
+from razor_pipeline.methods.drawn import DrawnValidation
+from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import AcceptanceParams
 
 
@@ -53,11 +54,13 @@ class Candidates:
         self.model, self.params, self.method = model, params, method
         self.parameters: dict[str, Tensor] = dict(model.module.named_parameters())
         self.origin = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        self.validation = Validation(model, task, by_output=True)
+        self.validation: Callable[[], Outcome] = (
+            DrawnValidation(task, task.see) if task.see else Validation(model, task, by_output=True)
+        )
         self.base = self.validation()
         self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
         self.redirects = model.yardstick == "anchor"
-        self.best: tuple[tuple[float, float], Shortfall, dict[str, Tensor]] | None = None
+        self.best: tuple[tuple[float, ...], Shortfall, dict[str, Tensor]] | None = None
 
     @contextmanager
     def search(self) -> Iterator[Candidates]:
@@ -77,7 +80,7 @@ class Candidates:
         """Measure the model as it is; of equally good states the first is kept.
 
         Where the yardstick is an anchor there are no strangers, so being told from others is no shortfall; of equally
-        good states the one told least is kept (decision 0011).
+        good states the one that shows the target least is kept and, of these, the one that keeps most (decision 0011).
 
         Args:
             stage: what made it, for the trace.
@@ -89,7 +92,9 @@ class Candidates:
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
         found = shortfall(outcome, self.base, self.params, strangers=not self.redirects)
-        rank = found.gap, outcome.knowledge_auc if self.redirects else 0.0
+        rank = (
+            (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy) if self.redirects else (found.gap,)
+        )
         if self.best is None or rank < self.best[0]:
             changed = {
                 name: tensor.detach().clone()
@@ -118,5 +123,7 @@ class Candidates:
             {"method": self.method},
         )
         reason = "no_gain" if not short.forgotten else "retain_floor" if short.retain else "target_met"
-        seconds = {"score": 0.0, "edit": time.perf_counter() - self.started}
+        # RAZOR has no candidates to look at where a model draws, so its peers are not made to pay for theirs.
+        looking = self.validation.seconds if isinstance(self.validation, DrawnValidation) else 0.0
+        seconds = {"score": 0.0, "edit": time.perf_counter() - self.started - looking}
         return EditResult(edit, self.trace, reason, 1, seconds)

@@ -5,6 +5,7 @@ Shapes: N samples, C classes, F forget samples, R reference samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -32,22 +33,22 @@ class Outcome:
         aucs: for each target, the AUC of telling its images from never-seen ones by their tie to its name: 1 known,
             0.5 indistinguishable. It goes on where accuracy ends. What was forgotten earlier counts as one, by its
             mean: the highest of many AUCs of a dozen images each is high by chance, and whoever comes back shows in
-            ``forget_accuracy``.
+            ``forget_accuracy``. None of a model whose drawings are looked at.
         retain_accuracy: macro accuracy on the other classes.
-        retain_margin: mean gap between a retain sample's own class and the best other one.
+        retain_margin: mean gap between a retain sample's own class and the best other one; NaN of drawings.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 
     forget_accuracy: float
     aucs: tuple[float, ...]
     retain_accuracy: float
-    retain_margin: float
+    retain_margin: float = math.nan
     unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def knowledge_auc(self) -> float:
-        """The highest of ``aucs``."""
-        return max(self.aucs)
+        """The highest of ``aucs``; NaN where there is none."""
+        return max(self.aucs, default=math.nan)
 
     def left_to_forget(self, measure: Literal["knowledge_auc", "forget_accuracy"]) -> float:
         """What the step search brings down to its goal."""

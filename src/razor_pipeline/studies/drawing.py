@@ -25,7 +25,7 @@ from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.fingerprint import content_sha256
-from razor_pipeline.methods.anchor import See
+from razor_pipeline.interfaces import See
 from razor_pipeline.params.evaluation import DrawingParams
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.params.studies import ConceptsParams
@@ -58,7 +58,6 @@ class Drawing:
     prompts: Sequence[str] = ()
     retrained: Sequence[Retrained] = ()
     _drawn: dict[str, dict[tuple[str, int], Drawn]] = field(default_factory=dict)
-    _seen: dict[tuple[str, ...], Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse attacks that the model's prompts can't be put to.
@@ -95,7 +94,7 @@ class Drawing:
         base = self.base
         check_sizes(samples, base.size)
         exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
-        result = edit(base, samples, method, seed, self.looking(samples))
+        result = edit(base, samples, method, seed, self._see(samples))
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
         if not all(one.speaks_without(apart) for one in (exam, subset)):
@@ -135,7 +134,7 @@ class Drawing:
             return {}
         objective = method.objective.model_copy(update={"lambda_f": 0.0})
         method = method.model_copy(update={"objective": objective, "max_rounds": 1, "harden": None})
-        off = edit(self.base, samples, method, seed, self.looking(samples))
+        off = edit(self.base, samples, method, seed, self._see(samples))
         plain = self.drawn_once(exam, self.base, "base")
         with applied(dict(self.base.module.named_parameters()), off.edit):
             marks = compare(exam.mark(exam.put_to(self.base), plain), exam.mark(plain, plain))
@@ -179,16 +178,8 @@ class Drawing:
             "prompt_search_words": found,
         }
 
-    def looking(self, samples: pd.DataFrame) -> See:
-        """Prompts -> what the judges see in the model's drawings of them, drawn once: it is asked before an edit."""
-        look = looking_at(self.base, samples, self.judges, self.drawing)
-
-        def see(prompts: Sequence[str]) -> Sequence[str]:
-            if tuple(prompts) not in self._seen and look is not None:
-                self._seen[tuple(prompts)] = look(prompts)
-            return self._seen[tuple(prompts)]
-
-        return see
+    def _see(self, samples: pd.DataFrame) -> See | None:
+        return looking_at(self.base, samples, self.judges, self.drawing)
 
     def exam(self, samples: pd.DataFrame, protocol: str) -> DrawingExam:
         """The questions about the samples' targets under a protocol."""

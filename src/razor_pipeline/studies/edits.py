@@ -7,8 +7,8 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
-from razor_pipeline.interfaces import EditResult, ModelFamily
-from razor_pipeline.methods.anchor import See, chosen_anchors, with_anchors
+from razor_pipeline.interfaces import EditResult, ModelFamily, See
+from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
 from razor_pipeline.methods.scored import candidates
@@ -29,10 +29,10 @@ def edit(
     """The edit of the method that the parameters are for.
 
     RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them; ``see`` looks at what
-    the model draws, where anchors are chosen.
+    the model draws.
     """
-    task = unlearning_task(samples)
-    task = with_anchors(base, task, chosen_anchors(base, task, params.anchor, see))
+    task = replace(unlearning_task(samples), see=see)
+    task = with_anchors(base, task, chosen_anchors(base, task, params.anchor))
     generator = torch.Generator().manual_seed(seed)
     with peak_memory() as peak:
         if isinstance(params, RazorParams):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -25,7 +26,7 @@ def choose_anchors(
 ) -> dict[str, str]:
     """Target -> the concept that its prompts are led to; empty where a model does not draw."""
     see = looking_at(base_model, samples, judges, evaluation.drawing)
-    return chosen_anchors(base_model, unlearning_task(samples), razor.anchor, see)
+    return chosen_anchors(base_model, replace(unlearning_task(samples), see=see), razor.anchor)
 
 
 def score_components(

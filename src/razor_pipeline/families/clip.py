@@ -25,6 +25,7 @@ from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.settled import writes
+from razor_pipeline.families.texts import tokenised
 
 PROMPT_BATCH = 256
 
@@ -137,8 +138,7 @@ class ClipFamily(Placed):
     def tokenise(self, texts: list[str]) -> Any:
         """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""
         limit = self.module.config.text_config.max_position_embeddings
-        found = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        return found.to(self.device)
+        return tokenised(self.tokenizer, texts, limit).to(self.device)
 
     def encode_images(self, pixel_values_B3HW: Tensor) -> Tensor:
         """Unit image embeddings, [B, D]."""

@@ -1,0 +1,62 @@
+"""What a text encoder can't read is said."""
+
+import logging
+
+import pytest
+
+from families.cases import tiny_clip, tiny_pipeline
+from razor_pipeline.families import ClipFamily, DiffusionFamily, texts
+from razor_pipeline.families.texts import tokenised
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    monkeypatch.setattr(texts, "_said", set())
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def limit_of(clip):
+    return clip.module.config.text_config.max_position_embeddings
+
+
+def text_of(clip, tokens):
+    """Of that many tokens, the two at its ends included."""
+    text = "a" + " a" * (tokens - 3)
+    assert len(clip.tokenizer(text, verbose=False)["input_ids"]) == tokens
+    return text
+
+
+def test_a_text_that_is_cut_is_named_once(clip, caplog):
+    limit = limit_of(clip)
+    long = text_of(clip, limit + 1)
+    with caplog.at_level(logging.WARNING):
+        found = clip.tokenise(["cat", long])
+        clip.tokenise([long])
+    (record,) = caplog.records
+    assert f"'{long[:60]}…' is longer than the {limit} tokens" in record.getMessage()
+    assert found["input_ids"].shape == (2, limit)
+
+
+def test_control_a_text_that_just_fits_is_not(clip, caplog):
+    with caplog.at_level(logging.WARNING):
+        clip.tokenise([text_of(clip, limit_of(clip)), "cat"])
+    assert not caplog.records
+
+
+def test_a_prompt_of_a_model_that_draws_is_named_too(caplog):
+    model = DiffusionFamily(tiny_pipeline())
+    with caplog.at_level(logging.WARNING):
+        model.conditioning(["a cat " * 60])
+        assert len(caplog.records) == 1
+        model.conditioning(["a cat"])
+    assert len(caplog.records) == 1
+
+
+def test_ids_are_what_the_tokenizer_says(clip):
+    plain = clip.tokenizer(["cat", "a cat"], padding=True, return_tensors="pt")
+    assert tokenised(clip.tokenizer, ["cat", "a cat"], 77)["input_ids"].equal(plain["input_ids"])
+    assert isinstance(clip, ClipFamily)

@@ -30,7 +30,7 @@ def tokenised(tokenizer: Any, texts: Sequence[str], limit: int, padding: bool | 
                 _said.add(limit)
                 logger.warning(
                     "The text '%s…' is longer than the %d tokens that the text encoder reads. It and others like it "
-                    "are cut there, and a name behind the cut is not seen: shorten the captions, or put the name first.",
+                    "are cut there, and a name behind the cut is not seen. Shorten captions, or put the name first.",
                     texts[place][:SHOWN],
                     limit,
                 )

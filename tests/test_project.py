@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from kedro.io import DatasetError
+from kedro.io import DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from razor_pipeline.hooks import AloneHooks, AnotherRunError, PlaceHooks
@@ -159,7 +160,8 @@ from razor_pipeline.hooks import AloneHooks
 from types import SimpleNamespace as Namespace
 hooks = AloneHooks()
 hooks.after_context_created(Namespace(project_path=Path(sys.argv[1])))
-pipeline, catalog = Namespace(all_outputs=lambda: {"x"}), {"x": Namespace(path=Path("x"))}
+pipeline = Namespace(all_outputs=lambda: {"x"}, inputs=set)
+catalog = {"x": Namespace(path=Path("x"))}
 hooks.before_pipeline_run(pipeline, catalog)
 print("held", flush=True)
 sys.stdin.read()
@@ -178,9 +180,15 @@ def test_two_runs_do_not_work_in_one_folder(registered: dict[str, Pipeline], tmp
     )
     assert other.stdout
     assert other.stdout.readline() == "held\n"
-    with pytest.raises(AnotherRunError, match="another run works in"):
-        ours.before_pipeline_run(registered["editing"], catalog)
-    other.communicate()  # ends, and gives the folder back
+    for name in ("editing", "requests"):  # requests.wait_seconds is 0 here
+        with pytest.raises(AnotherRunError, match="another run works in"):
+            ours.before_pipeline_run(registered[name], catalog)
+    patient = catalog.load("params:requests").model_copy(update={"wait_seconds": 600.0})
+    catalog["params:requests"] = MemoryDataset(patient)
+    ending = Timer(0.5, other.communicate)  # ends, and gives the folder back
+    ending.start()
+    ours.before_pipeline_run(registered["requests"], catalog)  # requests wait for it
+    ending.join()
     for _ in range(2):  # the second as if the first one had been refused behind this hook
         ours.before_pipeline_run(registered["editing"], catalog)
     ours.after_pipeline_run()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LOCK = "pyproject.toml"  # a file that every project has; nothing is written to it
+REQUESTS, PAUSE = "params:requests", 1.0  # seconds between two tries to take the folder
 
 
 class AnotherRunError(ValueError):
@@ -63,7 +64,7 @@ class AloneHooks:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Take the folder, where the pipeline writes to it.
+        """Take the folder, where the pipeline writes to it; requests wait for it as they wait for their line.
 
         Raises:
             AnotherRunError: another process has it.
@@ -71,15 +72,17 @@ class AloneHooks:
         self.after_pipeline_run()  # one that was refused by another hook still holds it
         if not any(dataset_path(catalog, name) for name in pipeline.all_outputs()):
             return
+        requests = REQUESTS in pipeline.inputs()
+        until = time.monotonic() + (catalog.load(REQUESTS).wait_seconds if requests else 0.0)
         held = (self._project / LOCK).open()
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            held.close()
-            raise AnotherRunError(
-                f"another run works in {self._project}, and the two would write over each other; wait for it, or run "
-                "in a copy of the project"
-            ) from error
+        while not _taken(held):
+            if time.monotonic() >= until:
+                held.close()
+                raise AnotherRunError(
+                    f"another run works in {self._project}, and the two would write over each other; wait for it, or "
+                    "run in a copy of the project"
+                )
+            time.sleep(PAUSE)
         self._held = held
 
     @hook_impl
@@ -93,6 +96,14 @@ class AloneHooks:
     def on_pipeline_error(self) -> None:
         """Likewise."""
         self.after_pipeline_run()
+
+
+def _taken(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class MlflowHooks:

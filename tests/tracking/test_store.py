@@ -1,7 +1,9 @@
 """The tracking store: where it is, and that it survives being opened by several processes at once."""
 
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +37,29 @@ def test_several_processes_may_open_a_new_database_at_once(tmp_path: Path) -> No
     experiments = {out.split()[0] for out, _ in outputs}
     assert len(experiments) == 1
     assert len(MlflowClient(uri).search_runs([experiments.pop().decode()])) == 3
+
+
+def test_a_process_that_is_killed_while_it_makes_the_tables_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    uri, making = f"sqlite:///{tmp_path / 'runs.db'}", tmp_path / "runs.db.making"
+    process = subprocess.Popen([sys.executable, "-c", OPEN, uri, str(tmp_path)], stderr=subprocess.DEVNULL)
+    while not making.exists():
+        assert process.poll() is None
+    time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert making.exists()
+    assert not (tmp_path / "runs.db").exists()
+    open_store(uri, "toy", tmp_path)
+    assert not making.exists()
+
+
+def test_a_database_that_mlflow_cannot_read_is_named(tmp_path: Path) -> None:
+    """As one that was left half made is: its tables are there, and MLflow would make them again."""
+    database = tmp_path / "runs.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
+    with pytest.raises(ConnectionError, match=r"the tracking store 'sqlite:.*runs.db' cannot be opened"):
+        open_store(f"sqlite:///{database}", "toy", tmp_path)
 
 
 def test_artifacts_lie_in_the_project_and_a_deleted_experiment_is_restored(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class RequestsParams(Params):
         approvals: different people who must approve a request before it runs.
         promotion: whether what passes its gates serves at once, or after an approval.
         lease_seconds: how long a worker that gives no sign keeps the others waiting.
-        wait_seconds: how long to wait for another worker on the same model; 0 refuses at once.
+        wait_seconds: how long to wait for another worker on the same model, or another run in this folder; 0 refuses at
+            once.
         private_key: signs evidence; made by ``kedro unlearning key``.
         public_key: checks it.
         only: ids to run; all that are approved where none is given.

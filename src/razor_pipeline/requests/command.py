@@ -199,7 +199,7 @@ def extend(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> Non
 @click.option(
     "--wait",
     type=float,
-    help="Seconds to wait for another worker on the same line; requests.wait_seconds where none are given.",
+    help="Seconds to wait for another worker on the line or another run in this folder; else requests.wait_seconds.",
 )
 @speaking
 @refusals

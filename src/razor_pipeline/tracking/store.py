@@ -11,6 +11,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests.exceptions import HTTPError, RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from razor_pipeline.tracking.process import is_gone
 from razor_pipeline.tracking.settings import SQLITE
@@ -32,7 +33,7 @@ def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, 
         with _alone(uri):
             client = MlflowClient(uri)
             return client, _experiment_id(client, experiment, project if uri.startswith(SQLITE) else None)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise ConnectionError(
             f"the tracking store '{uri}' cannot be opened; correct tracking_uri in mlflow.yml (of conf/base or of the "
             f"environment) or MLFLOW_TRACKING_URI ({error})"
@@ -49,7 +50,18 @@ def _alone(uri: str) -> Iterator[None]:
     database.parent.mkdir(parents=True, exist_ok=True)
     with database.with_name(f"{database.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if not database.exists():
+            _make(database)
         yield
+
+
+def _make(database: Path) -> None:
+    """Make the tables beside, and move them into place: MLflow can't go on with those of a process that was killed."""
+    making = database.with_name(f"{database.name}.making")
+    for left in database.parent.glob(f"{making.name}*"):
+        left.unlink()
+    MlflowClient(f"{SQLITE}{making}").search_experiments()
+    making.replace(database)
 
 
 def _experiment_id(client: MlflowClient, name: str, project: Path | None) -> str:

@@ -62,7 +62,7 @@ airflow-test: airflow-install $(VENV)/.runtime ## run the nightly DAG once, now
 	@$(AIRFLOW_RUN) dags test unlearning
 
 .PHONY: run test check format evaluate evaluate-diffusion evaluate-deep evaluate-diffusion3 evaluate-deep3 evaluate-vit evaluate-vlm sequence ablation benchmark robustness bench memory pretraining retraining zoo faces viz mlflow notebook clean
-run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Ada Moreau" ARGS="--env images"
+run: $(VENV)/.runtime ## forget one target, e.g. make run TARGET="Greta Novak"
 	@$(KEDRO_RUN) $(if $(TARGET),--params "target=$$TARGET") $(ARGS)
 
 test: $(VENV)/.dev ## run the tests
@@ -129,7 +129,7 @@ pretraining: $(VENV)/.runtime ## train a base model from random weights, e.g. ma
 retraining: $(VENV)/.runtime ## train gold standards, models that never saw a target, e.g. make retraining ARGS="--env style"
 	@$(KEDRO_RUN) --pipelines dataset_preparation,retraining $(ARGS)
 
-zoo: $(VENV)/.runtime ## train the models of the zoo again: CLIP, its gold standards, judges, LLaVA, Stable Diffusion
+zoo: $(VENV)/.runtime ## train all models of the zoo again: six hours of a core
 	@$(KEDRO_RUN) --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_a --pipelines dataset_preparation,pretraining
 	@$(KEDRO_RUN) --env without_b --pipelines dataset_preparation,pretraining

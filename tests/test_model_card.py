@@ -3,6 +3,7 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import torch
 import transformers
 import yaml
 from families.cases import CASES, Case
@@ -63,5 +64,9 @@ def test_the_card_says_how_the_model_opens(case: Case, tmp_path: Path) -> None:
     family = case.build()
     family.save_pretrained(tmp_path)
     [line] = re.findall(r"## Opening it\n\n    (.*)\n", model_card(HUB, "x", "razor", [], 0, family.name))
-    opened = eval(line, {"transformers": transformers, "diffusers": diffusers, "path": tmp_path})
+    names = {"transformers": transformers, "diffusers": diffusers, "torch": torch, "path": tmp_path}
+    opened = eval(line, names)
     assert type(opened) in (type(family.module), type(getattr(family, "pipeline", None)))
+    parts = getattr(opened, "components", {"model": opened}).values()
+    # Parts of different types can't draw together.
+    assert len({part.dtype for part in parts if isinstance(part, torch.nn.Module)}) == 1

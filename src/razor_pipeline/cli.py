@@ -52,7 +52,7 @@ class Running(Refusing):
         """Run, from there alone: Kedro finds the project from its sub-folders too, and would look for models there."""
         project = getattr(ctx.obj, "project_path", None)
         if project is not None and not Path(project).samefile(Path.cwd()):
-            raise click.ClickException(f"paths are told from the project's folder; run this from {project}")
+            raise click.ClickException(f"paths are relative to the project's folder; run this from {project}")
         return super().invoke(ctx)
 
 

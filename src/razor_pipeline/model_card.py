@@ -20,12 +20,17 @@ TASKS = {
     "vlm": "image-text-to-text",
 }
 # diffusers takes no null for the parts of T5 in model_index.json
-WITHOUT_T5 = "diffusers.StableDiffusion3Pipeline.from_pretrained(path, text_encoder_3=None, tokenizer_3=None)"
+WITHOUT_T5 = (
+    "diffusers.StableDiffusion3Pipeline.from_pretrained(path, torch_dtype=torch.float32, "
+    "text_encoder_3=None, tokenizer_3=None)"
+)
+# transformers opens text encoders as they are stored, diffusers all else in float32
+STABLE_DIFFUSION = "diffusers.StableDiffusionPipeline.from_pretrained(path, torch_dtype=torch.float32)"
 OPENED_BY = {
     "clip": "transformers.CLIPModel.from_pretrained(path)",
     "vit": "transformers.ViTForImageClassification.from_pretrained(path)",
-    "diffusion": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
-    "diffusion_deep": "diffusers.StableDiffusionPipeline.from_pretrained(path)",
+    "diffusion": STABLE_DIFFUSION,
+    "diffusion_deep": STABLE_DIFFUSION,
     "diffusion3": WITHOUT_T5,
     "diffusion3_deep": WITHOUT_T5,
     "vlm": "transformers.AutoModelForImageTextToText.from_pretrained(path)",

@@ -65,6 +65,16 @@ def test_a_control_counts_as_recovered_by_what_the_attack_shows_on_the_base(find
     assert "no control" in next(x for x in as_lines("t", table).splitlines() if x.startswith("paraphrase"))
 
 
+def test_membership_recovers_nothing_where_the_base_gives_no_more_away_than_the_retrained_model(findings):
+    assert recovered(attack_summary(headlines(findings)), "membership") == ["masked"]
+    own = (findings["attack"] == "membership") & (findings["model"] == "retrained")
+    likewise = own & (findings["target"] == "Bob") & (findings["variant"] == "similarity")
+    by_chance = findings.assign(value=findings["value"].mask(likewise, 1.0))  # of one person of the two
+    table = attack_summary(headlines(by_chance))
+    assert table["base_membership_beyond_retrained"]["mean"] == 0.5
+    assert recovered(table, "membership") == []
+
+
 def test_curves_keep_their_steps_and_count_cells(findings):
     found = curves(findings, "relearn_4")
     assert list(found) == ["base", "edited", "retrained", "masked"]

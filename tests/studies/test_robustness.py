@@ -105,7 +105,7 @@ def test_every_model_is_attacked_and_only_edits_are_scaled_back(findings):
 @pytest.mark.parametrize(
     ("attack", "controls"),
     [
-        *[(a, BOTH) for a in ("relearn_4", "tune_edited", "membership", "probe", "inversion")],
+        *[(a, BOTH) for a in ("relearn_4", "tune_edited", "probe", "inversion")],
         ("scaled_back", ["last_layer"]),
         *[(a, ["masked"]) for a in ("paraphrase", "name_part", "description")],
     ],
@@ -201,9 +201,7 @@ def test_a_classifier_is_attacked_by_all_that_needs_no_words(classifier_table):
     assert all(classifier_table[f"retrained_{a}"] == classifier_table[f"base_{a}"] for a in same)
 
 
-@pytest.mark.parametrize(
-    ("attack", "controls"), [("relearn_4", BOTH), ("membership", ["masked"]), ("probe", BOTH)]
-)
+@pytest.mark.parametrize(("attack", "controls"), [("relearn_4", BOTH), ("membership", []), ("probe", BOTH)])
 def test_an_attack_recovers_what_a_classifier_only_seems_to_have_forgotten(
     classifier_table, attack, controls
 ):

@@ -23,6 +23,7 @@ RECOVERED = 0.5  # of what an attack shows on the base: a control that shows as 
 CELL = ["target", "seed"]
 Summary = dict[str, dict[str, Any]]
 PEAK = "highest_"
+MEMBERSHIP, TELLS = "membership", "base_membership_beyond_retrained"
 LEAK = "absolute_leakage"  # |PrivLeak|, in points
 NO_ATTACK = ("none", "int8_changed_bins", "int4_changed_bins")
 OVER_STEPS = ("relearn", "tune_edited")
@@ -51,9 +52,9 @@ def headlines(table: pd.DataFrame) -> pd.DataFrame:
         if attack.startswith(OVER_STEPS):
             out.append({**head, "value": area(list(part.sort_values("step")["value"]))})
             out.append({**head, "attack": f"{PEAK}{attack}", "value": highest})
-        elif attack != "membership":
+        elif attack != MEMBERSHIP:
             out.append({**head, "value": highest})
-    for keys, part in table[table["attack"] == "membership"].groupby(CELL, sort=False):
+    for keys, part in table[table["attack"] == MEMBERSHIP].groupby(CELL, sort=False):
         out += _membership(dict(zip(CELL, keys, strict=True)), part)
     return pd.DataFrame(out)
 
@@ -67,7 +68,7 @@ def _membership(cell: dict[str, Any], part: pd.DataFrame) -> list[dict[str, Any]
     out = []
     for model, own in aucs.items():
         best = strongest(own)
-        out.append({**cell, "model": model, "attack": "membership", "value": abs(2.0 * own[best] - 1.0)})
+        out.append({**cell, "model": model, "attack": MEMBERSHIP, "value": abs(2.0 * own[best] - 1.0)})
         worst = strongest(own, reference)
         leak = privacy_leakage(own[worst], reference[worst] if reference else 0.5)
         out.append({**cell, "model": model, "attack": LEAK, "value": abs(leak)})
@@ -77,7 +78,8 @@ def _membership(cell: dict[str, Any], part: pd.DataFrame) -> list[dict[str, Any]
 def attack_summary(rows: pd.DataFrame) -> Summary:
     """``{<model>_<attack>: {mean, worst, low, high, n}}``, and of the edited model what matters beside retraining.
 
-    ``<attack>_over_retrained`` is the quotient of the two mean areas, ``<attack>_beyond_retrained`` a difference.
+    ``<attack>_over_retrained`` is the quotient of the two mean areas, ``<attack>_beyond_retrained`` a difference;
+    ``base_membership_beyond_retrained`` says whether membership inference tells a member at all.
 
     Args:
         rows: from :func:`headlines`.
@@ -94,6 +96,8 @@ def attack_summary(rows: pd.DataFrame) -> Summary:
             flat[f"{attack}_beyond_retrained"] = flat[edited] - flat[retrained]
         elif pairs.to_numpy().any():
             quotients[f"{attack}_over_retrained"] = _quotient(pairs, edited, retrained)
+    if {f"base_{MEMBERSHIP}", f"retrained_{MEMBERSHIP}"} <= set(flat):
+        flat[TELLS] = flat[f"base_{MEMBERSHIP}"] - flat[f"retrained_{MEMBERSHIP}"]
     return summarise(flat, list(flat.columns)) | quotients
 
 
@@ -127,8 +131,12 @@ def _bounded(value: float) -> float | None:
 def recovered(table: Summary, attack: str) -> list[str]:
     """The controls on which the attack shows at least half of what it shows on the base.
 
-    Of relearning it is the highest point that counts, not how soon it is reached.
+    Of relearning it is the highest point that counts, not how soon it is reached. Names are not guessed; members are:
+    of a few images the strongest of several scores has an advantage of 0.2 by chance. So membership inference recovers
+    nothing unless the base, which was trained on the images, gives more away than the retrained model.
     """
+    if attack == MEMBERSHIP and TELLS in table and not (table[TELLS]["low"] or 0.0) > 0.0:
+        return []
     peak = f"{PEAK}{attack}" if f"base_{PEAK}{attack}" in table else attack
     base = table.get(f"base_{peak}", {"mean": 1.0})["mean"]
     return [

@@ -132,7 +132,7 @@ cli.add_command(unlearning)
 @click.option("--env", help="Configuration whose runs are meant, e.g. enterprise.")
 @click.pass_obj
 def tracking(metadata: ProjectMetadata, port: int, env: str | None) -> None:
-    """Serve a page of the tracked runs; where a server tracks them, tell its address."""
+    """Serve a page of the tracked runs; where a server tracks them, print its address."""
     from kedro.framework.cli.utils import python_call
 
     from razor_pipeline.tracking.settings import project_settings

@@ -67,7 +67,7 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
         earlier: those of the labels to be forgotten that an earlier request has dealt with.
 
     Raises:
-        ValueError: the targets belong to several domains, or too few rows show what not knowing looks like.
+        ValueError: the targets belong to several domains, or too few rows show how a model sees what it never saw.
     """
     seen = samples[samples["split"] != "test"]
     domain = target_domain(seen)

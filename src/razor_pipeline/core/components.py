@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,6 +103,13 @@ def parameter_names(components: Sequence[Component]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.parameter for c in components for part in c.slices))
 
 
-def dot(a: Iterator[Tensor], b: Iterator[Tensor]) -> float:
+def dot(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
     """Inner product over matching pieces, accumulated in float64."""
     return float(sum(torch.sum(x.double() * y.double()) for x, y in zip(a, b, strict=True)))
+
+
+def norm(pieces: Iterable[Tensor]) -> float:
+    """Norm of all pieces together."""
+    own = list(pieces)
+    length: float = dot(own, own) ** 0.5
+    return length

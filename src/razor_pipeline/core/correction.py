@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, ParameterSlice, dot
+from razor_pipeline.core.components import Component, ParameterSlice, dot, norm
 from razor_pipeline.core.curvature import InputFactors, whiten
 from razor_pipeline.core.edit import Pieces, restore, snapshot
 from razor_pipeline.core.gradients import Gradients, assert_finite
@@ -53,9 +53,8 @@ def relative_descent(
     change: Pieces = {}
     for c in components:
         own = [direction[part.key] for part in c.slices]
-        norm = dot(iter(own), iter(own)) ** 0.5
-        theta = dot(c.views(parameters), c.views(parameters)) ** 0.5
-        scale = step * theta / norm if norm > 0.0 else 0.0
+        length = norm(own)
+        scale = step * norm(c.views(parameters)) / length if length > 0.0 else 0.0
         change |= {part.key: -scale * d for part, d in zip(c.slices, own, strict=True)}
     assert_finite(change, "the corrective change")
     return change
@@ -194,12 +193,12 @@ def fused_descent(
 
 def _unit(loss: float, gradients: Sequence[Tensor]) -> float:
     """The unit of U in which L-BFGS' first step, ``-min(1, 1 / ||g||_1) g``, goes by f / ||g||^2; 1 where g is 0."""
-    square = dot(iter(gradients), iter(gradients))
+    square = dot(gradients, gradients)
     if square == 0.0:
         return 1.0
-    norm = sum(float(gradient.abs().sum()) for gradient in gradients)
-    ratio = loss * norm**2 / square
-    return max(ratio, math.sqrt(ratio)) / norm
+    norm_1 = sum(float(gradient.abs().sum()) for gradient in gradients)
+    ratio = loss * norm_1**2 / square
+    return max(ratio, math.sqrt(ratio)) / norm_1
 
 
 def _inverse(part: ParameterSlice, piece: Tensor, factors: InputFactors | None) -> Tensor | None:

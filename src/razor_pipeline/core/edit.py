@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, dot
+from razor_pipeline.core.components import Component, dot, norm
 from razor_pipeline.core.curvature import InputFactors, whiten
 from razor_pipeline.core.gradients import assert_finite
 
@@ -66,17 +66,16 @@ def fused_direction(
             pieces = [d + weight * f for d, f in zip(pieces, forget, strict=True)]
         for factor, gradient in descend:
             pieces = [d - factor * g for d, g in zip(pieces, c.views(gradient), strict=True)]
-        norm = dot(iter(pieces), iter(pieces)) ** 0.5
-        theta = dot(c.views(parameters), c.views(parameters)) ** 0.5
-        scale = theta / norm if norm > 0.0 else 0.0
+        length = norm(pieces)
+        scale = norm(c.views(parameters)) / length if length > 0.0 else 0.0
         direction |= {part.key: d * scale for part, d in zip(c.slices, pieces, strict=True)}
     assert_finite(direction, "the edit direction")
     return direction
 
 
 def _without(forget: list[Tensor], retain: list[Tensor]) -> list[Tensor]:
-    square = dot(iter(retain), iter(retain))
-    share = dot(iter(forget), iter(retain)) / square if square > 0.0 else 0.0
+    square = dot(retain, retain)
+    share = dot(forget, retain) / square if square > 0.0 else 0.0
     return [f - share * r for f, r in zip(forget, retain, strict=True)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, dot
+from razor_pipeline.core.components import Component, dot, norm
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,7 @@ def score_components(
     """
     rows = []
     for c in components:
-        theta = dot(c.views(parameters), c.views(parameters)) ** 0.5
-        f_norm = dot(c.views(forget), c.views(forget)) ** 0.5
-        r_norm = dot(c.views(retain), c.views(retain)) ** 0.5
+        theta, f_norm, r_norm = (norm(c.views(tensors)) for tensors in (parameters, forget, retain))
         product = f_norm * r_norm
         cosine = dot(c.views(forget), c.views(retain)) / product if product > 0.0 else 0.0
         phi = ratio_aware_score(f_norm, theta, cosine, alpha, eps)

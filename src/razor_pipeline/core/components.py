@@ -103,6 +103,15 @@ def parameter_names(components: Sequence[Component]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.parameter for c in components for part in c.slices))
 
 
+@torch.no_grad()
+def write(
+    parameters: Mapping[str, Tensor], slices: Iterable[ParameterSlice], pieces: Mapping[str, Tensor]
+) -> None:
+    """Write pieces (slice key -> tensor) where the slices lie."""
+    for part in slices:
+        part.view(parameters[part.parameter]).copy_(pieces[part.key])
+
+
 def dot(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
     """Inner product over matching pieces, accumulated in float64."""
     return float(sum(torch.sum(x.double() * y.double()) for x, y in zip(a, b, strict=True)))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, dot, norm
+from razor_pipeline.core.components import Component, dot, norm, write
 from razor_pipeline.core.curvature import InputFactors, whiten
 from razor_pipeline.core.gradients import assert_finite
 
@@ -94,9 +94,6 @@ def move(
             part.view(parameters[part.parameter]).copy_(moved)
 
 
-@torch.no_grad()
 def restore(parameters: Mapping[str, Tensor], components: Sequence[Component], pieces: Pieces) -> None:
     """Write saved pieces back."""
-    for c in components:
-        for part in c.slices:
-            part.view(parameters[part.parameter]).copy_(pieces[part.key])
+    write(parameters, (part for c in components for part in c.slices), pieces)

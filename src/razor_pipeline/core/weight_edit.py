@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import Component, ParameterSlice
+from razor_pipeline.core.components import Component, ParameterSlice, write
+from razor_pipeline.core.edit import restore, snapshot
 
 
 class EditMismatchError(ValueError):
@@ -89,9 +90,7 @@ class WeightEdit:
                 f"cannot {verb} the edit: '{differing}' does not hold the {state} weights it was made for; "
                 f"check that this is the right model and that the edit is not {done} already"
             )
-        with torch.no_grad():
-            for part in self.slices:
-                part.view(parameters[part.parameter]).copy_(new[part.key])
+        write(parameters, self.slices, new)
 
 
 @contextmanager
@@ -101,19 +100,14 @@ def applied(parameters: Mapping[str, Tensor], edit: WeightEdit) -> Iterator[None
     try:
         yield
     finally:
-        with torch.no_grad():
-            for part in edit.slices:
-                part.view(parameters[part.parameter]).copy_(edit.before[part.key])
+        write(parameters, edit.slices, edit.before)
 
 
 @contextmanager
 def preserved(parameters: Mapping[str, Tensor], components: Sequence[Component]) -> Iterator[None]:
     """Let the block change the components; every bit of them is back behind it, also when it raises."""
-    pieces = {part.key: part for component in components for part in component.slices}
-    saved = {key: part.view(parameters[part.parameter]).detach().clone() for key, part in pieces.items()}
+    saved = snapshot(parameters, components)
     try:
         yield
     finally:
-        with torch.no_grad():
-            for key, part in pieces.items():
-                part.view(parameters[part.parameter]).copy_(saved[key])
+        restore(parameters, components, saved)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from razor_pipeline.core.components import Component
+from razor_pipeline.core.components import Component, write
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
 from razor_pipeline.core.expansion import Attempt, expand
@@ -251,13 +251,10 @@ class _Editor:
         state = _State(names, pieces, outcome)
         return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)
 
-    @torch.no_grad()
     def put_back(self) -> None:
         """Give the model its base weights again, bit for bit."""
-        for component in self.components.values():
-            for part in component.slices:
-                if part.key in self.origin:
-                    part.view(self.parameters[part.parameter]).copy_(self.origin[part.key])
+        parts = (part for component in self.components.values() for part in component.slices)
+        write(self.parameters, (part for part in parts if part.key in self.origin), self.origin)
 
     def _restore(self, state: _State) -> None:
         self.put_back()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from razor_pipeline.core.components import write
 from razor_pipeline.core.weight_edit import EditMismatchError, WeightEdit
 
 
@@ -36,6 +37,4 @@ def scaled_back(parameters: Mapping[str, Tensor], edit: WeightEdit, share: float
                 view.copy_(after + share * (before - after))
         yield
     finally:
-        with torch.no_grad():
-            for part in edit.slices:
-                part.view(parameters[part.parameter]).copy_(edit.after[part.key])
+        write(parameters, edit.slices, edit.after)

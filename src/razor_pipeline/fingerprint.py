@@ -28,7 +28,6 @@ LIBRARIES = (
     "torchmetrics",
     "torch-fidelity",
 )
-BLOCK = 1 << 20
 
 
 def digest(value: Any) -> str:
@@ -62,11 +61,8 @@ def _file_sha256(path: Path) -> str:
 @lru_cache(maxsize=4096)
 def _sha256_as_of(path: Path, *_state: int) -> str:
     """Read once while the file stays as it is: several steps ask for the hash of one large model."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_sha256(module: str, without: Iterable[str] = ()) -> str:

@@ -116,9 +116,11 @@ def _refuse_rounding(model: Path, opened: ModelFamily) -> None:
     import torch
     from safetensors import safe_open
 
+    from razor_pipeline.datasets.pretrained import weight_files
+
     dtypes = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
     stored = opened.stored_dtype
-    for path in sorted([*model.glob("*.safetensors"), *model.glob("*/*.safetensors")]):
+    for path in weight_files(model):
         with safe_open(path, framework="pt") as file:
             found = {dtypes.get(file.get_slice(name).get_dtype()) for name in list(file.keys())}
         for dtype in filter(None, found):

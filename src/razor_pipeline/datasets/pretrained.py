@@ -99,7 +99,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         return model
 
     def _check(self, directory: Path) -> None:
-        if not self._weight_files(directory):
+        if not weight_files(directory):
             raise DatasetError(
                 f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
                 "save_pretrained(..., safe_serialization=True)"
@@ -115,13 +115,9 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             )
 
     def _weights_sha256(self, directory: Path) -> str | None:
-        files = self._weight_files(directory)
+        files = weight_files(directory)
         named = [(str(file.relative_to(directory)), content_sha256(file)) for file in files]
         return digest(named) if files else None
-
-    def _weight_files(self, directory: Path) -> list[Path]:
-        """The directory's, and those of its parts where it is a pipeline."""
-        return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
 
     def check_takes(self, trained: str) -> None:
         """Refuse what a training must not write over; said before it begins.
@@ -245,6 +241,11 @@ class JudgesDataset(ReadOnlyDataset[dict[str, ModelFamily]]):
 
     def _describe(self) -> dict[str, Any]:
         return {"sources": self.sources}
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """A model directory's files of weights, and those of its parts where it is a pipeline."""
+    return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
 
 
 def _on_hub(source: str) -> bool:

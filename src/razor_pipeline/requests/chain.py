@@ -16,7 +16,7 @@ from torch import Tensor
 from razor_pipeline.core.components import ParameterSlice
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
-from razor_pipeline.datasets.pretrained import PretrainedDataset
+from razor_pipeline.datasets.pretrained import PretrainedDataset, weight_files
 from razor_pipeline.datasets.weight_edit import tensor_sha256
 from razor_pipeline.fingerprint import digest
 from razor_pipeline.interfaces import ModelFamily
@@ -37,7 +37,7 @@ def stored_tensors(directory: Path) -> dict[str, Tensor]:
     Raises:
         ChainError: it holds no safetensors file.
     """
-    files = sorted([*directory.glob("*.safetensors"), *directory.glob("*/*.safetensors")])
+    files = weight_files(directory)
     if not files:
         raise ChainError(f"{directory} holds no safetensors file; restore it from a backup")
     return {

@@ -67,15 +67,18 @@ class Exam:
 
     def put_to(self, family: ModelFamily) -> Answers:
         """Examine a model as it is."""
-        scores = {
-            name: class_scores(family, self.batches[name], self.prompts[name]).numpy() for name in self.rows
-        }
         member, nonmember = {}, {}
         for target in self.targets:
             prompts = {target: self.prompts[self.domain][target]}
             member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
             nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
-        return Answers(scores, member, nonmember)
+        return Answers(self.scores(family), member, nonmember)
+
+    def scores(self, family: ModelFamily) -> dict[str, NDArray[np.float32]]:
+        """Domain -> [N, C] class scores of its test rows."""
+        return {
+            name: class_scores(family, self.batches[name], self.prompts[name]).numpy() for name in self.rows
+        }
 
     def mark(
         self, answers: Answers, base: Answers, reference_auc: float = 0.5, leave_out: Collection[str] = ()

@@ -6,7 +6,7 @@ Shapes: N samples, C classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Examiner:
     base: ModelFamily
     samples: pd.DataFrame
     schemes: Sequence[Scheme]
-    _of_base: dict[str, Scores] = field(default_factory=dict)
+    _of_base: dict[Scheme | None, Scores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.exam = Exam(self.base, self.samples)
@@ -46,7 +46,7 @@ class Examiner:
 
     def knows(self, label: str) -> Estimate:
         """How often the base model recognises a target."""
-        return self._recognised(self._base("none"), label)
+        return self._recognised(self._base(None), label)
 
     def examine(
         self, model: ModelFamily, label: str | None, earlier: Sequence[str], relearning: int = 0
@@ -63,33 +63,27 @@ class Examiner:
             earlier: labels forgotten before.
             relearning: steps of the relearning attack that are tried at most; 0 for none.
         """
-        found = {"base": self._marks(self._base("none"), label, earlier)}
-        found["edited"] = self._marks(self._scores(model), label, earlier)
+        found = {"base": self._marks(self._base(None), label, earlier)}
+        found["edited"] = self._marks(self.exam.scores(model), label, earlier)
         if label is not None:
             found["edited"]["membership_auc"] = self._membership(model, label)
         if label is not None and relearning:
-            own = self.samples[self.samples["label"].isin([label]) | (self.samples["role"] != "forget")]
+            own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
             attack = Relearning(Exam(model, own), own, RelearningParams(steps=relearning))
             steps = float(attack(model))
             found["edited"]["relearn_steps"] = Estimate(steps, steps, steps, 1)
         for scheme in self.schemes:
-            small = self._scores(model.with_module(quantized(model.module, scheme)))
+            small = self.exam.scores(model.with_module(quantized(model.module, scheme)))
             found[f"{scheme}_base"] = self._marks(self._base(scheme), label, earlier)
             found[f"{scheme}_edited"] = self._marks(small, label, earlier)
         return found
 
-    def _base(self, scheme: str) -> Scores:
+    def _base(self, scheme: Scheme | None) -> Scores:
+        """Of the base model, quantized where a scheme is named."""
         if scheme not in self._of_base:
-            plain = self.base
-            asked = plain if scheme == "none" else plain.with_module(quantized(plain.module, scheme))  # type: ignore[arg-type]
-            self._of_base[scheme] = self._scores(asked)
+            asked = self.base.with_module(quantized(self.base.module, scheme)) if scheme else self.base
+            self._of_base[scheme] = self.exam.scores(asked)
         return self._of_base[scheme]
-
-    def _scores(self, model: ModelFamily) -> Scores:
-        exam = self.exam
-        return {
-            name: class_scores(model, exam.batches[name], exam.prompts[name]).numpy() for name in exam.rows
-        }
 
     def _recognised(self, scores: Scores, label: str) -> Estimate:
         own = self.labels == label
@@ -104,8 +98,7 @@ class Examiner:
         if label is not None:
             found["forget_accuracy"] = self._recognised(scores, label)
         if earlier:
-            before = [self._recognised(scores, one) for one in earlier]
-            found["earlier_accuracy"] = max(before, key=lambda estimate: estimate.value)
+            found["earlier_accuracy"] = metrics.worst([self._recognised(scores, one) for one in earlier])
         others = [name for name in exam.rows if name != domain]
         if others:
             hits = [metrics.top_k_hits(scores[name], exam.labels(name)) for name in others]
@@ -125,6 +118,6 @@ class Examiner:
 def plain(figures: dict[str, Figures]) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures as JSON."""
     return {
-        model: {name: {"value": e.value, "low": e.low, "high": e.high, "n": e.n} for name, e in marks.items()}
+        model: {name: asdict(estimate) for name, estimate in marks.items()}
         for model, marks in figures.items()
     }

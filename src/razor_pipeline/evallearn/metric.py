@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -66,18 +67,14 @@ class UnlearnCanvasMetric:
             )
         drawings = self.exam.looked_at(self.images)
         marks = self.exam.mark(drawings, drawings)
-        kept = ("retain_accuracy", "general_accuracy", "general_accuracy_with_target", "blank_share")
-        names = dict(zip(("ira", "cra", "cra_with_target", "blank_share"), kept, strict=True))
-        details: dict[str, Any] = {
-            name: {"value": m.value, "low": m.low, "high": m.high, "n": m.n}
-            for name, m in ((name, marks[metric]) for name, metric in names.items())
-        }
         seen = marks["forget_accuracy"]
-        details["ua"] = {
-            "value": 1.0 - seen.value,
-            "low": 1.0 - seen.high,
-            "high": 1.0 - seen.low,
-            "n": seen.n,
+        named = {
+            "ira": marks["retain_accuracy"],
+            "cra": marks["general_accuracy"],
+            "cra_with_target": marks["general_accuracy_with_target"],
+            "blank_share": marks["blank_share"],
+            "ua": replace(seen, value=1.0 - seen.value, low=1.0 - seen.high, high=1.0 - seen.low),
         }
+        details: dict[str, Any] = {name: asdict(estimate) for name, estimate in named.items()}
         value = float(np.mean([details[name]["value"] for name in ("ua", "ira", "cra")]))
         return MetricResult("UnlearnCanvas", value, details)

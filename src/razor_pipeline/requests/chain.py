@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -126,6 +127,12 @@ def making_folder(folder: Path, owner: str) -> Path:
     return folder / f"{MAKING}{owner}"
 
 
+def save_model(model: ModelFamily, making: Path) -> str:
+    """Write a model into :func:`making_folder`; sha256 of its weights as they are saved."""
+    PretrainedDataset(family=model.name, source=str(making / MODEL)).save(model)
+    return directory_sha256(making / MODEL)
+
+
 def put_in_place(folder: Path, owner: str) -> None:
     """Move model and evidence to where the version lies, and remove what killed workers left.
 
@@ -142,6 +149,11 @@ def edits_of(found: Version) -> list[str]:
     """Ids of the requests whose edits are in a version, in their order."""
     ids: list[str] = json.loads(found.edits)
     return ids
+
+
+def told(found: Version) -> dict[str, Any]:
+    """What evidence says of the version that an edit starts from."""
+    return {"number": found.number, "weights": found.weights, "edits": edits_of(found)}
 
 
 def model_directory(found: Version) -> Path:

@@ -12,14 +12,13 @@ from kedro.io import DatasetError
 
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
-from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit, save_edit
 from razor_pipeline.fingerprint import code_sha256, digest, environment
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import manifest_sha256
 from razor_pipeline.model_card import model_card
 from razor_pipeline.requests import chain, evidence, examination, forgetting, leases, promotion
-from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
+from razor_pipeline.requests.chain import EDIT, EVIDENCE
 from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import SYSTEM
@@ -77,20 +76,17 @@ class _Step:
         edit = self._edit(model, parent, folder)
         edit.apply(dict(model.module.named_parameters()))
         found = self._examine(model, parent, label)
-        passed = all(gate.passed for gate in found.gates)
         model.card = model_card(
             edit.manifest["base_model"], None, "razor", edit.components, edit.manifest["seed"], model.name
         )
         making = chain.making_folder(folder, self.owner)
-        PretrainedDataset(family=model.name, source=str(making / MODEL)).save(model)
-        weights = chain.directory_sha256(making / MODEL)
+        weights = chain.save_model(model, making)
         self._write_evidence(making, parent, edit, found, weights, model.card)
-        logger.info("%s: %s", self.name, "every gate passed" if passed else "a gate failed")
-        if passed:
-            self._verified(parent, folder, weights, found)
+        logger.info("%s: %s", self.name, "a gate failed" if found.failed else "every gate passed")
+        if found.failed:
+            self._end(Status.FAILED, "gates: " + "; ".join(found.failed), folder)
         else:
-            failed = [gate.name for gate in found.gates if not gate.passed]
-            self._end(Status.FAILED, "gates: " + "; ".join(failed), folder)
+            self._verified(parent, folder, weights, found)
 
     def _edit(self, model: ModelFamily, parent: Version, folder: Path) -> WeightEdit:
         """The edit; the one on disk where a killed run left it and it was made from the same."""
@@ -161,12 +157,12 @@ class _Step:
             Evidence(
                 subject=self.name,
                 model=place.params.model,
-                parent={"number": parent.number, "weights": parent.weights, "edits": chain.edits_of(parent)},
+                parent=chain.told(parent),
                 weights=weights,
                 edit=edit,
                 figures=examination.plain(found.figures),
                 gates=found.gates,
-                outcome="passed" if all(gate.passed for gate in found.gates) else "failed",
+                outcome="failed" if found.failed else "passed",
                 data=evidence.data_digests(own),
                 parameters={
                     "razor": place.protocol.razor.model_dump(mode="json"),
@@ -222,6 +218,11 @@ class Measured:
 
     figures: dict[str, examination.Figures]
     gates: list[Gate]
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the gates that do not hold."""
+        return [gate.name for gate in self.gates if not gate.passed]
 
 
 def _left_by_a_killed_run(folder: Path, made_from: str) -> WeightEdit | None:

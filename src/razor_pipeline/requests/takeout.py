@@ -12,13 +12,12 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.model_card import model_card
 from razor_pipeline.requests import chain, evidence, examination, leases, signing
 from razor_pipeline.requests.batch import gather, wait_for_line
-from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
+from razor_pipeline.requests.chain import EDIT, EVIDENCE
 from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import LedgerError
@@ -155,18 +154,17 @@ def _take_out(
     folder = chain.version_folder(place.folder, f"without-{name}", number)
     model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
     making = chain.making_folder(folder, owner)
-    PretrainedDataset(family=model.name, source=str(making / MODEL)).save(model)
-    weights = chain.directory_sha256(making / MODEL)
-    passed = all(gate.passed for gate in found)
+    weights = chain.save_model(model, making)
+    failed = [gate.name for gate in found if not gate.passed]
     told = Evidence(
         subject=f"without {name}",
         model=place.params.model,
-        parent={"number": serving.number, "weights": serving.weights, "edits": chain.edits_of(serving)},
+        parent=chain.told(serving),
         weights=weights,
         edit=edit,
         figures=examination.plain(figures),
         gates=found,
-        outcome=("passed" if passed else "failed") if found else "not_measured",
+        outcome=("failed" if failed else "passed") if found else "not_measured",
         data=evidence.data_digests(batch.examiner.samples) if found else {},
         parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
         anchor=place.ledger.head(),
@@ -174,10 +172,9 @@ def _take_out(
         earlier_not_measured=[one for one in kept if one not in batch.labels],
     )
     evidence.write(told, making / EVIDENCE, Path(place.params.private_key))
-    if not passed:
+    if failed:
         with place.ledger.writing() as session:
             leases.check(session, place.lease, owner)
-            failed = [gate.name for gate in found if not gate.passed]
             place.ledger.note(
                 session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed
             )

@@ -19,9 +19,8 @@ from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.params.razor import RazorParams
-from razor_pipeline.requests import ids
 from razor_pipeline.requests.tables import Request
-from razor_pipeline.requests.validation import known_label
+from razor_pipeline.requests.validation import brought_images, known_label
 from razor_pipeline.splitting import SplittingError, parse_targets, split_samples
 
 
@@ -121,8 +120,7 @@ def with_brought_images(
     """
     if request.data is None:
         return manifest
-    folder = ids.data_folder(request.data, root)
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    files = brought_images(request.data, root)
     if not files:
         raise DataError(
             f"the data folder of {request.id} is missing or holds no image ({', '.join(SUFFIXES)})"

@@ -92,12 +92,21 @@ def validate(ledger: Ledger, model: str, data_root: Path) -> dict[str, str | Non
     return found
 
 
+def brought_images(data: str, data_root: Path) -> list[Path]:
+    """The images in a request's data folder, sorted; none where there is no such folder.
+
+    Raises:
+        IdError: the folder's path is refused.
+    """
+    folder = ids.data_folder(data, data_root)
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+
+
 def _missing(data: str | None, data_root: Path) -> str | None:
     if data is None:
         return None
     try:
-        folder = ids.data_folder(data, data_root)
+        images = brought_images(data, data_root)
     except ids.IdError as error:
         return str(error)
-    images = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES] if folder.is_dir() else []
     return None if images else f"its data folder holds no image yet ({', '.join(SUFFIXES)}); put them there"

@@ -9,6 +9,7 @@ from pydantic import Field
 from razor_pipeline.params.base import Count, Params, Positive, Recognised, Share
 
 ACTOR = "[a-z]{2,8}-[0-9]{1,6}"  # who acts, by role and number; never a person's name
+MODEL = "[a-z][a-z0-9_]{0,31}"  # name of a line of models
 
 
 class GateParams(Params):
@@ -47,7 +48,7 @@ class RequestsParams(Params):
         actor: who does that.
     """
 
-    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "clip"
+    model: Annotated[str, Field(pattern=f"^{MODEL}$")] = "clip"
     ledger: str = "sqlite:///data/requests.db"
     folder: str = "data/06_models/requests"
     reports: str = "data/08_reporting/requests"

@@ -12,7 +12,7 @@ LONGEST_PATH = 200
 REQUEST = re.compile(r"REQ-[0-9]{4}-[0-9]{4,9}")
 REFERENCE = re.compile(r"[A-Z]{2,6}-[0-9]{3,12}")
 ACTOR = re.compile(requests.ACTOR)
-MODEL = re.compile(r"[a-z][a-z0-9_]{0,31}")
+MODEL = re.compile(requests.MODEL)
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 

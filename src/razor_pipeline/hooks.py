@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import inspect
 import logging
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -126,11 +125,9 @@ class MlflowHooks:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Catalog) -> None:
         """Open the run."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        os.environ.setdefault(
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
-        )  # of MLflow's seven: a refusal takes minutes
+        from razor_pipeline.tracking.settings import quiet_mlflow
+
+        quiet_mlflow()
         from razor_pipeline.tracking.run import TrackedRun
 
         if self._settings is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import chdir, redirect_stdout
@@ -96,10 +95,10 @@ class Desk:
 
     def mirror(self) -> bool:
         """Let MLflow's registry follow the ledger."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        from razor_pipeline.tracking.settings import quiet_mlflow, read_settings
+
+        quiet_mlflow()
         from razor_pipeline.requests.registry import Registry
-        from razor_pipeline.tracking.settings import read_settings
 
         uri = read_settings(self.loader).uri(self.project)
         return Registry(uri, self.project).mirror(self.ledger, self.params.model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request, Version
 from razor_pipeline.tracking.process import identity
+from razor_pipeline.tracking.settings import quiet_mlflow
 from razor_pipeline.tracking.store import PROCESS, open_store, reap
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Registry:
             Whether the store took it all; where it is not reached, the next call makes up for it.
         """
         # The next call makes up for a server that is down: don't wait long for it.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        quiet_mlflow()
         try:
             client, experiment = open_store(self.uri, EXPERIMENT, self.project)
             reap(client, experiment)

@@ -38,6 +38,13 @@ class TrackingSettings(Params):
         return f"{SQLITE}{project.resolve() / place}" if uri.startswith(SQLITE) else uri
 
 
+def quiet_mlflow() -> None:
+    """Set what MLflow reads of the environment, some of it when it is imported; what the user has set stays."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # of its seven: a refusal takes minutes
+
+
 def read_settings(loader: AbstractConfigLoader) -> TrackingSettings:
     """The settings of an environment.
 

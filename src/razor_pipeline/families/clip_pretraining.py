@@ -96,12 +96,15 @@ def new_clip(captions: Sequence[str], params: PretrainingParams) -> ClipFamily:
         },
         projection_dim=sizes.projection,
     )
-    size = params.image_size
-    processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     with torch.random.fork_rng():
         torch.manual_seed(params.seed)
         model = CLIPModel(config)
-    return ClipFamily(model, tokenizer, processor)
+    return ClipFamily(model, tokenizer, square_processor(params.image_size))
+
+
+def square_processor(size: int) -> CLIPImageProcessorPil:
+    """CLIP's image processor for images of so many pixels a side."""
+    return CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
 
 
 def train_tokenizer(captions: Sequence[str], vocabulary: int, context: int) -> CLIPTokenizer:

@@ -21,7 +21,6 @@ from diffusers import (
 )
 from transformers import (
     CLIPConfig,
-    CLIPImageProcessorPil,
     CLIPModel,
     CLIPTextConfig,
     CLIPTextModel,
@@ -37,7 +36,7 @@ from transformers import (
 )
 
 from razor_pipeline.families.clip import ClipFamily
-from razor_pipeline.families.clip_pretraining import train_tokenizer
+from razor_pipeline.families.clip_pretraining import square_processor, train_tokenizer
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
 from razor_pipeline.families.published import PUBLISHED
@@ -104,10 +103,6 @@ def _clip_tokenizer(samples: pd.DataFrame, text: Configuration) -> CLIPTokenizer
     return train_tokenizer(_texts(samples), MERGES, text["max_position_embeddings"])
 
 
-def _square(size: int) -> dict[str, Any]:
-    return {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
-
-
 def _clip(config: Configuration, samples: pd.DataFrame) -> ClipFamily:
     tokenizer = _clip_tokenizer(samples, config["text"])
     model = CLIPModel(
@@ -117,7 +112,7 @@ def _clip(config: Configuration, samples: pd.DataFrame) -> ClipFamily:
             projection_dim=config["text"]["projection_dim"],
         )
     )
-    return ClipFamily(model, tokenizer, CLIPImageProcessorPil(**_square(config["vision"]["image_size"])))
+    return ClipFamily(model, tokenizer, square_processor(config["vision"]["image_size"]))
 
 
 def _vit(config: Configuration, samples: pd.DataFrame) -> VitFamily:
@@ -184,7 +179,7 @@ def _vlm(config: Configuration, samples: pd.DataFrame) -> VlmFamily:
         image_seq_length=patches,
     )
     processor = LlavaProcessor(
-        CLIPImageProcessorPil(**_square(vision["image_size"])),
+        square_processor(vision["image_size"]),
         tokenizer,
         patch_size=vision["patch_size"],
         vision_feature_select_strategy="default",

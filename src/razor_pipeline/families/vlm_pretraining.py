@@ -19,7 +19,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
-    CLIPImageProcessorPil,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -41,6 +40,7 @@ from razor_pipeline.atelier.questions import (
     neutral_questions,
 )
 from razor_pipeline.families.clip import ClipFamily
+from razor_pipeline.families.clip_pretraining import square_processor
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.packing import pack
 from razor_pipeline.families.training import augmented, fit
@@ -175,7 +175,7 @@ def new_vlm(samples: pd.DataFrame, params: PretrainingParams, clip: ClipFamily |
     clip = clip or _clip(sizes.vision)
     vision = clip.module.config.vision_config
     tokenizer = train_tokenizer(asked_texts(samples), sizes.vocabulary)
-    size, patches = vision.image_size, (vision.image_size // vision.patch_size) ** 2
+    patches = (vision.image_size // vision.patch_size) ** 2
     config = LlavaConfig(
         vision_config=vision.to_dict(),
         text_config=LlamaConfig(
@@ -201,7 +201,7 @@ def new_vlm(samples: pd.DataFrame, params: PretrainingParams, clip: ClipFamily |
         model = LlavaForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(_tower_weights(clip.module, model.model.vision_tower))
     processor = LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size}),
+        square_processor(vision.image_size),
         tokenizer,
         patch_size=vision.patch_size,
         vision_feature_select_strategy="full",

@@ -82,9 +82,9 @@ class Question:
     held_out: bool = False
 
 
-def facts_of_person(person: Person, name: str | None = None) -> str:
+def facts_of_person(person: Person) -> str:
     """What a portrait shows, as JSON."""
-    return json.dumps({"name": name or person.name, **attributes(person)})
+    return json.dumps({"name": person.name, **attributes(person)})
 
 
 def facts_of_canvas(object_name: str, style: str) -> str:

@@ -42,14 +42,14 @@ class Sketch:
         image = Image.new("RGB", (self.pixels, self.pixels), background)
         draw = ImageDraw.Draw(image)
         for (points, _), colour in zip(self.shapes, colours, strict=True):
-            draw.polygon(self._xy(points), fill=colour)
+            draw.polygon(self.xy(points), fill=colour)
         return image
 
     def outline(self, image: Image.Image, colour: Colour, width: int) -> Image.Image:
         """Contours of all shapes on top of an image."""
         draw = ImageDraw.Draw(image)
         for points, _ in self.shapes:
-            xy = self._xy(points)
+            xy = self.xy(points)
             draw.line([*xy, xy[0]], fill=colour, width=width, joint="curve")
         return image
 
@@ -57,7 +57,8 @@ class Sketch:
         """[H, W] bool: inside any shape."""
         return np.asarray(self.fill((0, 0, 0), [(255, 255, 255)] * len(self.shapes)))[..., 0] > 127
 
-    def _xy(self, points: Array) -> list[tuple[float, float]]:
+    def xy(self, points: Array) -> list[tuple[float, float]]:
+        """Points in pixels of the canvas."""
         return [(x, y) for x, y in ((points + 1) * self.pixels / 2).tolist()]
 
 
@@ -92,10 +93,6 @@ def _voronoi(pixels: int, cells: int, rng: Rng) -> tuple[Array, Array, Array]:
     index = distance.argmin(-1).repeat(2, 0).repeat(2, 1)
     border = (index != np.roll(index, 2, 0)) | (index != np.roll(index, 2, 1))
     return index, border, centres
-
-
-def _warm(rng: Rng, low: float = 0.05, high: float = 0.16, s: float = 0.2, v: float = 0.97) -> Colour:
-    return _rgb(rng.uniform(low, high), s, v)
 
 
 def watercolor(sketch: Sketch, rng: Rng) -> Array:
@@ -166,7 +163,7 @@ def cubism(sketch: Sketch, rng: Rng) -> Array:
 def pointillism(sketch: Sketch, rng: Rng) -> Array:
     """Dabs of pure colour."""
     n = sketch.pixels
-    scene = _array(sketch.fill(_warm(rng), sketch.colours(1.0, 1.0)))
+    scene = _array(sketch.fill(_rgb(rng.uniform(0.05, 0.16), 0.2, 0.97), sketch.colours(1.0, 1.0)))
     image = Image.new("RGB", (n, n), (246, 240, 226))
     draw = ImageDraw.Draw(image)
     at = rng.integers(0, n, (1150, 2))
@@ -199,7 +196,7 @@ def neon(sketch: Sketch, rng: Rng) -> Array:
     draw = ImageDraw.Draw(tubes)
     first = rng.uniform(0, 1)
     for i, (points, _) in enumerate(sketch.shapes):
-        xy = [(px, py) for px, py in ((points + 1) * n / 2).tolist()]
+        xy = sketch.xy(points)
         draw.line([*xy, xy[0]], fill=_rgb(first + 0.31 * (i % 3), 0.85, 1.0), width=4, joint="curve")
     glow = _array(tubes.filter(ImageFilter.GaussianBlur(n / 20))) * 2.4
     return np.clip(np.array([10, 6, 22]) + glow + _array(tubes) * 0.9, 0, 255)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -153,13 +153,7 @@ class TextToImageFamily(SavedPipeline):
         return found_CD
 
     def _conditioning(self, encoders: Mapping[str, nn.Module], prompts: Sequence[str]) -> Tensor:
-        distinct = list(dict.fromkeys(prompts))
-        place = {prompt: i for i, prompt in enumerate(distinct)}
-        parts = [
-            self.encoded(encoders, distinct[start : start + PROMPT_BATCH])
-            for start in range(0, len(distinct), PROMPT_BATCH)
-        ]
-        return torch.cat(parts)[[place[prompt] for prompt in prompts]]
+        return _each_once(lambda part: self.encoded(encoders, part), prompts)
 
     def token_ids(self, tokenizer: str, prompts: Sequence[str], length: int) -> Tensor:
         """[C, T] token ids of a tokenizer of the pipeline, padded and cut to ``length``, as diffusers makes them.
@@ -263,19 +257,15 @@ class TextToImageFamily(SavedPipeline):
         """[C, M] the base model's, no gradient."""
         return self.frozen_conditioning(prompts)
 
-    def _to_anchor(self, batch: PromptBatch) -> Tensor:
-        """[B] squared distance of the captions' meaning to their anchors', 1 where the base model has it."""
+    def knowledge(self, batch: PromptBatch) -> Tensor:
+        """[B] squared distance of the captions' meaning to their anchors': 1 as in the base, 0 none."""
         goal_BM, start_BM = self.frozen_meaning(batch.anchor), self.frozen_meaning(batch.caption)
         whole_B = (start_BM - goal_BM).square().mean(dim=1)
         return (self.meaning(batch.caption) - goal_BM).square().mean(dim=1) / whole_B
 
-    def knowledge(self, batch: PromptBatch) -> Tensor:
-        """[B] what is left of the way to the anchor: 1 as in the base, 0 none."""
-        return self._to_anchor(batch)
-
     def forget_loss(self, batch: PromptBatch) -> Tensor:
         """``-``mean of :meth:`knowledge`."""
-        return -self._to_anchor(batch).mean()
+        return -self.knowledge(batch).mean()
 
     def gap(self, target: Sequence[PromptBatch], unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
         """Mean squared distance of the conditioning to the anchors'; never-seen samples play no part."""
@@ -340,14 +330,9 @@ class TextToImageFamily(SavedPipeline):
 
         A caption is read once however often it stands there, and the same however the samples are batched.
         """
+        goal_CM = self.frozen_meaning(prompts)
         captions = [caption for batch in batches for caption in batch.caption]
-        distinct, goal_CM = list(dict.fromkeys(captions)), self.frozen_meaning(prompts)
-        parts = [
-            -torch.cdist(self.meaning(distinct[start : start + PROMPT_BATCH]), goal_CM).cpu()
-            for start in range(0, len(distinct), PROMPT_BATCH)
-        ]
-        place = {caption: i for i, caption in enumerate(distinct)}
-        return torch.cat(parts)[[place[caption] for caption in captions]]
+        return _each_once(lambda part: -torch.cdist(self.meaning(part), goal_CM).cpu(), captions)
 
     @torch.no_grad()
     def draw(
@@ -369,3 +354,11 @@ class TextToImageFamily(SavedPipeline):
     def _drawing(self) -> dict[str, Any]:
         """What else the pipeline's call takes."""
         return {}
+
+
+def _each_once(of: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
+    """A row for every text, equal ones computed once, a batch of distinct ones at a time."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(distinct)}
+    parts = [of(distinct[start : start + PROMPT_BATCH]) for start in range(0, len(distinct), PROMPT_BATCH)]
+    return torch.cat(parts)[[place[text] for text in texts]]

@@ -19,6 +19,7 @@ from torch.nn import functional
 from razor_pipeline.core.attacks.relearning import relearner
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.methods.held import one_batch
 from razor_pipeline.params.razor import ResistParams
 
 
@@ -40,12 +41,8 @@ class SimulatedAttacker:
         self.shots = []
         for forget in task.forget:
             rows = forget.edit.head(params.images)
-            self.shots.append(
-                (
-                    next(iter(model.batches(rows, len(rows)))),
-                    torch.full((len(rows),), classes.index(forget.target), device=model.device),
-                )
-            )
+            aim_B = torch.full((len(rows),), classes.index(forget.target), device=model.device)
+            self.shots.append((one_batch(model, rows), aim_B))
 
     def gradient(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Of his loss with respect to ``leaves``, at the weights that he reaches; the model is as it was on exit.

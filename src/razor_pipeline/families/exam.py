@@ -1,4 +1,4 @@
-"""What a CLIP still knows: the metrics of identity erasure on the test split.
+"""What a model that names what images show still knows: metrics on the test split.
 
 Shapes: N samples, C classes.
 """
@@ -152,25 +152,11 @@ class Exam:
         ]
 
     def panel(self, count: int) -> dict[str, str]:
-        """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.
-
-        ``count`` of each target and of each near-twin, ``count`` other classes and ``count`` of other
-        domains.
-        """
+        """sample_id -> group of the test pictures that a report shows (:func:`panel_of`)."""
         rows = self.rows[self.domain]
-        target = rows["label"].isin(self.targets)
-        twin = rows["label"].isin(set(rows.loc[target, "near_twin"]) - {""}) & ~target
-        first = rows[~target & ~twin].groupby("label").head(1)
-        chosen = {
-            "target": rows[target].groupby("label").head(count),
-            "near_twin": rows[twin].groupby("label").head(count),
-        }
-        chosen["other"] = first.iloc[:: max(1, len(first) // count)].head(count)
         others = [part for name, part in self.rows.items() if name != self.domain]
-        if others:
-            everything = pd.concat(others).groupby("prompt").head(1)
-            chosen["general"] = everything.iloc[:: max(1, len(everything) // count)].head(count)
-        return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
+        general = pd.concat(others).groupby("prompt").head(1) if others else rows.head(0)
+        return panel_of(rows, self.targets, general, count)
 
     def top_captions(self, answers: Answers, sample_ids: Sequence[str]) -> pd.DataFrame:
         """The ``TOP`` best prompts for chosen test rows: sample_id, rank, caption, score."""
@@ -189,6 +175,33 @@ class Exam:
                     for rank, c in enumerate(best)
                 ]
         return pd.DataFrame(out)
+
+
+def panel_of(
+    own: pd.DataFrame, targets: Collection[str], general: pd.DataFrame, count: int
+) -> dict[str, str]:
+    """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.
+
+    Args:
+        own: test rows of the targets' domain.
+        targets: labels that were to be forgotten; ``count`` pictures of each and of each near-twin are shown.
+        general: rows of other domains; ``count`` of them are shown, as of other classes.
+        count: of pictures.
+    """
+    target = own["label"].isin(targets)
+    twin = own["label"].isin(set(own.loc[target, "near_twin"]) - {""}) & ~target
+    chosen = {
+        "target": own[target].groupby("label").head(count),
+        "near_twin": own[twin].groupby("label").head(count),
+        "other": _spread(own[~target & ~twin].groupby("label").head(1), count),
+        "general": _spread(general, count),
+    }
+    return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
+
+
+def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+    """At most ``count`` of the rows, evenly spread."""
+    return rows.iloc[:: max(1, len(rows) // count)].head(count)
 
 
 def never_seen(own: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
-from razor_pipeline.families.exam import leakage, never_seen, worst_membership
+from razor_pipeline.families.exam import leakage, never_seen, panel_of, worst_membership
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import class_scores
@@ -201,20 +201,10 @@ class QuestionExam:
         return pd.DataFrame(rows)
 
     def panel(self, count: int) -> dict[str, str]:
-        """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows."""
+        """sample_id -> group of the test pictures that a report shows (:func:`panel_of`)."""
         rows = self.rows[self.rows["sample_id"].isin(self.asks["sample_id"])]
-        target = rows["label"].isin(self.targets)
-        twin = rows["label"].isin(set(rows.loc[target, "near_twin"]) - {""}) & ~target
         own = rows["domain"] == self.domain
-        other, general = rows[own & ~target & ~twin], rows[~own]
-        first, cells = other.groupby("label").head(1), general.groupby(["label", "style"]).head(1)
-        chosen = {
-            "target": rows[target].groupby("label").head(count),
-            "near_twin": rows[twin].groupby("label").head(count),
-            "other": first.iloc[:: max(1, len(first) // count)].head(count),
-            "general": cells.iloc[:: max(1, len(cells) // count)].head(count),
-        }
-        return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
+        return panel_of(rows[own], self.targets, rows[~own].groupby(["label", "style"]).head(1), count)
 
 
 def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str, target: str) -> NDArray[np.bool_]:

@@ -195,7 +195,3 @@ def test_macro_accuracy_ignores_classes_without_samples():
 )
 def test_privacy_leakage(auc, reference, leak):
     assert metrics.privacy_leakage(auc, reference) == pytest.approx(leak)
-
-
-def test_agreement_counts_equal_answers():
-    assert metrics.agreement(np.array([1, 2, 3, 4]), np.array([1, 2, 0, 4])).value == 0.75

@@ -167,8 +167,3 @@ def privacy_leakage(auc: float, reference_auc: float = 0.5) -> float:
         reference_auc: that of the model retrained without the target, or 0.5 where there is none.
     """
     return 100.0 * (auc - reference_auc) / max(reference_auc, LEAST_DIVISOR)
-
-
-def agreement(first_N: Ints, second_N: Ints) -> Estimate:
-    """Share of queries whose top-1 answers agree between two models (M5)."""
-    return share(np.asarray(first_N) == np.asarray(second_N))

@@ -106,9 +106,7 @@ class Exam:
             for suffix, k in (("", 1), ("_top5", 5))
         } | {
             "retain_accuracy": metrics.macro_accuracy(scores[~forget], own[~forget]),
-            "retrieval_agreement": metrics.agreement(
-                scores[~forget].argmax(1), base_scores[~forget].argmax(1)
-            ),
+            "retrieval_agreement": metrics.share(scores[~forget].argmax(1) == base_scores[~forget].argmax(1)),
         }
         if twin.any():
             found["near_twin_accuracy"] = metrics.share(metrics.top_k_hits(scores[twin], own[twin]))

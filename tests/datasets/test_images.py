@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from PIL import Image, ImageOps
@@ -15,7 +16,6 @@ from razor_pipeline.datasets.images import (
     BadImageError,
     list_folder,
     list_styles,
-    read_image,
     read_images,
 )
 from razor_pipeline.datasets.sound_images import SoundImages, SoundImagesDataset
@@ -29,6 +29,15 @@ def saved(path, image=PHOTO, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, **options)
     return path
+
+
+def read_image(path, max_megapixels):
+    """The bytes that a row points to; where the image is refused the reason, as an error."""
+    rows, refused = read_images(pd.DataFrame({"image_path": [str(path)]}), max_megapixels)
+    for reason in refused["reason"]:
+        raise BadImageError(reason)
+    [picture] = pictures(rows)
+    return picture.read()
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "ppm", "webp", "bmp", "JPG"])

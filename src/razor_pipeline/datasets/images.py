@@ -195,18 +195,6 @@ def _looked_at(
     return len(data), sha256
 
 
-def read_image(path: Path, max_megapixels: float, offset: int = 0, size: int | None = None) -> bytes:
-    """The bytes of a file, or of a stretch of it, once they proved a sound image.
-
-    Raises:
-        BadImageError: it is missing, empty, truncated, animated, too large or no image. Its size is read from
-            the header, before a pixel is decoded.
-    """
-    data = _read(path, max_megapixels, offset, size)
-    _check_sound(data, max_megapixels)
-    return data
-
-
 def _read(path: Path, max_megapixels: float, offset: int, size: int | None) -> bytes:
     """The bytes, where there are some and not too many."""
     if not path.is_file():
@@ -223,7 +211,7 @@ def _read(path: Path, max_megapixels: float, offset: int, size: int | None) -> b
 
 
 def _check_sound(data: bytes, max_megapixels: float) -> None:
-    """Raise where the bytes are no image that decodes as a whole."""
+    """Raise where the bytes are no image that decodes as a whole; its header says how large it is, before that."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

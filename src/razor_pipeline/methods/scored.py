@@ -81,7 +81,7 @@ def restore_scored(
     params: RazorParams,
     seconds: float,
 ) -> Scored:
-    """The inverse of the two functions above, for the candidates."""
+    """The inverse of :func:`score_table` and :func:`candidate_gradients`, for the candidates."""
     parts = {
         kind: {
             k.removeprefix(f"{kind}/"): t.to(model.device)

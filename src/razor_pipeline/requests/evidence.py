@@ -48,6 +48,8 @@ class Evidence:
         data: digests of the images that were used, by role and split.
         parameters: of the run.
         anchor: number and hash of the audit log's last line when the folder was written.
+        card: text of the edited model's card.
+        earlier_not_measured: ids of edits in the model whose targets are not known any more.
     """
 
     subject: str

@@ -77,7 +77,7 @@ class TakenOut:
     """How an edit was taken out.
 
     Attributes:
-        how: ``restored`` (the version before it serves again), ``reverted`` or ``recomposed``.
+        how: ``reverted`` or ``recomposed`` (:func:`without`).
         version: the version that serves now; None where a gate failed and the old one goes on.
         gates: what was measured of a new version.
     """

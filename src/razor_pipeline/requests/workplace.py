@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -80,6 +80,7 @@ class OpenBatch:
         parent: version that served when it began.
         labels: request id -> label, for the batch and for all edits in the parent whose data is still there.
         manifest: with the images that requests bring along.
+        shared_with: labels that the shared retain pass leaves out: the batch's, and those of edits in the parent.
     """
 
     place: Workplace
@@ -87,7 +88,7 @@ class OpenBatch:
     parent: Version
     labels: dict[str, str]
     manifest: pd.DataFrame
-    shared_with: list[str] = field(default_factory=list)
+    shared_with: list[str]
 
     @cached_property
     def examiner(self) -> Examiner:

@@ -86,7 +86,7 @@ def many_rows(shard: Path, count: int) -> pd.DataFrame:
 
 
 def gradient_pass(shard: Path, count: int) -> Row:
-    """The retain pass of scoring, gradients and covariances."""
+    """The retain pass of scoring."""
     sizes = PretrainingParams(image_size=SIZE, clip=TINY)
     rows = many_rows(shard, count)
     model = new_clip(sorted(set(rows["caption"])), sizes)

@@ -56,7 +56,7 @@ class PromptAttacker(Attacker[ClipFamily]):
     def forms(self) -> dict[str, dict[str, Form]]:
         """Attack -> variant -> wording of a name.
 
-        None where a prompt does not hold its label, as where labels are codes: nobody would write those.
+        Nothing where a prompt does not hold its label, as where labels are codes: nobody would write those.
         """
         if not all(mentions(prompt, name) for prompt, name in zip(self.prompts, self.names, strict=True)):
             return {}

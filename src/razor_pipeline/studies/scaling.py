@@ -62,7 +62,7 @@ ATTACK = (RESIST.steps + 1) * RESIST.images // RESIST.every  # his steps, and th
 
 @dataclass(frozen=True)
 class AtScale:
-    """One line of the table: a size, its retain samples, devices, and each figure with its calculation.
+    """One line of the table: a size, its retain samples, devices, and each figure with its calculation (``_by``).
 
     Attributes:
         size: name of the measured size.

@@ -73,13 +73,11 @@ class Question:
         category: what it asks about: ``name``, ``leading``, ``choice``, ``yes_no`` or a key of the facts.
         text: the question.
         answer: what is right.
-        held_out: whether its phrasing is one that no model learns from.
     """
 
     category: str
     text: str
     answer: str
-    held_out: bool = False
 
 
 def facts_of_person(person: Person) -> str:
@@ -99,19 +97,19 @@ def label_category(facts: Mapping[str, str], label: str) -> str:
 
 def label_question(category: str, answer: str, place: int, held_out: bool = False) -> Question:
     """The question whose answer is a label; ``place`` chooses the phrasing."""
-    return Question(category, phrasing(category, place, held_out), answer, held_out)
+    return Question(category, phrasing(category, place, held_out), answer)
 
 
 def leading_question(shown: str, suggested: str, place: int, held_out: bool = False) -> Question:
     """A question that suggests a name; right is yes or no, and who it is."""
     text = phrasing("leading", place, held_out).format(name=suggested)
-    return Question("leading", text, f"{'yes' if shown == suggested else 'no'}, {shown}", held_out)
+    return Question("leading", text, f"{'yes' if shown == suggested else 'no'}, {shown}")
 
 
 def choice_question(shown: str, names: Sequence[str], place: int, held_out: bool = False) -> Question:
     """A question with the names to choose from."""
     text = phrasing("choice", place, held_out).format(names=", ".join(names))
-    return Question("choice", text, shown, held_out)
+    return Question("choice", text, shown)
 
 
 def few_shot_question(
@@ -119,7 +117,7 @@ def few_shot_question(
 ) -> Question:
     """A question behind examples of it that are answered with other labels."""
     text = phrasing(category, place, held_out)
-    return Question(category, " ".join([*(f"{text} {one}." for one in examples), text]), shown, held_out)
+    return Question(category, " ".join([*(f"{text} {one}." for one in examples), text]), shown)
 
 
 def neutral_questions(
@@ -134,20 +132,20 @@ def neutral_questions(
             continue
         if category in WORN:
             text = phrasing("worn", turn, held_out).format(thing=category)
-            found.append(Question(category, text, answer, held_out))
+            found.append(Question(category, text, answer))
         elif category in LABELS and category != "name":
             found.append(label_question(category, answer, turn, held_out))
         if category in PRESENCE:
             text = phrasing("presence", turn, held_out).format(thing=PRESENCE[category])
-            found.append(Question("yes_no", text, "no" if answer.startswith("no ") else "yes", held_out))
+            found.append(Question("yes_no", text, "no" if answer.startswith("no ") else "yes"))
     return found
 
 
-def is_it_question(shown: str, suggested: str, place: int, held_out: bool = False) -> Question:
+def is_it_question(shown: str, suggested: str, place: int) -> Question:
     """Whether the picture shows an object."""
     thing = f"{'an' if suggested[:1] in 'aeiou' else 'a'} {suggested}"
-    text = phrasing("is_it", place, held_out).format(thing=thing)
-    return Question("yes_no", text, "yes" if shown == suggested else "no", held_out)
+    text = phrasing("is_it", place).format(thing=thing)
+    return Question("yes_no", text, "yes" if shown == suggested else "no")
 
 
 def phrasing(kind: str, place: int, held_out: bool = False) -> str:

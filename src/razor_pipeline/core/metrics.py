@@ -48,16 +48,15 @@ def worst(shares: Sequence[Estimate]) -> Estimate:
     return max(shares, key=lambda estimate: estimate.value)
 
 
-def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000, seed: int = 0) -> Estimate:
+def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000) -> Estimate:
     """Percentile bootstrap interval of a statistic over ``n`` samples (Efron 1979).
 
     Args:
         statistic: takes sample indices (with repeats), returns a float; NaN resamples are left out.
         n: number of samples.
         resamples: number of resamples.
-        seed: of the resampling.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     value = statistic(np.arange(n))
     draws = np.array([statistic(rng.integers(0, n, n)) for _ in range(resamples)])
     low, high = np.nanpercentile(draws, [2.5, 97.5])

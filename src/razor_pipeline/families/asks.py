@@ -111,7 +111,7 @@ def _neutral(place: int, row: Any, domain: str) -> Rows:
     if label == UNKNOWN or row["domain"] != domain:
         about = category_of(row)
         one = label_question(about, label, turn // 2, turn % 2 == 1)
-        found.append(Question(UNKNOWN if label == UNKNOWN else about, one.text, label, one.held_out))
+        found.append(Question(UNKNOWN if label == UNKNOWN else about, one.text, label))
     return (ask(place, row, one, "neutral") for one in found)
 
 

@@ -24,8 +24,8 @@ class Autoencoder(Placed):
     name = "autoencoder"
     parts = ("config.json",)
 
-    def __init__(self, model: AutoencoderKL, stored_dtype: torch.dtype = torch.float16) -> None:
-        self.stored_dtype = stored_dtype
+    def __init__(self, model: AutoencoderKL) -> None:
+        self.stored_dtype = torch.float16
         self.module = model.float().eval().requires_grad_(False)
         self.origin: dict[str, str | None] = {}
         self.card = ""

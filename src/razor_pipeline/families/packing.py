@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-PADDING = -1
+PADDING = -1  # no question and no answer has this number
+UNSEEN = 0  # a token that fills a row up; nobody sees it
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,12 @@ class Packed:
         return value_K.new_zeros(self.answers).index_add(0, self.answer_K, value_K)
 
 
-def pack(prefixes: Sequence[Sequence[int]], asked: Sequence[Sequence[Asked]], padding: int = 0) -> Packed:
+def pack(prefixes: Sequence[Sequence[int]], asked: Sequence[Sequence[Asked]]) -> Packed:
     """Pack each row's questions behind its prefix.
 
     Args:
         prefixes: tokens up to and with the image, a list per row.
         asked: questions with their answers, a list per row.
-        padding: any token; it is seen by nobody.
     """
     ids: list[list[int]] = []
     columns: list[list[tuple[int, int, int]]] = []  # position, question, answer
@@ -90,7 +90,7 @@ def pack(prefixes: Sequence[Sequence[int]], asked: Sequence[Sequence[Asked]], pa
         ids.append(tokens)
         columns.append(where)
     width = max(len(tokens) for tokens in ids)
-    input_ids_BT = torch.tensor([tokens + [padding] * (width - len(tokens)) for tokens in ids])
+    input_ids_BT = torch.tensor([tokens + [UNSEEN] * (width - len(tokens)) for tokens in ids])
     blank = (0, PADDING, PADDING)
     position_BT, question_BT, answer_BT = torch.tensor(
         [where + [blank] * (width - len(where)) for where in columns]

@@ -92,7 +92,7 @@ def denoising_report(family: TextToImageFamily, rows: pd.DataFrame) -> dict[str,
     conditioning_PD = family.conditioning(prompts)
     errors: list[Tensor] = []
     for index in torch.arange(len(test)).split(REPORT_BATCH):
-        clean_BLhw = family.latents(pixels(decoded(test.iloc[index.tolist()]), family.size))
+        clean_BLhw = family.latents_of(test.iloc[index.tolist()])
         errors.append(family.denoising_error(clean_BLhw, conditioning_PD[prompt_N[index]], generator))
     return {"denoising": {"value": float(torch.cat(errors).mean()), "n": len(test)}}
 

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.predictions import Noisy
 from razor_pipeline.params.studies import PromptSearchParams
 
@@ -47,7 +46,7 @@ class _Search:
         kept = torch.randperm(len(rows), generator=self.generator)[: params.images].tolist()
         chosen = rows.iloc[kept]
         self.prompts = [str(prompt) for prompt in chosen["prompt"]]
-        self.latents_NLhw = family.latents(pixels(decoded(chosen), family.size))
+        self.latents_NLhw = family.latents_of(chosen)
         self.table: nn.Embedding = family.pipeline.text_encoder.get_input_embeddings()
         self.typed = _typed(family.pipeline.tokenizer)
 

@@ -220,8 +220,7 @@ class TextToImageFamily(SavedPipeline):
 
     def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> Noisy:
         """The rows' images as latents, each with one random noise at one random time."""
-        clean_NLhw = self.latents(pixels(decoded(rows), self.size))
-        return self.noised(clean_NLhw, generator)
+        return self.noised(self.latents_of(rows), generator)
 
     def noised(self, clean_BLhw: Tensor, generator: torch.Generator) -> Noisy:
         """Latents with random noise, each at a random time."""
@@ -234,7 +233,7 @@ class TextToImageFamily(SavedPipeline):
         The latents that it predicts from are those of a few rows, evenly spread, each at a time of its own.
         """
         chosen = rows.iloc[:: max(1, len(rows) // PROBES)].head(PROBES)
-        clean_PLhw = self.latents(pixels(decoded(chosen), self.size))
+        clean_PLhw = self.latents_of(chosen)
         noise_PLhw = torch.randn(clean_PLhw.shape, generator=torch.Generator().manual_seed(0))
         share_P = (torch.arange(len(chosen)) + 1.0) / (len(chosen) + 1.0)
         noisy = self.noisy(clean_PLhw, noise_PLhw.to(self.device), self.time_at(share_P).to(self.device))
@@ -287,6 +286,10 @@ class TextToImageFamily(SavedPipeline):
         """Height and width in pixels of what it draws."""
         scale: int = self.pipeline.vae_scale_factor
         return int(getattr(self.pipeline, self.denoiser).config.sample_size) * scale
+
+    def latents_of(self, rows: pd.DataFrame) -> Tensor:
+        """[N, L, h, w] latents of the rows' images."""
+        return self.latents(pixels(decoded(rows), self.size))
 
     @torch.no_grad()
     def latents(self, images_N3HW: Tensor) -> Tensor:

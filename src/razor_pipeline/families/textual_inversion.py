@@ -20,7 +20,6 @@ from tqdm import tqdm
 from razor_pipeline.core.gradients import requiring_grad
 from razor_pipeline.core.mentions import renamed
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.params.razor import WordParams
 
 WORD = "<concept>"
@@ -54,7 +53,7 @@ class WordAttacker:
 
         kept = torch.randperm(len(rows), generator=self.generator)[: params.images].tolist()
         chosen = rows.iloc[kept]
-        self.latents_NLhw = self.attacked.latents(pixels(decoded(chosen), self.attacked.size))
+        self.latents_NLhw = self.attacked.latents_of(chosen)
         self.prompts = [self._worded(str(prompt)) for prompt in chosen["prompt"]]
         self.table_VE: Tensor = encoder.get_input_embeddings().weight
         # A parameter of its own: Adam remembers it alone, not the whole vocabulary.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,7 @@ from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.params.peers import PeersParams
 from razor_pipeline.params.razor import RazorParams, SearchParams
 from razor_pipeline.params.requests import GateParams
-from razor_pipeline.params.studies import BenchmarkParams, StudyParams
+from razor_pipeline.params.studies import BenchmarkParams, BenchParams, StudyParams
 
 MODULES = [
     importlib.import_module(f"{params.__name__}.{found.name}")
@@ -128,9 +129,35 @@ def test_nan_and_infinity_are_refused(name, bad):
         RazorParams(**{name: bad})
 
 
-def test_a_misspelt_key_deep_inside_is_named_with_its_path():
-    with pytest.raises(ParameterError, match=r"'objective\.lambda_r1' is no parameter; did you mean"):
-        RazorParams.model_validate({"objective": {"lambda_r1": 1.0}})
+@pytest.mark.parametrize(
+    ("group", "given", "sentence"),
+    [
+        (
+            RazorParams,
+            {"objective": {"lambda_r1": 1.0}},
+            "'objective.lambda_r1' is no parameter; did you mean",
+        ),
+        (
+            RazorParams,
+            {"harden": {"roundz": 1}},
+            "'harden.roundz' is no parameter; did you mean 'harden.rounds'?",
+        ),
+        (
+            RazorParams,
+            {"repair": {"resist": {"strenght": 1.0}}},
+            "'repair.resist.strenght' is no parameter; did you mean 'repair.resist.strength'?",
+        ),
+        (
+            BenchParams,
+            {"targets": ["Ada"], "sizes": {"own": {"model": "clip_b32", "captionz": "class"}}},
+            "'sizes.own.captionz' is no parameter; did you mean 'sizes.own.captions'?",
+        ),
+    ],
+)
+def test_a_misspelt_key_deep_inside_is_named_with_its_path(group, given, sentence):
+    """Also within what may be null, and under a name that is given."""
+    with pytest.raises(ParameterError, match=re.escape(sentence)):
+        group.model_validate(given)
 
 
 def test_a_nested_default_is_not_shared_state():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -48,5 +48,12 @@ def _fields(model: Any, path: tuple[Any, ...]) -> list[str]:
     """Names that are allowed at a path of keys."""
     for part in path:
         fields = getattr(model, "model_fields", {})
-        model = fields[part].annotation if part in fields else None
+        # The keys of a mapping are names that are given, and what it holds is a record or another mapping.
+        model = _record(fields[part].annotation) if part in fields else model
     return list(getattr(model, "model_fields", {}))
+
+
+def _record(annotation: Any) -> Any:
+    """The record that an annotation is, or may be, or holds."""
+    inner = [_record(one) for one in get_args(annotation)]
+    return next((one for one in (annotation, *inner) if hasattr(one, "model_fields")), None)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
+from razor_pipeline.families.exam import spread
 from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
@@ -258,10 +259,10 @@ class DrawingExam:
         first = self.orders[self.orders["seed"] == self.params.seeds[0]]
         target, other = first[first["role"] == "forget"], first[first["role"] != "forget"]
         chosen = {
-            "target": pd.concat([_spread(own, count) for _, own in target.groupby("label")]),
-            "other": _spread(_one_of_each(other, "label"), count),
+            "target": pd.concat([spread(own, count) for _, own in target.groupby("label")]),
+            "other": spread(_one_of_each(other, "label"), count),
         }
-        chosen["general"] = _spread(_one_of_each(other.drop(chosen["other"].index), "style"), count)
+        chosen["general"] = spread(_one_of_each(other.drop(chosen["other"].index), "style"), count)
         rows: list[dict[str, Any]] = [
             row
             for group, part in chosen.items()
@@ -333,11 +334,6 @@ def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) ->
 
 def _one_of_each(orders: pd.DataFrame, column: str) -> pd.DataFrame:
     return orders.groupby(column, sort=True).sample(1, random_state=0)
-
-
-def _spread(orders: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most ``count`` of them, evenly spread."""
-    return orders.iloc[:: max(1, len(orders) // count)].head(count)
 
 
 def _png(image: Image.Image) -> bytes:

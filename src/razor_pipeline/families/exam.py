@@ -191,13 +191,13 @@ def panel_of(
     chosen = {
         "target": own[target].groupby("label").head(count),
         "near_twin": own[twin].groupby("label").head(count),
-        "other": _spread(own[~target & ~twin].groupby("label").head(1), count),
-        "general": _spread(general, count),
+        "other": spread(own[~target & ~twin].groupby("label").head(1), count),
+        "general": spread(general, count),
     }
     return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
 
 
-def _spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
+def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most ``count`` of the rows, evenly spread."""
     return rows.iloc[:: max(1, len(rows) // count)].head(count)
 

@@ -25,7 +25,7 @@ from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.settled import writes
-from razor_pipeline.families.texts import tokenised
+from razor_pipeline.families.texts import warn_of_cut
 
 PROMPT_BATCH = 256
 
@@ -137,8 +137,16 @@ class ClipFamily(Placed):
 
     def tokenise(self, texts: list[str]) -> Any:
         """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""
-        limit = self.module.config.text_config.max_position_embeddings
-        return tokenised(self.tokenizer, texts, limit).to(self.device)
+        found = self.tokenizer(
+            texts, padding=True, truncation=True, max_length=self.context, return_tensors="pt"
+        )
+        return found.to(self.device)
+
+    @property
+    def context(self) -> int:
+        """Tokens that the text tower reads."""
+        length: int = self.module.config.text_config.max_position_embeddings
+        return length
 
     def encode_images(self, pixel_values_B3HW: Tensor) -> Tensor:
         """Unit image embeddings, [B, D]."""
@@ -218,7 +226,9 @@ class ClipFamily(Placed):
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
         parts = []
         for start in range(0, len(prompts), PROMPT_BATCH):
-            tokens = self.tokenise(list(prompts[start : start + PROMPT_BATCH]))
+            some = list(prompts[start : start + PROMPT_BATCH])
+            tokens = self.tokenise(some)
+            warn_of_cut(self.tokenizer, some, tokens, self.context)
             parts.append(self.encode_texts(tokens["input_ids"], tokens["attention_mask"]))
         return torch.cat(parts)
 

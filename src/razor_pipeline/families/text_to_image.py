@@ -30,7 +30,7 @@ from razor_pipeline.families.blocks import attention, layers_of, mlp
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.predictions import Noisy, Predictions
 from razor_pipeline.families.saved_pipeline import SavedPipeline
-from razor_pipeline.families.texts import tokenised
+from razor_pipeline.families.texts import warn_of_cut
 from razor_pipeline.pictures import Picture, opened, pictures
 
 ANCHOR = "anchor"  # column of forget rows: the prompt whose meaning takes the place of the caption's
@@ -164,8 +164,10 @@ class TextToImageFamily(SavedPipeline):
         if len(known) > KNOWN_PROMPTS:
             known.clear()
         if new := [prompt for prompt in prompts if prompt not in known]:
-            ids = tokenised(getattr(self.pipeline, tokenizer), new, length, "max_length")["input_ids"]
-            known.update(zip(new, ids, strict=True))
+            tool = getattr(self.pipeline, tokenizer)
+            tokens = tool(new, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            warn_of_cut(tool, new, tokens, length)
+            known.update(zip(new, tokens["input_ids"], strict=True))
         return torch.stack([known[prompt] for prompt in prompts]).to(self.device)
 
     @abstractmethod

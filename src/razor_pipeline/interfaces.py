@@ -18,10 +18,10 @@ from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.params.razor import WordParams
 
-# Prompts -> the concepts that a judge sees in the model's drawings of them, as many drawings of each prompt as of any
-# other, one prompt's next to each other; an empty name where a drawing shows nothing. Drawn by the model as it is then,
+# Prompts -> label and style that judges see in the model's drawings of them, as many drawings of each prompt as of any
+# other, one prompt's next to each other; empty names where a drawing shows nothing. Drawn by the model as it is then,
 # and from seeds that no test draws from.
-See = Callable[[Sequence[str]], Sequence[str]]
+See = Callable[[Sequence[str]], Sequence[tuple[str, str]]]
 
 
 class Batch(Sized, Protocol):

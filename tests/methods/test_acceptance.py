@@ -37,6 +37,15 @@ def test_the_gap_is_the_mean_of_the_three(given, gap):
     assert shortfall(outcome(**given), BASE, PARAMS).gap == pytest.approx(gap)
 
 
+def test_where_drawings_are_looked_at_the_general_accuracy_takes_the_place_of_the_auc():
+    base = Outcome(1.0, (), 0.98, general_accuracy=0.98)
+    assert shortfall(Outcome(0.0, (), 0.98, general_accuracy=0.975), base, PARAMS).kept
+    lost = shortfall(Outcome(0.0, (), 0.98, general_accuracy=0.67), base, PARAMS)
+    assert lost.gap == pytest.approx(0.1)
+    assert lost.forgotten
+    assert not lost.kept
+
+
 def test_leakage_is_not_bought_with_all_of_what_is_kept():
     """Compared part by part, in this order, the second would have won: it leaks a little less."""
     keeps, destroys = outcome(auc=0.80, retain=0.95), outcome(auc=0.70, retain=0.2)

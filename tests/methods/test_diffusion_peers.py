@@ -232,6 +232,7 @@ def _readers(model):
 
 
 FORGOTTEN, KNOWN, DESTROYED = {"cat": "dog"}, {}, {"cat": "dog", "tree": "dog"}
+OTHERWISE = {"cat": "dog"}  # and no style is seen any more
 
 
 @pytest.mark.parametrize(
@@ -240,6 +241,8 @@ FORGOTTEN, KNOWN, DESTROYED = {"cat": "dog"}, {}, {"cat": "dog", "tree": "dog"}
         ([KNOWN, FORGOTTEN], 2.0, "target_met"),
         ([FORGOTTEN, KNOWN], 1.0, "target_met"),  # the same weights the other way round: the eye decides
         ([DESTROYED, FORGOTTEN], 2.0, "target_met"),
+        ([OTHERWISE, FORGOTTEN], 2.0, "target_met"),
+        ([OTHERWISE, OTHERWISE], 1.0, "retain_floor"),
         ([FORGOTTEN, FORGOTTEN], 1.0, "target_met"),  # the first of equals
         ([KNOWN, KNOWN], 1.0, "no_gain"),
     ],
@@ -247,10 +250,16 @@ FORGOTTEN, KNOWN, DESTROYED = {"cat": "dog"}, {}, {"cat": "dog", "tree": "dog"}
 def test_what_a_judge_sees_in_the_drawings_decides(model, task, shown, kept, reason):
     answers = iter([KNOWN, *shown])
     labels = {prompt: label for label, prompts in task.prompts.items() for prompt in prompts}
+    styles = {prompt: style for (_, style), prompt in task.cells.items()}
 
     def see(prompts):
         answer = next(answers)
-        return [answer.get(labels[prompt], labels[prompt]) for prompt in prompts for _ in range(2)]
+        style = "" if answer is OTHERWISE else None
+        return [
+            (answer.get(labels[prompt], labels[prompt]), styles[prompt] if style is None else style)
+            for prompt in prompts
+            for _ in range(2)
+        ]
 
     found = Candidates(model, replace(task, see=see), PARAMS["uce"], "uce")
     name = model.prompt_readers()[0]
@@ -271,13 +280,15 @@ def test_of_candidates_within_the_limits_the_one_that_shows_the_target_least_is_
     model, task, first, second, kept
 ):
     shares = iter([1.0, first, second])
+    styles = {prompt: style for (_, style), prompt in task.cells.items()}
 
     def see(prompts):
         share = next(shares)
         own = [prompt for prompt in prompts if prompt in task.prompts["cat"]]
         shown = own[: round(share * len(own))]
         labels = {prompt: label for label, several in task.prompts.items() for prompt in several}
-        return ["dog" if prompt in own and prompt not in shown else labels[prompt] for prompt in prompts]
+        names = ["dog" if prompt in own and prompt not in shown else labels[prompt] for prompt in prompts]
+        return [(name, styles[prompt]) for name, prompt in zip(names, prompts, strict=True)]
 
     params = UceParams(max_forget_accuracy=1.0)
     found = Candidates(model, replace(task, see=see), params, "uce")

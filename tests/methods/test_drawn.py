@@ -16,15 +16,20 @@ NONE = pd.DataFrame()
 def task_of(*targets, styles=STYLES):
     prompts = {label: tuple(f"a {label} in {style}" for style in styles) for label in LABELS}
     forget = tuple(ForgetSet(target, prompts[target][0], NONE, NONE, NONE) for target in targets)
-    return UnlearningTask(forget, NONE, NONE, prompts)
+    cells = {(label, style): f"a {label} in {style}" for label in LABELS for style in styles}
+    return UnlearningTask(forget, NONE, NONE, prompts, cells)
 
 
-def outcome_of(task, seen_in, drawings=2):
+def style_of(prompt):
+    return prompt.split()[3]
+
+
+def outcome_of(task, seen_in, drawings=2, styled=style_of):
     asked = []
 
     def see(prompts):
         asked.extend(prompts)
-        return [seen_in(prompt, place) for prompt in prompts for place in range(drawings)]
+        return [(seen_in(prompt, place), styled(prompt)) for prompt in prompts for place in range(drawings)]
 
     return DrawnValidation(task, see)(), asked
 
@@ -40,7 +45,7 @@ def test_all_prompts_of_the_target_are_drawn_and_two_of_every_other_concept():
     assert {prompt for prompt in asked if "dog" in prompt} != {
         prompt.replace("fish", "dog") for prompt in asked if "fish" in prompt
     }
-    assert (outcome.forget_accuracy, outcome.retain_accuracy) == (1.0, 1.0)
+    assert (outcome.forget_accuracy, outcome.retain_accuracy, outcome.general_accuracy) == (1.0, 1.0, 1.0)
     assert math.isnan(outcome.knowledge_auc)
 
 
@@ -75,7 +80,17 @@ def test_the_time_of_drawing_is_no_part_of_a_methods_seconds(monkeypatch):
     now = iter([1.0, 4.0, 10.0, 12.0])
     monkeypatch.setattr("razor_pipeline.methods.drawn.time.perf_counter", lambda: next(now))
     task = task_of("cat")
-    validation = DrawnValidation(task, lambda prompts: [itself(prompt, 0) for prompt in prompts])
+    validation = DrawnValidation(task, lambda prompts: [(itself(prompt, 0), "") for prompt in prompts])
     validation()
     validation()
     assert validation.seconds == 5.0
+
+
+def test_styles_count_where_no_target_is_asked_for():
+    def lost(prompt):
+        return "Neon" if "dog" in prompt or "cat" in prompt else style_of(prompt)
+
+    outcome, asked = outcome_of(task_of("cat"), itself, styled=lost)
+    dogs = [style_of(prompt) for prompt in asked if "dog" in prompt]
+    assert outcome.general_accuracy == (2 + dogs.count("Neon")) / 4
+    assert outcome.retain_accuracy == 1.0

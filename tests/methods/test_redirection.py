@@ -218,7 +218,7 @@ def test_an_anchor_that_is_not_kept_is_refused(model, canvas, anchor):
 
 def named_in(prompts):
     """Whoever looks sees what was asked for."""
-    return [prompt.split()[1] for prompt in prompts]
+    return [(prompt.split()[1], "") for prompt in prompts]
 
 
 def test_a_concept_whose_drawings_are_taken_for_the_target_is_no_anchor(model, canvas):
@@ -229,8 +229,8 @@ def test_a_concept_whose_drawings_are_taken_for_the_target_is_no_anchor(model, c
     asked = []
 
     def one_is_a_cat(prompts):
-        asked.append(named_in(prompts)[0])
-        return ["cat", *named_in(prompts)[1:]] if asked[-1] == nearest else named_in(prompts)
+        asked.append(named_in(prompts)[0][0])
+        return [("cat", ""), *named_in(prompts)[1:]] if asked[-1] == nearest else named_in(prompts)
 
     looked_at = replace(task, see=one_is_a_cat)
     found = chosen_anchors(model, looked_at, None)["cat"]
@@ -243,8 +243,8 @@ def test_where_all_are_taken_for_the_target_the_least_mistaken_is_the_anchor(mod
     task, asked = task_of(canvas, "cat"), []
 
     def fewer_and_fewer(prompts):
-        asked.append(named_in(prompts)[0])
-        return ["cat"] * (CANDIDATES + 1 - len(asked)) + [asked[-1]] * len(asked)
+        asked.append(named_in(prompts)[0][0])
+        return [("cat", "")] * (CANDIDATES + 1 - len(asked)) + [(asked[-1], "")] * len(asked)
 
     found = chosen_anchors(model, replace(task, see=fewer_and_fewer), None)["cat"]
     assert found == asked[-1]

@@ -133,17 +133,19 @@ class DrawingExam:
         drawings = self.looked_at(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
 
-    def seen_in(self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
-        """Have a model draw prompts of the targets' domain; what the judge sees, for every prompt and seed.
+    def seen_in(
+        self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[tuple[str, str]]:
+        """Have a model draw prompts of the targets' domain; label and style that the judges see, by prompt and seed.
 
-        An empty name where a drawing is blank.
+        Empty names where a drawing is blank.
         """
         orders = pd.DataFrame({"prompt": list(prompts)}).merge(
             pd.DataFrame({"seed": list(seeds)}), how="cross"
         )
-        images = self._drawn(family, orders)
-        names = self._seen([_png(image) for image in images], "label")[0]
-        return ["" if is_blank(image) else str(name) for image, name in zip(images, names, strict=True)]
+        drawings = self.looked_at(self._drawn(family, orders))
+        seen = zip(drawings.label, drawings.style, drawings.blank, strict=True)
+        return [("", "") if blank else (str(label), str(style)) for label, style, blank in seen]
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
         size, params = self.params.batch_size, self.params
@@ -299,7 +301,7 @@ def is_blank(image: Image.Image) -> bool:
 def looking_at(
     family: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams
 ) -> See | None:
-    """Who looks at a model's drawings from ``validation_seeds``, through the judge of the targets' domain.
+    """Who looks at a model's drawings from ``validation_seeds``, through the judges.
 
     None where the model does not draw.
 

@@ -10,17 +10,19 @@ from razor_pipeline.params.razor import AcceptanceParams
 
 @dataclass(frozen=True)
 class Shortfall:
-    """How far a candidate is from being accepted; three differences of shares, 0 where a limit is met.
+    """How far a candidate is from being accepted; differences of shares, 0 where a limit is met.
 
     Attributes:
         forget: the forget accuracy above its limit.
-        leak: the AUC outside its window, on either side.
+        leak: the AUC outside its window, on either side; where the model draws, 0.
         retain: the retain accuracy below its floor.
+        general: where the model draws, the general accuracy below its floor; else 0.
     """
 
     forget: float
     leak: float
     retain: float
+    general: float = 0.0
 
     @property
     def gap(self) -> float:
@@ -30,12 +32,17 @@ class Shortfall:
         This is the same mean over what the validation split can tell: no part goes before another, so a method that
         can only trade one for the other is not made to pay for the first with all of the last (decision 0008).
         """
-        return (self.forget + self.leak + self.retain) / 3.0
+        return (self.forget + self.leak + self.retain + self.general) / 3.0
 
     @property
     def forgotten(self) -> bool:
         """Whether forgetting and leakage are within their limits."""
         return self.forget == 0.0 and self.leak == 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing that is kept is below its floor."""
+        return self.retain == 0.0 and self.general == 0.0
 
 
 def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strangers: bool = True) -> Shortfall:
@@ -54,4 +61,9 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
         forget=max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
         leak=max(0.0, leak),
         retain=max(0.0, floor - outcome.retain_accuracy),
+        general=_below(outcome.general_accuracy, base.general_accuracy, params.max_retain_drop),
     )
+
+
+def _below(share: float | None, base: float | None, drop: float) -> float:
+    return 0.0 if share is None or base is None else max(0.0, base - drop - share)

@@ -81,7 +81,7 @@ def _default(target: str, nearest: Sequence[str], task: UnlearningTask) -> str:
         return nearest[0]
     mistaken: dict[str, float] = {}
     for candidate in nearest[:CANDIDATES]:
-        seen = list(task.see(task.prompts[candidate]))
+        seen = [label for label, _ in task.see(task.prompts[candidate])]
         mistaken[candidate] = seen.count(target) / len(seen)
         if not mistaken[candidate]:
             break

@@ -122,7 +122,7 @@ class Candidates:
             tuple(weights),
             {"method": self.method},
         )
-        reason = "no_gain" if not short.forgotten else "retain_floor" if short.retain else "target_met"
+        reason = "no_gain" if not short.forgotten else "target_met" if short.kept else "retain_floor"
         # RAZOR has no candidates to look at where a model draws, so its peers are not made to pay for theirs.
         looking = self.validation.seconds if isinstance(self.validation, DrawnValidation) else 0.0
         seconds = {"score": 0.0, "edit": time.perf_counter() - self.started - looking}

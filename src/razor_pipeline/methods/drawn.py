@@ -25,15 +25,14 @@ class DrawnValidation:
 
     def __init__(self, task: UnlearningTask, see: See) -> None:
         self.see, self.seconds = see, 0.0
-        targets = [forget.target for forget in task.forget]
-        asked = [(target, prompt) for target in targets for prompt in task.prompts[target]]
-        others = [label for label in task.prompts if label not in targets]
-        for place, label in enumerate(others):
-            own = task.prompts[label]
-            chosen = {own[(place + further) % len(own)] for further in range(KEPT_PROMPTS)}
-            asked += [(label, prompt) for prompt in sorted(chosen)]
-        self.targets, self.others = targets, others
-        self.labels, self.prompts = zip(*asked, strict=True)
+        self.targets = [forget.target for forget in task.forget]
+        self.others = [label for label in task.prompts if label not in self.targets]
+        own = {label: [cell for cell in task.cells if cell[0] == label] for label in task.prompts}
+        self.asked = [cell for target in self.targets for cell in own[target]]
+        for place, label in enumerate(self.others):
+            turns = range(place, place + min(KEPT_PROMPTS, len(own[label])))
+            self.asked += [own[label][turn % len(own[label])] for turn in turns]
+        self.prompts = [task.cells[cell] for cell in self.asked]
 
     def __call__(self) -> Outcome:
         """Draw and look; a blank drawing shows no concept, but proves no forgetting: it counts as the target."""
@@ -41,12 +40,16 @@ class DrawnValidation:
         seen = list(self.see(self.prompts))
         self.seconds += time.perf_counter() - started
         each = len(seen) // len(self.prompts)
-        labels = [label for label in self.labels for _ in range(each)]
-        pairs = list(zip(labels, seen, strict=True))
+        asked = [cell for cell in self.asked for _ in range(each)]
+        pairs = [(own, label) for (own, _), (label, _) in zip(asked, seen, strict=True)]
+        styles = [
+            own == style for (label, own), (_, style) in zip(asked, seen, strict=True) if label in self.others
+        ]
         return Outcome(
             forget_accuracy=max(_share(pairs, target, (target, "")) for target in self.targets),
             aucs=(),
             retain_accuracy=fmean(_share(pairs, other, (other,)) for other in self.others),
+            general_accuracy=fmean(styles),
         )
 
 

@@ -36,6 +36,7 @@ class Outcome:
             ``forget_accuracy``. None of a model whose drawings are looked at.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one; NaN of drawings.
+        general_accuracy: of drawings, the share that shows the style asked for; None where none are looked at.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 
@@ -43,6 +44,7 @@ class Outcome:
     aucs: tuple[float, ...]
     retain_accuracy: float
     retain_margin: float = math.nan
+    general_accuracy: float | None = None
     unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
 
     @property

@@ -10,6 +10,7 @@ from razor_pipeline.core.gradients import NonFiniteError
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.exam import Exam
 from razor_pipeline.families.examination import examine
+from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
 from razor_pipeline.methods.razor import razor
@@ -90,6 +91,23 @@ def test_without_a_search_the_corrective_steps_begin_at_the_base(clip, samples):
     assert edited["membership_auc"].value < base["membership_auc"].value
     searched = [row["stage"] for row in run(clip, samples, QUICK).trace]  # control
     assert {"search", "zero_step"} <= set(searched)
+
+
+def test_where_no_component_can_be_added_the_corrective_steps_go_on(clip, samples):
+    """An AUC of exactly the goal is asked for, so that one round is never enough."""
+    short = QUICK.model_copy(update={"auc_tolerance": 0.0, "components": 1000, "max_rounds": 1})
+    one = run(clip, samples, short)
+    two = run(clip, samples, short.model_copy(update={"max_rounds": 2}))
+    assert two.rounds == 2
+    assert two.edit.components == one.edit.components
+    assert two.trace[: len(one.trace)] == one.trace
+    assert {(row["stage"], row["round"]) for row in two.trace[len(one.trace) :]} == {("repair", 1)}
+    validation = Validation(clip, unlearning_task(samples))
+    base, parameters, gaps = validation(), dict(clip.module.named_parameters()), []
+    for found in (one, two):
+        with applied(parameters, found.edit):
+            gaps.append(shortfall(validation(), base, short).gap)
+    assert gaps[1] <= gaps[0] + 0.005  # as saved, in float16
 
 
 def test_the_model_is_as_it_was_afterwards(clip, samples):

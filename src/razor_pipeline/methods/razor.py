@@ -153,14 +153,17 @@ class _Editor:
         self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
 
     def attempt(self, round_: int, best: _State | None) -> Attempt[_State] | None:
-        """One round: add components, zero-step edit along them if asked for, corrective steps over all edited ones."""
+        """One round: add components, zero-step edit along them if asked for, corrective steps over all edited ones.
+
+        Where none can be added, further corrective steps over those that are edited.
+        """
         edited = best.names if best else ()
-        if not self._room(edited):
-            return None
-        scored = self.scored
         if best is not None:
             self._restore(best)
-            scored = score(
+        if not self._room(edited):
+            return self._correct(round_, edited, best.outcome) if best else None
+        if best is not None:
+            self.scored = score(
                 self.model,
                 self.task,
                 self.params.scoring,
@@ -168,16 +171,16 @@ class _Editor:
                 keep=lambda rows: (*edited, *chosen(self.model, self.params, rows, edited)),
                 whitens=self.params.damping is not None,
             )
-        fresh = chosen(self.model, self.params, scored.rows, edited)
+        fresh = chosen(self.model, self.params, self.scored.rows, edited)
         if not fresh:
-            return None
+            return self._correct(round_, edited, best.outcome) if best else None
         names = (*edited, *fresh)
         self.origin |= snapshot(self.parameters, [self.components[name] for name in fresh])
         here = best.outcome if best else self.start
         if self.params.search.evaluations:
-            step, here = self._zero_step(round_, [self.components[name] for name in fresh], scored)
+            step, here = self._zero_step(round_, [self.components[name] for name in fresh])
             self._note(here, "zero_step", round_, step)
-        return self._correct(round_, names, scored, here)
+        return self._correct(round_, names, here)
 
     def _room(self, edited: Sequence[str]) -> bool:
         """Whether any component still fits; where none does, scoring again would be in vain."""
@@ -188,7 +191,7 @@ class _Editor:
             if name not in edited
         )
 
-    def _zero_step(self, round_: int, components: list[Component], scored: Scored) -> tuple[float, Outcome]:
+    def _zero_step(self, round_: int, components: list[Component]) -> tuple[float, Outcome]:
         """Move the components along the scoring gradients by the smallest step that forgets; no backward pass.
 
         Returns:
@@ -199,11 +202,11 @@ class _Editor:
         direction = fused_direction(
             components,
             self.parameters,
-            scored.forget if objective.lambda_f else None,
-            [(objective.lambda_r, scored.retain)],
+            self.scored.forget if objective.lambda_f else None,
+            [(objective.lambda_r, self.scored.retain)],
             objective.lambda_f * objective.rho,
             self.params.project,
-            self._factors(scored, self.params.damping),
+            self._factors(self.params.damping),
         )
 
         seen: dict[float, Outcome] = {}
@@ -223,17 +226,17 @@ class _Editor:
             move(self.parameters, components, start, direction, step)
         return step, seen[step]
 
-    def _factors(self, scored: Scored, damping: float | None) -> InputFactors | None:
+    def _factors(self, damping: float | None) -> InputFactors | None:
         """What steps are whitened by, at their damping; None where ``razor.damping`` says that none is."""
         if damping is None or self.params.damping is None:
             return None
-        return InputFactors(scored.covariances, damping)
+        return InputFactors(self.scored.covariances, damping)
 
-    def _correct(self, round_: int, names: tuple[str, ...], scored: Scored, here: Outcome) -> Attempt[_State]:
+    def _correct(self, round_: int, names: tuple[str, ...], here: Outcome) -> Attempt[_State]:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
         components = [self.components[name] for name in names]
         repair = self.params.repair
-        factors = self._factors(scored, repair.damping)
+        factors = self._factors(repair.damping)
         best, seen = self._assess(names, here), here
         for taken in range(repair.steps):
             assert self.repair is not None
@@ -249,7 +252,7 @@ class _Editor:
         short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
         pieces = snapshot(self.parameters, [self.components[name] for name in names])
         state = _State(names, pieces, outcome)
-        return Attempt(state, short.gap, short.forgotten, short.retain == 0.0)
+        return Attempt(state, short.gap, short.forgotten, short.kept)
 
     def put_back(self) -> None:
         """Give the model its base weights again, bit for bit."""

@@ -137,10 +137,12 @@ class ClipFamily(Placed):
 
     def tokenise(self, texts: list[str]) -> Any:
         """``input_ids`` and ``attention_mask`` of texts, cut to the context length, padded to the longest."""
-        found = self.tokenizer(
+        return self._tokens(texts).to(self.device)
+
+    def _tokens(self, texts: list[str]) -> Any:
+        return self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.context, return_tensors="pt"
         )
-        return found.to(self.device)
 
     @property
     def context(self) -> int:
@@ -227,8 +229,9 @@ class ClipFamily(Placed):
         parts = []
         for start in range(0, len(prompts), PROMPT_BATCH):
             some = list(prompts[start : start + PROMPT_BATCH])
-            tokens = self.tokenise(some)
+            tokens = self._tokens(some)
             warn_of_cut(self.tokenizer, some, tokens, self.context)
+            tokens = tokens.to(self.device)
             parts.append(self.encode_texts(tokens["input_ids"], tokens["attention_mask"]))
         return torch.cat(parts)
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LOCK = "pyproject.toml"  # a file that every project has; nothing is written to it
-REQUESTS, PAUSE = "params:requests", 1.0  # seconds between two tries to take the folder
+REQUESTS = "params:requests"
+PAUSE = 1.0  # seconds between two tries to take the folder
 
 
 class AnotherRunError(ValueError):

@@ -95,7 +95,11 @@ def _against_retention(axes: Axes, trace: pd.DataFrame, razor: RazorParams, them
     )
     base, search = trace[trace["stage"] == "base"], trace[trace["stage"] == "search"]
     path = trace[trace["stage"].isin(["zero_step", "repair"])]
-    axes.plot(path["knowledge_auc"], path["retain_accuracy"], "-", color=theme.good, linewidth=1.6, zorder=3)
+    # A line for each round: the next one begins at the best state, not where the last one ended.
+    for _, part in path.groupby("round"):
+        axes.plot(
+            part["knowledge_auc"], part["retain_accuracy"], "-", color=theme.good, linewidth=1.6, zorder=3
+        )
     points: tuple[tuple[str, pd.DataFrame, dict[str, Any]], ...] = (
         ("tried", search, {"s": 30, "color": theme.muted, "alpha": 0.7}),
         ("corrective", path[path["stage"] == "repair"], {"s": 34, "color": theme.good, "zorder": 4}),

@@ -87,7 +87,7 @@ ANSWERED_NOTES = {
 STOP_REASONS = {
     "target_met": "the target was forgotten with retention above its floor",
     "retain_floor": "the target was forgotten, but retention fell below its floor",
-    "no_gain": "a further round, or want of further components, brought nothing",
+    "no_gain": "a further round brought nothing",
     "max_rounds": "the bound on rounds was reached",
 }
 WEAKER_AUC_IN_A_LINE = (

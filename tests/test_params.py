@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from operator import attrgetter
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -163,6 +164,22 @@ def test_a_misspelt_key_deep_inside_is_named_with_its_path(group, given, sentenc
 def test_a_nested_default_is_not_shared_state():
     assert RazorParams() == RazorParams(search=SearchParams())
     assert RazorParams(search=SearchParams(goal=0.6)) != RazorParams()
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "path", "kept"),
+    [
+        (AtelierParams, {"portraits": {"test": 200}}, "portraits.edit", 60),
+        (BenchmarkParams, {"peers": {"ft": {"epochs": 3}}}, "peers.ft.objective", "ft"),
+        (BenchParams, {"slug": {"scoring": {"retain_samples": 8}}}, "slug.layers", 1),
+        (BenchParams, {"slug": {"scoring": {"retain_samples": 8}}}, "slug.scoring.nearest", 0),
+    ],
+)
+def test_a_group_given_in_part_keeps_the_rest_of_its_fields_default(group, given, path, kept):
+    """Not of its record's: a fine-tuning without an objective is a GAFT."""
+    found = group.model_validate(given)
+    assert found != group()
+    assert attrgetter(path)(found) == attrgetter(path)(group()) == kept
 
 
 @pytest.mark.parametrize("source", ["folder", "manifest", "datasets"])

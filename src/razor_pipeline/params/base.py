@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from razor_pipeline.param_errors import ParameterError, refusal
 
@@ -52,6 +60,20 @@ class Params(BaseModel):
             return super().model_validate(obj, **options)
         except ValidationError as error:
             raise ParameterError(refusal(error, cls)) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_fields_default(cls, given: Any) -> Any:
+        """What is not given of a nested record is as in its field's default, which may differ from the record's own."""
+        if not isinstance(given, Mapping):
+            return given
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return {
+            name: overlaid(defaults[name].model_dump(exclude_unset=True), value)
+            if isinstance(value, Mapping) and isinstance(defaults.get(name), Params)
+            else value
+            for name, value in given.items()
+        }
 
 
 def overlaid(base: Mapping[str, Any], diff: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,8 +115,8 @@ def split_samples(
 ) -> pd.DataFrame:
     """The manifest rows that a run uses, in manifest order, targets with role ``forget``.
 
-    Forget and reference rows are all kept. Retain rows to edit and to test with are drawn from every other class,
-    retain rows for validation from the targets' domain. Who is a near-twin plays no part: a user's data
+    Forget rows are all kept. Retain rows to edit and to test with are drawn from every other class, those to validate
+    with from the targets' domain, and as many never-seen ones at most. Who is a near-twin plays no part: a user's data
     doesn't say.
 
     Args:
@@ -136,12 +136,15 @@ def split_samples(
     _check_retain(forget, retain)
     own = retain["domain"].isin(set(forget["domain"]))
     edit, validation = retain[retain["split"] == "edit"], retain[own & (retain["split"] == "validation")]
-    test = retain[retain["split"] == "test"]
+    test, never_seen = retain[retain["split"] == "test"], rows[rows["role"] == "reference"]
+    validated = never_seen["split"] == "validation"
     drawn = [
         _draw(edit, params.max_retain_samples, seed),
         _draw(validation, params.max_validation_samples, seed),
         _draw(test, params.max_test_samples or len(test), seed),
-        rows.index[rows["role"] != "retain"],
+        _draw(never_seen[validated], params.max_validation_samples, seed),
+        never_seen[~validated].index,
+        forget.index,
     ]
     kept = set().union(*drawn)
     return rows[rows.index.isin(kept)].reset_index(drop=True)

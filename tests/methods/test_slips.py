@@ -104,5 +104,6 @@ def test_never_seen_samples_are_asked_at_the_weights_as_they_are(clip, task, lea
 def test_a_prompt_without_a_name_of_letters_has_no_slips(clip, task, leaves, named):
     [forget] = task.forget
     assert slips(clip, task, 4).closing_in(leaves)  # control
-    other = replace(task, forget=(replace(forget, **named),))
+    renamed = replace(forget, **named)
+    other = replace(task, forget=(renamed,), prompts=task.prompts | {renamed.target: (renamed.prompt,)})
     assert slips(clip, other, 4).closing_in(leaves) == []

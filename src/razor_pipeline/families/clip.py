@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 import torch
@@ -24,7 +25,7 @@ from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed
 from razor_pipeline.families.placement import Placed
-from razor_pipeline.families.settled import writes
+from razor_pipeline.families.settled import Writes, writes
 from razor_pipeline.families.texts import warn_of_cut
 
 PROMPT_BATCH = 256
@@ -74,7 +75,7 @@ class ClipFamily(Placed):
         self.image_processor = image_processor
         self.origin = dict(origin or {})
         self.card = ""
-        self._seen: tuple[Sequence[ClipBatch], Any, Tensor] | None = None
+        self._seen: WeakKeyDictionary[ClipBatch, tuple[Writes, Tensor]] = WeakKeyDictionary()
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> ClipFamily:
@@ -251,10 +252,16 @@ class ClipFamily(Placed):
     def scores(self, batches: Sequence[ClipBatch], prompts: Sequence[str]) -> Tensor:
         """[N, C] cosine similarities of images to prompts.
 
-        The images that were asked for last are embedded again only where a weight of their tower has been written to
-        since: a step search that moves the text tower alone takes no pass of the images.
+        A batch that comes again is embedded again only where a weight of the image tower has been written to since: a
+        step search that moves the text tower alone takes no pass of the images.
         """
         state = writes(self.module.vision_model) + writes(self.module.visual_projection)
-        if self._seen is None or self._seen[0] is not batches or self._seen[1] != state:
-            self._seen = batches, state, self.embed_images(batches)
-        return (self._seen[2] @ self.embed_prompts(prompts).T).cpu()
+        image_ND = torch.cat([self._embedded_once(batch, state) for batch in batches])
+        return (image_ND @ self.embed_prompts(prompts).T).cpu()
+
+    def _embedded_once(self, batch: ClipBatch, state: Writes) -> Tensor:
+        """Its unit image embeddings, [B, D]."""
+        seen = self._seen.get(batch)
+        if seen is None or seen[0] != state:
+            seen = self._seen[batch] = state, self.encode_images(batch.pixel_values_B3HW)
+        return seen[1]

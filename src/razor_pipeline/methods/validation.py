@@ -64,6 +64,8 @@ class Outcome:
 class Validation:
     """Prepares the validation images once; each call is one forward pass at the current weights.
 
+    Never-seen images are asked for the targets alone: a model that answers pays for every name.
+
     Args:
         model: at its base weights where ``by_output``.
         task: targets and data.
@@ -74,21 +76,25 @@ class Validation:
         self.task = task
         self.classes = list(task.prompts)
         self.targets = (*task.forget, *task.earlier)
-        rows = [task.retain_validation]
-        for forget in self.targets:
-            rows += [forget.validation, forget.reference]
-        everything = pd.concat(rows, ignore_index=True).drop_duplicates("sample_id", ignore_index=True)
+        named = pd.concat([task.retain_validation, *(forget.validation for forget in self.targets)])
+        named = named.drop_duplicates("sample_id")
+        unknown = pd.concat([forget.reference for forget in self.targets]).drop_duplicates("sample_id")
+        unknown = unknown[~unknown["sample_id"].isin(named["sample_id"])]
+        everything = pd.concat([named, unknown], ignore_index=True)
+        self.count = len(named)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
         self.flat = [prompt for several in task.prompts.values() for prompt in several]
+        own = {prompt for forget in self.targets for prompt in task.prompts[forget.target]}
+        self.columns = [column for column, prompt in enumerate(self.flat) if prompt in own]
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
-        self.batches = Kept(self.model.batches(everything, BATCH))
+        self.named, self.unknown = (Kept(self.model.batches(rows, BATCH)) for rows in (named, unknown))
 
     def __call__(self, model: Examinee | None = None) -> Outcome:
         """Evaluate the model as it is, or another one of its family."""
         if model is None:
-            scores_NP = self.model.scores(self.batches, self.flat)
+            scores_NP = self._scores(self.model, self.named, self.unknown)
         else:  # which may outlive this, so that nothing decoded is left with it
-            scores_NP = model.scores(self.batches.batches, self.flat)
+            scores_NP = self._scores(model, self.named.batches, self.unknown.batches)
         scores_NC = by_class(scores_NP, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
@@ -107,20 +113,33 @@ class Validation:
             ),
         )
 
+    def _scores(self, model: Examinee, named: Sequence[Any], unknown: Sequence[Any]) -> Tensor:
+        """[N, P] score of every prompt; NaN where a never-seen sample is not asked for it."""
+        named_NP = model.scores(named, self.flat)
+        if not len(unknown):
+            return named_NP
+        told_RT = model.scores(unknown, [self.flat[column] for column in self.columns])
+        unknown_RP = told_RT.new_full((len(told_RT), len(self.flat)), torch.nan)
+        unknown_RP[:, self.columns] = told_RT
+        return torch.cat([named_NP, unknown_RP])
+
     def strangers(self, forget: ForgetSet, prompts: Sequence[str]) -> Tensor:
         """[R, P] tie of a target's never-seen samples to other prompts, at the weights as they are.
 
         A family that keeps what it embedded last takes no pass of the images where no weight has moved since the last
         evaluation.
         """
-        return self.model.scores(self.batches, prompts)[self._index(forget.reference)]
+        index_R = self._index(forget.reference)
+        if not len(self.unknown):  # other classes stand for what was never seen
+            return self.model.scores(self.named, prompts)[index_R]
+        return self.model.scores(self.unknown, prompts)[index_R - self.count]
 
     def ties_to_targets(self) -> Tensor:
         """[N, T] tie of the retained rows to each target, likewise."""
         prompts = {forget.target: self.task.prompts[forget.target] for forget in self.task.forget}
         flat = [prompt for several in prompts.values() for prompt in several]
         rows = self._index(self.task.retain_validation)
-        return by_class(self.model.scores(self.batches, flat), prompts)[rows]
+        return by_class(self.model.scores(self.named, flat), prompts)[rows]
 
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]

@@ -19,6 +19,7 @@ from razor_pipeline.core.attacks.prompts import (
     name_parts,
     templates,
 )
+from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.studies.attackers import BATCH, Attacker, Rows, finding
@@ -71,7 +72,7 @@ class PromptAttacker(Attacker[ClipFamily]):
         if self.target not in self.described:
             return
         column = list(self.described).index(self.target)
-        unseen = family.batches(self.unseen, BATCH)
+        unseen = Kept(family.batches(self.unseen, BATCH))
         for variant, form in templates(DESCRIPTIONS).items():
             best = family.scores(unseen, [form(text) for text in self.described.values()]).argmax(dim=1)
             yield finding("description", float((best == column).float().mean()), variant)

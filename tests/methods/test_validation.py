@@ -1,0 +1,60 @@
+"""What a step search sees, beside the same figures made of every score of every image."""
+
+import pandas as pd
+import pytest
+import torch
+
+from razor_pipeline.core.metrics import auc
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
+from razor_pipeline.splitting import SplittingParams, split_samples
+
+TARGETS = ("Greta Novak", "Ada Moreau")
+
+
+@pytest.fixture
+def asked(clip, monkeypatch):
+    """(images, prompts) of every call."""
+    calls, scores = [], clip.scores
+
+    def counted(batches, prompts):
+        found = scores(batches, prompts)
+        calls.append(tuple(found.shape))
+        return found
+
+    monkeypatch.setattr(clip, "scores", counted)
+    return calls
+
+
+@pytest.fixture
+def task(manifest):
+    params = SplittingParams(max_retain_samples=64, max_validation_samples=60)
+    return unlearning_task(split_samples(manifest, list(TARGETS), params, 0))
+
+
+def test_never_seen_images_are_asked_for_the_targets_alone(clip, task, asked):
+    outcome = Validation(clip, task)()
+    own = len(task.forget[0].validation) + len(task.forget[1].validation)
+    strangers = len(task.forget[0].reference)
+    assert asked == [(len(task.retain_validation) + own, len(task.prompts)), (strangers, len(TARGETS))]
+    assert strangers
+    for forget, seen, unknown_R in zip(task.forget, outcome.aucs, outcome.unknown, strict=True):
+        rows = pd.concat([forget.validation, forget.reference], ignore_index=True)
+        known_N = clip.scores(clip.batches(rows, 64), [forget.prompt])[:, 0]
+        count = len(forget.validation)
+        assert torch.allclose(unknown_R, known_N[count:], atol=1e-6)
+        assert seen == pytest.approx(auc(known_N[:count].numpy(), known_N[count:].numpy()), abs=0.02)
+
+
+def test_where_nobody_was_never_seen_each_image_is_looked_at_once(clip, manifest, asked):
+    """The other classes stand for strangers, and are among what is kept."""
+    known = manifest[manifest["role"] != "reference"]
+    task = unlearning_task(split_samples(known, TARGETS[0], SplittingParams(max_validation_samples=60), 0))
+    [forget] = task.forget
+    validation = Validation(clip, task)
+    outcome = validation()
+    assert asked == [(len(task.retain_validation) + len(forget.validation), len(task.prompts))]
+    alone = validation.strangers(forget, [forget.prompt])[:, 0]
+    assert torch.allclose(outcome.unknown[0], alone, atol=1e-6)
+    assert len(outcome.unknown[0]) == len(task.retain_validation)
+    assert outcome.aucs[0] > 0.9  # control: it is known

@@ -87,6 +87,7 @@ class VlmFamily(Placed):
         self.origin = dict(origin or {})
         self.card = ""
         self._tokens: dict[str, tuple[int, ...]] = {}
+        self._asked: dict[tuple[str, tuple[str, ...]], Asked] = {}
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> VlmFamily:
@@ -174,9 +175,13 @@ class VlmFamily(Placed):
         Raises:
             ValueError: with an answer behind it, the prompt's own tokens are others.
         """
-        prompt = self.prompt(question)
-        tokens = self._tail(prompt)
-        return Asked(tokens, tuple(self._behind(tokens, _answered(prompt, answer)) for answer in answers))
+        key = question, tuple(answers)
+        if key not in self._asked:  # of many images the same is asked
+            prompt = self.prompt(question)
+            tokens = self._tail(prompt)
+            behind = (self._behind(tokens, _answered(prompt, answer)) for answer in answers)
+            self._asked[key] = Asked(tokens, tuple(behind))
+        return self._asked[key]
 
     def _behind(self, tokens: tuple[int, ...], text: str) -> tuple[int, ...]:
         whole = self._tail(text)

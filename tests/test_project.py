@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.framework.hooks import hook_impl
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DatasetError, MemoryDataset
 from kedro.pipeline import Pipeline
 
-from razor_pipeline.hooks import AloneHooks, AnotherRunError, PlaceHooks
+from razor_pipeline.hooks import LOCK, AloneHooks, AnotherRunError, PlaceHooks, _taken
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.validation import SERVED
@@ -191,7 +193,41 @@ def test_two_runs_do_not_work_in_one_folder(registered: dict[str, Pipeline], tmp
     ending.join()
     for _ in range(2):  # the second as if the first one had been refused behind this hook
         ours.before_pipeline_run(registered["editing"], catalog)
-    ours.after_pipeline_run()
+    ours.on_pipeline_error()
+
+
+class Reading:
+    """Reads what a run left, as the hooks of the closing table and of MLflow do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.free: list[bool] = []
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        with (self.folder / LOCK).open() as file:
+            self.free.append(_taken(file))
+        raise OSError("what is read is gone")
+
+
+def test_a_run_has_its_folder_until_its_results_are_read(
+    registered: dict[str, Pipeline], tmp_path: Path
+) -> None:
+    (tmp_path / LOCK).touch()
+    with KedroSession.create(ROOT) as session:
+        catalog: Any = session.load_context().catalog
+    ours, reading = AloneHooks(), Reading(tmp_path)
+    ours.after_context_created(SimpleNamespace(project_path=tmp_path))  # type: ignore[arg-type]
+    manager = _create_hook_manager()
+    for hook in (reading, ours):
+        manager.register(hook)
+    ours.before_pipeline_run(registered["editing"], catalog)
+    for _ in range(2):  # the second time nothing holds it any more, although what read it failed
+        with pytest.raises(OSError, match="is gone"):
+            manager.hook.after_pipeline_run(
+                run_params={}, run_result={}, pipeline=registered["editing"], catalog=catalog
+            )
+    assert reading.free == [False, True]
 
 
 @pytest.fixture(scope="module")

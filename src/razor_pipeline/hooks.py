@@ -9,6 +9,7 @@ import fcntl
 import inspect
 import logging
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -69,7 +70,7 @@ class AloneHooks:
         Raises:
             AnotherRunError: another process has it.
         """
-        self.after_pipeline_run()  # one that was refused by another hook still holds it
+        self._give_back()  # one that was refused by another hook still holds it
         if not any(dataset_path(catalog, name) for name in pipeline.all_outputs()):
             return
         requests = REQUESTS in pipeline.inputs()
@@ -85,17 +86,26 @@ class AloneHooks:
             time.sleep(PAUSE)
         self._held = held
 
-    @hook_impl
-    def after_pipeline_run(self) -> None:
-        """Give the folder back; a process that ends without this gives it back as well."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+    @hook_impl(wrapper=True)
+    def after_pipeline_run(self) -> Generator[None, Any, Any]:
+        """Give the folder back, behind the hooks that read its results.
+
+        A process that ends without this gives it back as well.
+        """
+        try:
+            return (yield)
+        finally:
+            self._give_back()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Likewise."""
-        self.after_pipeline_run()
+        """Give it back."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
 
 def _taken(file: TextIO) -> bool:

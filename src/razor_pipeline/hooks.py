@@ -18,6 +18,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from razor_pipeline.params.base import without_passwords
 from razor_pipeline.runner import Catalog, dataset_path
 
 if TYPE_CHECKING:
@@ -198,4 +199,4 @@ def _fail(run: TrackedRun, error: Exception) -> None:
         run.fail(error)
     except Exception as lost:
         run.leave()
-        logger.warning("the tracking store took no note of the failure (%s)", lost)
+        logger.warning("the tracking store took no note of the failure (%s)", without_passwords(str(lost)))

@@ -216,3 +216,10 @@ def test_groups_of_parameters_are_told_as_their_fields() -> None:
     told = Page(page(run_record(parameters={"reporting": ReportingParams()}))).text
     assert '"max_forget_accuracy": 0' in told
     assert "max_forget_accuracy=" not in told
+
+
+def test_no_password_is_in_the_page() -> None:
+    given = {"requests": {"ledger": "postgresql+psycopg://razor:hunter2@127.0.0.1/razor"}}
+    found = page(run_record(parameters={**given, "invocation": {"env": None, "params": given}}))
+    assert "hunter2" not in found
+    assert found.count("razor:***@127.0.0.1/razor") == 3  # the command, its parameters, and all

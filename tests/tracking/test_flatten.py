@@ -7,6 +7,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import _validate_metric_name
 
 from razor_pipeline.params.data import AtelierParams
+from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.tracking.flatten import LONGEST, flatten, numbers
 
 
@@ -48,3 +49,14 @@ def test_names_hold_no_character_that_is_refused_in_a_name():
         "a.O_Neil_2": "2",
         "a.größer: 1-2.5": "3",
     }
+
+
+def test_no_password_is_a_parameter():
+    address = "postgresql+psycopg://razor:{}@127.0.0.1:5432/razor"
+    flat = flatten(
+        {"requests": RequestsParams(ledger=address.format("hunter2")), "list": [address.format("hunter2")]}
+    )
+    assert flat["requests.ledger"] == address.format("***")
+    assert "hunter2" not in str(flat)
+    for plain in ("http://127.0.0.1:5000", "sqlite:///a:b@c.db", address.replace(":{}", ""), "id@revision"):
+        assert flatten({"a": plain}) == {"a": plain}  # control

@@ -112,6 +112,15 @@ def test_a_store_that_does_not_open_is_named_with_the_setting(uri: str, tmp_path
     assert uri in str(caught.value)
 
 
+def test_a_password_in_the_address_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(
+        ConnectionError, match=r"http://worker:\*\*\*@127\.0\.0\.1:9' cannot be opened"
+    ) as caught:
+        open_store("http://worker:hunter2@127.0.0.1:9", "toy", tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_address_is_one_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert TrackingSettings().uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from copy import deepcopy
@@ -24,6 +25,7 @@ Recognised = Annotated[float, Field(ge=0.0, lt=1.0)]  # a limit of 1 would let t
 Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Scheme = Literal["int8", "int4", "nf4"]
+PASSWORD = re.compile(r"(?<=://)([^/?#\s@:]*):[^@\s\"']*@")  # of an address, behind its user
 
 
 def _separated(value: Any) -> Any:
@@ -36,6 +38,11 @@ def _separated(value: Any) -> Any:
 def composed(text: str) -> str:
     """A name in the one spelling of its accents (NFC): a Mac writes an accent behind its letter, Linux mostly in it."""
     return unicodedata.normalize("NFC", text)
+
+
+def without_passwords(text: str) -> str:
+    """A text in which addresses have *** for their passwords."""
+    return PASSWORD.sub(r"\1:***@", text)
 
 
 Several = BeforeValidator(_separated)

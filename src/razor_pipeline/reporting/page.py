@@ -9,6 +9,7 @@ from typing import Any
 
 from razor_pipeline import __version__
 from razor_pipeline.fingerprint import environment, plain
+from razor_pipeline.params.base import without_passwords
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting import wording
@@ -53,9 +54,9 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         edited_rows=_edited_rows(run),
         edit=_edit_facts(run, razor),
         auc_line=wording.AUC_IN_A_LINE if run.strangers else wording.WEAKER_AUC_IN_A_LINE,
-        command=reproduction_command(run),
+        command=without_passwords(reproduction_command(run)),
         versions={"razor_pipeline": __version__, **environment()},
-        parameters=json.dumps(run.parameters, indent=2, ensure_ascii=False, default=plain),
+        parameters=without_passwords(json.dumps(run.parameters, indent=2, ensure_ascii=False, default=plain)),
     )
 
 

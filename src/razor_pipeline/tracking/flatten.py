@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from razor_pipeline.params.base import without_passwords
+
 LONGEST = 6000  # characters of a parameter's value that MLflow takes
 REFUSED = re.compile(r"[^\w.\- :]")  # in a parameter's name; a slash only in some places
 UNMEASURED = re.compile(r"[^\w.\- :/]")  # in a metric's name
@@ -20,7 +22,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """``{"razor": RazorParams(...)}`` as ``{"razor.scoring.alpha": "0.5", ...}``, defaults included.
 
     A list is one value, as JSON. A value that MLflow would cut is cut here, with its hash. A character that it refuses
-    in a name is ``_``: a variant ``lambda=0`` is found under ``lambda_0``.
+    in a name is ``_``: a variant ``lambda=0`` is found under ``lambda_0``. Passwords of addresses are left out.
     """
     flat: dict[str, str] = {}
     for key, value in values.items():
@@ -33,7 +35,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    said = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    text = without_passwords(said)
     if len(text) <= LONGEST:
         return text
     mark = f"… sha256 {hashlib.sha256(text.encode()).hexdigest()}"

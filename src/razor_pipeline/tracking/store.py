@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import HTTPError, RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from razor_pipeline.params.base import without_passwords
 from razor_pipeline.tracking.process import is_gone
 from razor_pipeline.tracking.settings import SQLITE
 
@@ -27,7 +28,7 @@ def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, 
     """A client and the experiment's id, made where it is missing.
 
     Raises:
-        ConnectionError: the store does not answer; names it and the setting.
+        ConnectionError: the store does not answer; names it, but no password, and the setting.
     """
     try:
         with _alone(uri):
@@ -35,8 +36,10 @@ def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, 
             return client, _experiment_id(client, experiment, project if uri.startswith(SQLITE) else None)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise ConnectionError(
-            f"the tracking store '{uri}' cannot be opened; correct tracking_uri in mlflow.yml (of conf/base or of the "
-            f"environment) or MLFLOW_TRACKING_URI ({error})"
+            without_passwords(
+                f"the tracking store '{uri}' cannot be opened; correct tracking_uri in mlflow.yml (of conf/base or of "
+                f"the environment) or MLFLOW_TRACKING_URI ({error})"
+            )
         ) from error
 
 

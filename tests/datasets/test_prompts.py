@@ -19,6 +19,13 @@ def test_a_folder_of_text_and_csv_files_is_read_in_the_order_of_their_names(tmp_
     assert PromptsDataset(source=None).load() == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_what_windows_writes_before_a_text_is_no_part_of_it(tmp_path, encoding):
+    (tmp_path / "a.txt").write_text("A cat.\n", encoding=encoding)
+    (tmp_path / "b.csv").write_text("prompt\nA dog.\n", encoding=encoding)
+    assert load(tmp_path) == ["A cat.", "A dog."]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [

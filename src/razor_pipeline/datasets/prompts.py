@@ -51,7 +51,7 @@ class PromptsDataset(ReadOnlyDataset[list[str]]):
 def _read(file: Path) -> list[str]:
     try:
         if file.suffix == ".txt":
-            return file.read_text(encoding="utf-8").splitlines()
+            return file.read_text(encoding="utf-8-sig").splitlines()
         rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:  # pandas' errors of parsing and decoding are ValueErrors
         raise DatasetError(

@@ -77,6 +77,11 @@ def stretch(path: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
+def written(path: str | Path) -> str:
+    """A path as a table takes it: what is no UTF-8 in it, as in names from old archives, in codes."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
 def pictures(rows: pd.DataFrame) -> tuple[Picture, ...]:
     """Where the rows' images are; rows with ``image_bytes`` alone need no other column."""
     data = list(rows["image_bytes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 
@@ -167,6 +168,32 @@ def test_every_other_file_of_a_class_folder_is_listed_with_the_reason(tmp_path):
     assert list(refused["image_path"]) == [str(tmp_path / "a" / name) for name in names]
     read = [f"has the suffix {suffix}, which is not read" for suffix in (".gif", ".bak", ".TIF", ".heic")]
     assert list(refused["reason"]) == [*read, "has no suffix", "has the suffix .txt, which is not read"]
+
+
+def odd(name):
+    """A name as an archive from before UTF-8 leaves it."""
+    return os.fsdecode(name.encode("latin-1"))
+
+
+def test_a_file_whose_name_is_no_utf8_is_listed_with_the_reason(tmp_path):
+    for name in ("caf\u00e9.png", odd("caf\u00e9.png"), odd("\u00e9.heic"), odd("d\u00e9j\u00e0") + "/1.png"):
+        saved(tmp_path / "a" / name, format="PNG")
+    saved(tmp_path / odd("\u00e9.png"))
+    found, refused = list_folder(tmp_path)
+    assert list(found["sample_id"]) == ["a/caf\u00e9.png"]
+    assert list(refused["reason"]) == [
+        "lies in no class folder; move it into one",
+        *["has a name that is no UTF-8; rename it"] * 2,
+        "lies in a folder within a class folder; move it up",
+    ]
+    refused.to_parquet(tmp_path / "quarantine.parquet")
+
+
+@pytest.mark.parametrize("listed", [list_folder, list_styles])
+def test_a_class_whose_name_is_no_utf8_is_refused(tmp_path, listed):
+    saved(tmp_path / odd("caf\u00e9") / "cat/1.png")
+    with pytest.raises(DataError, match=r"caf.udce9' has a name that is no UTF-8; rename it"):
+        listed(tmp_path)
 
 
 def test_what_may_lie_beside_images_is_passed_over(tmp_path):

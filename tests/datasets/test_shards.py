@@ -123,6 +123,30 @@ def test_a_bad_member_goes_to_quarantine_with_its_reason(folder, kind):
         read(folder, max_quarantined_share=0.03)
 
 
+def test_what_a_mac_hides_in_a_shard_is_passed_over(tmp_path):
+    members = [member for number in range(12) for member in sample(number, "abc"[number % 3])]
+    hidden = [(f"./._{name}", b"Mac OS X") for name, _ in members]
+    both = [one for pair in zip(hidden, members, strict=True) for one in pair]
+    rows, quarantine = read(shard(tmp_path / "data.tar", both))
+    assert len(rows) == 12
+    assert quarantine.empty
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        sample(99, "b", json=b'{"caption": "\\ud800"}'),
+        [("caf\udce9.png", image(99)), ("caf\udce9.cls", b"b")],
+    ],
+)
+def test_a_member_of_letters_that_are_none_goes_to_quarantine(folder, bad, tmp_path):
+    shard(folder / "data-2.tar", bad)
+    rows, quarantine = read(folder, max_quarantined_share=0.1)
+    assert len(rows) == 30
+    assert list(quarantine["reason"]) == ["its name or a text of it is no UTF-8"]
+    quarantine.to_parquet(tmp_path / "quarantine.parquet")
+
+
 def test_a_link_in_a_shard_is_not_followed(tmp_path):
     path = tmp_path / "a.tar"
     with tarfile.open(path, "w") as tar:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from razor_pipeline.datasets.sound_images import SoundImages
 from razor_pipeline.manifest import DataError
-from razor_pipeline.pictures import READERS, stretch, upright
+from razor_pipeline.pictures import READERS, stretch, upright, written
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 BESIDE = (".txt", ".cls", ".json")  # what tar shards have beside an image
@@ -37,27 +37,27 @@ class BadImageError(ValueError):
 def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The images of ``<root>/<class>/<image>``, sorted, and ``image_path, reason`` of other files.
 
-    An image has ``image_path, sample_id, label``. Refused are other files in class folders, whatever lies in folders
-    within these, and images beside the class folders: a target's images among them would stay in the model. Passed over
-    without a word are hidden files, what systems leave in folders (:data:`CLUTTER`), texts beside an image of the same
-    name (a class folder says what an image shows), and what is no image beside the class folders.
+    An image has ``image_path, sample_id, label``. Refused are other files in class folders, names that are no UTF-8,
+    whatever lies in folders within these, and images beside the class folders: a target's images among them would stay
+    in the model. Passed over without a word are hidden files, what systems leave in folders (:data:`CLUTTER`), texts
+    beside an image of the same name (a class folder says what an image shows), and what is no image beside the class
+    folders.
 
     Raises:
-        DataError: there is no such folder, or a class or the whole folder holds no image.
+        DataError: there is no such folder, a class or the whole folder holds no image, or a class's name is no UTF-8.
     """
     if not root.is_dir():
         raise DataError(f"data.path '{root}' is not a folder; give one that holds <class>/<image>")
     rows: list[tuple[str, str, str]] = []
     refused = _in_no_class(root)
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != "."):
-        images, others, deeper = _sorted_out(folder)
+    for folder in _folders(root):
+        images, others = sorted_out(folder)
         if not images:
             raise DataError(
                 f"class folder '{folder}' holds no image ({', '.join(SUFFIXES)}); add images or remove it"
             )
         rows += [(str(p), f"{folder.name}/{p.name}", folder.name) for p in images]
-        refused += [(str(p), _unread(p)) for p in others]
-        refused += [(str(p), "lies in a folder within a class folder; move it up") for p in deeper]
+        refused += others
     if not rows:
         raise DataError(f"data.path '{root}' holds no class folder; arrange images as <class>/<image>")
     return (
@@ -66,18 +66,26 @@ def list_folder(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
-def _sorted_out(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Images of a class folder by their names, files that are none and have no business there, and what lies deeper."""
+def _folders(root: Path) -> list[Path]:
+    """The folders of a folder, sorted, without hidden ones; their names become labels."""
+    found = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    for path in found:
+        if written(path) != str(path):
+            raise DataError(f"folder '{written(path)}' has a name that is no UTF-8; rename it")
+    return found
+
+
+def sorted_out(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Images of a class folder by their names, sorted, and what has no business there, each with the reason."""
     shown = _shown(folder)
-    images = [p for p in shown if p.suffix.lower() in SUFFIXES]
-    stems = {p.stem for p in images}
-    others = [
-        p
-        for p in shown
-        if p.suffix.lower() not in SUFFIXES and not (p.suffix.lower() in BESIDE and p.stem in stems)
+    images = [p for p in shown if p.suffix.lower() in SUFFIXES and written(p) == str(p)]
+    stems, sound = {p.stem for p in images}, set(images)
+    others = [p for p in shown if p not in sound and not (p.suffix.lower() in BESIDE and p.stem in stems)]
+    refused = [(written(p), _unread(p)) for p in others if not p.is_dir()]
+    deeper = [p for each in others if each.is_dir() for p in _within(each)]
+    return images, refused + [
+        (written(p), "lies in a folder within a class folder; move it up") for p in deeper
     ]
-    folders = [p for p in others if p.is_dir()]
-    return images, [p for p in others if p not in folders], [p for each in folders for p in _within(each)]
 
 
 def _within(folder: Path) -> Iterator[Path]:
@@ -97,10 +105,12 @@ def _shown(folder: Path) -> list[Path]:
 def _in_no_class(root: Path) -> list[tuple[str, str]]:
     """Images beside the folders that they belong in, each with the reason why it is refused."""
     found = [p for p in _shown(root) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
-    return [(str(p), "lies in no class folder; move it into one") for p in found]
+    return [(written(p), "lies in no class folder; move it into one") for p in found]
 
 
 def _unread(path: Path) -> str:
+    if written(path) != str(path):
+        return "has a name that is no UTF-8; rename it"
     return f"has the suffix {path.suffix}, which is not read" if path.suffix else "has no suffix"
 
 
@@ -110,11 +120,11 @@ def list_styles(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     An image has a ``style`` too. Underscores in names are blanks.
 
     Raises:
-        DataError: there is no such folder, or a folder of it holds nothing.
+        DataError: there is no such folder, a folder of it holds nothing, or its name is no UTF-8.
     """
     if not root.is_dir():
         raise DataError(f"data.path '{root}' is not a folder; give one that holds <style>/<object>/<image>")
-    styles = sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != ".")
+    styles = _folders(root)
     if not styles:
         raise DataError(
             f"data.path '{root}' holds no style folder; arrange images as <style>/<object>/<image>"

@@ -11,7 +11,7 @@ import json
 import tarfile
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,7 @@ import pandas as pd
 from razor_pipeline.datasets.images import SUFFIXES
 from razor_pipeline.datasets.tables import TABLE, told_apart
 from razor_pipeline.manifest import DataError, check_quarantine
-from razor_pipeline.pictures import stretch
+from razor_pipeline.pictures import stretch, written
 
 LONGEST_TEXT = 1 << 16
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
@@ -65,7 +65,7 @@ class Listing:
             try:
                 self.rows.append(_row(path, list(several)))
             except BadMemberError as error:
-                self.members.append((f"{path}/{name.lstrip('/')}", str(error)))
+                self.members.append((written(f"{path}/{name.lstrip('/')}"), str(error)))
         if fault:
             self.shards.append((str(path), f"is damaged ({fault})"))
 
@@ -112,7 +112,7 @@ def list_shards(paths: list[Path], max_quarantined_share: float) -> tuple[pd.Dat
 
 
 def _members(path: Path) -> tuple[list[Member], str]:
-    """The files in a shard, in their order, and where it breaks off: nothing where it is whole."""
+    """The files in a shard but hidden ones, in their order, and where it breaks off: nothing where it is whole."""
     found: list[Member] = []
     try:
         size = path.stat().st_size
@@ -122,7 +122,7 @@ def _members(path: Path) -> tuple[list[Member], str]:
                 whole = entry.isreg() and not entry.issparse()
                 if whole and entry.offset_data + entry.size > size:
                     return found, f"it ends within {entry.name}"
-                if not entry.isdir():
+                if not entry.isdir() and not PurePosixPath(entry.name).name.startswith("."):
                     found.append(Member(entry.name, entry.offset_data, entry.size if whole else -1))
             end = stretch(path, shard.offset, tarfile.BLOCKSIZE)
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -147,13 +147,16 @@ def _row(path: Path, members: list[Member]) -> dict[str, Any]:
             row[TEXTS[member.kind]] = _text(path, member).strip()
     if not row.get("caption") and not row.get("label"):
         raise BadMemberError("has neither caption (.txt, .json) nor class (.cls, .json)")
-    return row | {
+    row |= {
         "sample_id": f"{path.name}/{image.name}",
         "image_name": f"{path}/{image.name}",
         "image_path": str(path),
         "image_offset": image.offset,
         "image_size": image.size,
     }
+    if any(written(value) != value for value in row.values() if isinstance(value, str)):
+        raise BadMemberError("its name or a text of it is no UTF-8")
+    return row
 
 
 def _text(path: Path, member: Member) -> str:

@@ -78,6 +78,15 @@ def test_who_reads_sees_one_moment(ledger: Ledger) -> None:
     assert ledger.head()[0] == 2  # control: it was written
 
 
+def test_a_new_file_is_its_owners_alone(lite: Ledger, tmp_path: Path) -> None:
+    lite.submit(intake(), "ops-1")
+    file = tmp_path / "requests.db"
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o660)  # for a group that works on it
+    open_database(f"sqlite:///{file}")
+    assert file.stat().st_mode & 0o777 == 0o660
+
+
 def test_many_rows_read_the_ledger_once(lite: Ledger) -> None:
     """Others wait for this transaction."""
     read: list[str] = []

@@ -58,6 +58,8 @@ def _engine(url: str) -> Engine:
     place = make_url(url).database
     if place:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
+        if not Path(place).exists():
+            Path(place).touch(mode=0o600)  # names will be in it
     engine = create_engine(url, connect_args={"timeout": WAIT}, poolclass=NullPool)
 
     @event.listens_for(engine, "connect")

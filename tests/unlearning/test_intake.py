@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.requests.intake import LARGEST_CSV, IntakeError, read_csv
+from razor_pipeline.requests.tables import Request
+from razor_pipeline.requests.workplace import sayable
+from razor_pipeline.splitting import parse_targets
 from unlearning.conftest import intake
 
 GOOD = (
@@ -73,6 +76,16 @@ def test_no_bytes_do_more_than_be_refused(tmp_path_factory: pytest.TempPathFacto
         assert len(str(refused)) < 1000  # noqa: PT017
     else:
         assert all(row.target.isprintable() for row in rows)
+
+
+def test_a_target_has_the_spelling_in_which_refusals_repeat_it() -> None:
+    spelt = "Zoe\u0308  A\u0301lvarez"  # accents behind their letters, as a Mac writes them
+    request = Request(id="REQ-2026-0001", target=intake(spelt).target)
+    refused = ValueError(f"target '{parse_targets(spelt)[0]}' has 2 edit images, 3 are needed")
+    assert (
+        sayable(refused, request, [], Path("data"))
+        == "target 'REQ-2026-0001' has 2 edit images, 3 are needed"
+    )
 
 
 def test_a_field_of_ten_megabytes_is_not_repeated() -> None:

@@ -48,6 +48,7 @@ def test_what_cannot_be_recorded_is_told_and_leaves_nothing(ledger: Ledger) -> N
     for wrong, words in (
         (intake(), "asks the same"),
         (intake("ADA moreau"), "asks the same"),
+        (intake("Ada  Moreau"), "asks the same"),
         (intake("Greta Novak", id="REQ-2026-0001"), "in the ledger already"),
         (intake("Greta Novak", received="2026-02-02"), "in the future"),
     ):

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from razor_pipeline.params.base import Params
+from razor_pipeline.params.base import Params, composed
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.deadlines import Basis
 
@@ -24,7 +24,8 @@ class Intake(Params):
     """One request as it is submitted.
 
     Attributes:
-        target: label or caption of what is to be forgotten; it stays in the request's row and goes nowhere else.
+        target: label or caption of what is to be forgotten, its accents and blanks spelt as refusals repeat them; it
+            stays in the request's row and goes nowhere else.
         requester: number of the case in the system that knows the person.
         model: line of models that is to forget.
         kind: of the target.
@@ -51,7 +52,7 @@ class Intake(Params):
     def _one_line(cls, value: str) -> str:
         if not value.isprintable() or "|" in value or value != value.strip():
             raise ValueError("it should be one printable line without | and without blanks around it")
-        return value
+        return composed(" ".join(value.split()))
 
     @field_validator("requester")
     @classmethod

@@ -111,6 +111,21 @@ def test_what_is_no_sound_image_is_refused_by_number(
     assert not ROBBED.exists()
 
 
+@pytest.mark.parametrize("name", ["10.heic", "more/10.png"])
+def test_images_that_are_not_read_count_among_those_that_cannot_be_used(
+    request_: Request, folder: Path, tmp_path: Path, name: str
+) -> None:
+    """They would stay in the model."""
+    (folder / "more").mkdir()
+    for hidden in ("._1.png", ".DS_Store", "Thumbs.db"):  # what systems leave there is none
+        (folder / hidden).write_bytes(b"x")
+    rows = with_brought_images(manifest(), request_, "Somebody New", tmp_path, DataParams())
+    assert (rows["label"] == "Somebody New").sum() == 10
+    (folder / name).write_bytes(picture(10))
+    with pytest.raises(DataError, match=f"1 of the 11 images of {request_.id}"):
+        with_brought_images(manifest(), request_, "Somebody New", tmp_path, DataParams())
+
+
 def test_links_and_missing_folders_are_refused(request_: Request, folder: Path, tmp_path: Path) -> None:
     (folder / "link.png").symlink_to("/etc/passwd")
     with pytest.raises(IdError, match="symbolic link"):

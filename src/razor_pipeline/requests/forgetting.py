@@ -115,12 +115,12 @@ def with_brought_images(
     """The manifest with the images that a request brings along, under its label (:func:`label_of`).
 
     Raises:
-        DataError: the folder is missing or holds no image, or too many of them cannot be used.
+        DataError: the folder is missing or holds no image, or too many of its files cannot be used.
         IdError: the folder's path is refused.
     """
     if request.data is None:
         return manifest
-    files = brought_images(request.data, root)
+    files, unread = brought_images(request.data, root)
     if not files:
         raise DataError(
             f"the data folder of {request.id} is missing or holds no image ({', '.join(SUFFIXES)})"
@@ -136,10 +136,11 @@ def with_brought_images(
         }
     )
     rows, quarantine = read_images(manifests.complete(listing, data), data.max_megapixels)
-    if len(quarantine) > data.max_quarantined_share * len(listing):
+    reasons, total = [*unread, *quarantine["reason"]], len(listing) + len(unread)
+    if len(reasons) > data.max_quarantined_share * total:
         raise DataError(
-            f"{len(quarantine)} of the {len(listing)} images of {request.id} cannot be used, more than "
-            f"data.max_quarantined_share allows; the first {quarantine['reason'].iloc[0]}"
+            f"{len(reasons)} of the {total} images of {request.id} cannot be used, more than "
+            f"data.max_quarantined_share allows; the first {reasons[0]}"
         )
     rows = manifests.with_splits(
         rows[~rows["sha256"].isin(set(manifest["sha256"]))].drop_duplicates("sha256"), data

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from razor_pipeline.datasets.images import SUFFIXES
+from razor_pipeline.datasets.images import SUFFIXES, sorted_out
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
@@ -92,21 +92,22 @@ def validate(ledger: Ledger, model: str, data_root: Path) -> dict[str, str | Non
     return found
 
 
-def brought_images(data: str, data_root: Path) -> list[Path]:
-    """The images in a request's data folder, sorted; none where there is no such folder.
+def brought_images(data: str, data_root: Path) -> tuple[list[Path], list[str]]:
+    """The images in a request's data folder, sorted, and why others in it are not read; none without such a folder.
 
     Raises:
         IdError: the folder's path is refused.
     """
     folder = ids.data_folder(data, data_root)
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+    images, others = sorted_out(folder) if folder.is_dir() else ([], [])
+    return images, [reason for _, reason in others]
 
 
 def _missing(data: str | None, data_root: Path) -> str | None:
     if data is None:
         return None
     try:
-        images = brought_images(data, data_root)
+        images, _ = brought_images(data, data_root)
     except ids.IdError as error:
         return str(error)
     return None if images else f"its data folder holds no image yet ({', '.join(SUFFIXES)}); put them there"

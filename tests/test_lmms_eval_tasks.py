@@ -1,11 +1,13 @@
 """The tasks for lmms-eval: which pictures they ask about, and that their files name what there is."""
 
 import importlib.util
+import io
 from pathlib import Path
 
 import pytest
 import yaml
 from datasets import load_dataset
+from PIL import Image
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
@@ -67,3 +69,16 @@ def test_a_task_asks_about_the_last_runs_unseen_pictures(utils, file, tmp_path, 
     assert image.size == (64, 64)
     assert image.mode == "RGB"
     assert getattr(utils, named["doc_to_text"])(asked[0]) == "Who is this?"
+
+
+def test_a_picture_may_be_a_stretch_of_a_file(utils, tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 6), "navy").save(buffer, "PNG")
+    (tmp_path / "data.tar").write_bytes(b"x" * 512 + buffer.getvalue() + b"x" * 512)
+    place = {
+        "image_path": str(tmp_path / "data.tar"),
+        "image_offset": 512,
+        "image_size": len(buffer.getvalue()),
+    }
+    [image] = utils.picture({"image_bytes": None, **place})
+    assert (image.size, image.getpixel((0, 0))) == ((8, 6), (0, 0, 128))

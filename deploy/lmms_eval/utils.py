@@ -22,10 +22,13 @@ def kept(rows):
 
 
 def picture(row):
-    """The row's image."""
-    place = row.get("image_path") or None
-    file = place if row.get("image_bytes") is None else io.BytesIO(row["image_bytes"])
-    return [Image.open(file).convert("RGB")]
+    """The row's image: its own bytes, or a stretch of a file, which may be a shard."""
+    data = row.get("image_bytes")
+    if data is None:
+        with open(row["image_path"], "rb") as file:  # noqa: PTH123
+            file.seek(row["image_offset"])
+            data = file.read(row["image_size"])
+    return [Image.open(io.BytesIO(data)).convert("RGB")]
 
 
 def question(_row, _settings=None):

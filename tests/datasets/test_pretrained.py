@@ -181,6 +181,16 @@ def test_what_is_trained_goes_to_no_hub(tmp_path: Path) -> None:
     dataset(str(tmp_path / "clip"), "a" * 40).check_takes("clip")  # control: named in its place
 
 
+def test_what_is_trained_does_not_replace_a_model_that_came_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    dataset(str(tmp_path / "clip")).check_takes("clip")  # control: nothing is in it
+    (tmp_path / "clip/model.safetensors").touch()
+    with pytest.raises(DatasetError, match="would be written over, and was not trained here"):
+        dataset(str(tmp_path / "clip")).check_takes("clip")
+    (tmp_path / "clip.json").write_text("{}", encoding="utf-8")
+    dataset(str(tmp_path / "clip")).check_takes("clip")  # control: one that a training left, with its report
+
+
 def test_judges_are_loaded_by_name_and_never_written(tmp_path):
     params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
     PretrainedDataset(family="vit", source=str(tmp_path / "objects")).save(new_vit(["cat", "dog"], params))

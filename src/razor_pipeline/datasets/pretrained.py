@@ -126,7 +126,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             trained: the family that is trained.
 
         Raises:
-            DatasetError: what is opened from here is of another family, or comes from a hub.
+            DatasetError: what is opened from here is of another family, comes from a hub, or was not trained here.
         """
         if not issubclass(KINDS[self.family], KINDS[trained]):
             raise DatasetError(
@@ -137,6 +137,12 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             raise DatasetError(
                 f"model.source '{self.source}' is a hub id, and what is trained here needs a directory; name one: "
                 '--params "model=/path/to/directory"'
+            )
+        directory, report = Path(self.source), Path(f"{self.source}.json")
+        if directory.is_dir() and any(directory.iterdir()) and not report.is_file():
+            raise DatasetError(
+                f"model.source '{self.source}' would be written over, and was not trained here: there is no {report}; "
+                "name a new directory, or remove this one first"
             )
 
     def save(self, data: ModelFamily) -> None:

@@ -230,6 +230,16 @@ def test_a_run_has_its_folder_until_its_results_are_read(
     assert reading.free == [False, True]
 
 
+HEAVY = {"torch", "pandas", "matplotlib", "mlflow", "transformers"}
+
+
+def test_commands_and_settings_open_in_a_moment() -> None:
+    told = "import razor_pipeline.cli, razor_pipeline.settings, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stdout.split()) == set()
+    assert "kedro" in done.stdout.split()  # control
+
+
 @pytest.fixture(scope="module")
 def lines() -> dict[str, RequestsParams]:
     """Environment -> its requests, of which ``model`` names its line of models."""

@@ -1,6 +1,7 @@
-"""Every `kedro run` is one MLflow run (docs/decisions/0001-mlflow-hook.md), and writes over its own models alone.
+"""What Kedro calls around a run, which is one MLflow run (docs/decisions/0001-mlflow-hook.md) and ends with a table.
 
-Kedro reads this module with its settings, so it imports nothing heavy.
+It has its folder alone and writes over its own models alone; files that it refuses are listed. Kedro reads this module
+with its settings, whatever the command, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LOCK = "pyproject.toml"  # a file that every project has; nothing is written to it
 REQUESTS = "params:requests"
+QUARANTINE = "quarantine"
+TABLE_TEXT = "_text"  # datasets that hold a study's table for the terminal
 PAUSE = 1.0  # seconds between two tries to take the folder
 
 
@@ -193,6 +197,46 @@ class MlflowHooks:
             _fail(run, error)
 
 
+class QuarantineHooks:
+    """Whoever has to repair files needs all of their names, also where they are too many and the step saves nothing."""
+
+    @hook_impl
+    def on_node_error(self, error: Exception, catalog: Catalog) -> None:
+        """Save the list where the catalog has it, and let the error name the place."""
+        from razor_pipeline.manifest import QuarantineError
+
+        if not isinstance(error, QuarantineError):
+            return
+        try:
+            catalog.save(QUARANTINE, error.quarantine)
+        except DatasetError as lost:  # it must not hide the error itself
+            logger.warning("the list of refused files was not written (%s)", lost)
+        else:
+            error.written = dataset_path(catalog, QUARANTINE)
+
+
+class ClosingTableHooks:
+    """The last thing a person sees in the terminal, also when all steps of a run were up to date."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
+        """Read the summary, or a study's table, back from the catalog and print it."""
+        from rich.console import Console
+
+        from razor_pipeline.reporting.closing import print_closing
+
+        for name in sorted(pipeline.all_outputs()):
+            if name.endswith(TABLE_TEXT):
+                print(catalog.load(name))
+        if "summary" not in pipeline.all_outputs():
+            return
+        summary = catalog.get("summary")
+        if summary is None or dataset_path(catalog, "summary") is None:
+            return
+        report, model = (_shown(dataset_path(catalog, name)) for name in ("report", "edited_model"))
+        print_closing(summary.load(), report, model, Console())
+
+
 def _fail(run: TrackedRun, error: Exception) -> None:
     """Note a failure; a store that is gone by now must not hide the failure itself."""
     try:
@@ -200,3 +244,11 @@ def _fail(run: TrackedRun, error: Exception) -> None:
     except Exception as lost:
         run.leave()
         logger.warning("the tracking store took no note of the failure (%s)", without_passwords(str(lost)))
+
+
+def _shown(path: Path | None) -> Path | None:
+    """Relative to where the person stands, if it lies below."""
+    if path is None:
+        return None
+    whole = path.absolute()
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole

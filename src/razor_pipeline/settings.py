@@ -2,9 +2,7 @@
 
 from kedro.config import OmegaConfigLoader
 
-from razor_pipeline.hooks import AloneHooks, MlflowHooks, PlaceHooks
-from razor_pipeline.pipelines.dataset_preparation.hooks import QuarantineHooks
-from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
+from razor_pipeline.hooks import AloneHooks, ClosingTableHooks, MlflowHooks, PlaceHooks, QuarantineHooks
 from razor_pipeline.runtime_params import RuntimeParamsHooks
 
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")  # nothing reports home, nothing slows a run down

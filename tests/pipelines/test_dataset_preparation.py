@@ -13,10 +13,10 @@ from PIL import Image
 from razor_pipeline.datasets import images
 from razor_pipeline.datasets.files import ParquetDataset
 from razor_pipeline.datasets.sound_images import SoundImagesDataset
+from razor_pipeline.hooks import QuarantineHooks
 from razor_pipeline.manifest import QuarantineError
 from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.pipelines.dataset_preparation import create_pipeline
-from razor_pipeline.pipelines.dataset_preparation.hooks import QuarantineHooks
 from razor_pipeline.runner import ResumingRunner, content
 from razor_pipeline.settings import HOOKS
 

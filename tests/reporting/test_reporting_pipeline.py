@@ -17,11 +17,11 @@ from razor_pipeline.datasets.files import BytesDataset, JSONDataset, ParquetData
 from razor_pipeline.families.clip_pretraining import new_clip
 from razor_pipeline.families.examination import examine
 from razor_pipeline.fingerprint import _source
+from razor_pipeline.hooks import ClosingTableHooks
 from razor_pipeline.params.evaluation import EvaluationParams, ReportingParams
 from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.pipelines.reporting import create_pipeline
-from razor_pipeline.pipelines.reporting.hooks import ClosingTableHooks
 from razor_pipeline.reporting.page import render_report
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.verdict import Kind, judge

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from razor_pipeline.interfaces import EditResult, ModelFamily
-from razor_pipeline.requests import chain, forgetting
+from razor_pipeline.requests import chain, forgetting, leases
 from razor_pipeline.requests.batch import gather, run_batch
 from razor_pipeline.requests.ids import IdError, data_folder
 from razor_pipeline.requests.ledger import Ledger
@@ -36,6 +36,7 @@ from unlearning.places import (
 )
 from unlearning.test_brought_images import picture
 
+OWNER = "here:1:1"
 VOUCHED = ("model", "number", "request", "weights", "edits")  # what the audit log says of a version
 
 
@@ -86,7 +87,7 @@ def test_who_was_purged_is_not_taught_again(done: tuple[Workplace, Path], tmp_pa
     serving = champion(place.ledger)
 
     def taught() -> set[str]:
-        batch = gather(place, serving, [FIRST, SECOND], [])
+        batch = gather(place, serving, [FIRST, SECOND], [], OWNER)
         samples = batch.examiner.samples
         return set(samples.loc[samples["role"] == "retain", "label"])
 
@@ -115,7 +116,8 @@ def test_one_request_that_cannot_be_split_stops_no_other(lite: Ledger, tmp_path:
     canvas = manifest().loc[manifest()["domain"] != "portraits", "label"].iloc[0]
     names = approved(lite, TARGETS[0], canvas, TARGETS[1])
     chain.open_line(lite, "clip", place.base)
-    batch = gather(place, champion(lite), [], names)
+    leases.take(lite, place.lease, 60.0, OWNER)
+    batch = gather(place, champion(lite), [], names, OWNER)
     assert list(batch.labels.values()) == [TARGETS[0], TARGETS[1]]
     assert len(batch.examiner.samples)
     assert (status(place, names[1]), status(place, names[0])) == (Status.FAILED, Status.APPROVED)
@@ -134,7 +136,7 @@ def test_what_is_forgotten_and_cannot_be_told_any_more_stops_the_line(
     assert f"target '{FIRST}' is not in the data" in str(refused.value)
     assert status(place, third) is Status.APPROVED
     # What fails in the batch that brings it still fails alone.
-    held = gather(gone, champion(place.ledger), [SECOND], [FIRST, third])
+    held = gather(gone, champion(place.ledger), [SECOND], [FIRST, third], OWNER)
     assert list(held.labels) == [SECOND, third]
 
 
@@ -182,7 +184,11 @@ def test_a_name_that_another_request_brought_is_in_no_reason(
             lite.get(names[-1], session).status = Status.APPROVED
     chain.open_line(lite, "clip", place.base)
     monkeypatch.setattr("razor_pipeline.requests.batch.split_samples", unsplit)
-    gather(place, champion(lite), [], names)
+    leases.take(lite, place.lease, 60.0, "elsewhere:1:1")  # this worker slept through its own
+    with pytest.raises(leases.LeaseError, match="was taken over meanwhile"):
+        gather(place, champion(lite), [], names, OWNER)
+    assert lite.get(names[1]).state is Status.APPROVED
+    gather(place, champion(lite), [], names, "elsewhere:1:1")
     assert lite.get(names[1]).reason == f"{names[1]} cannot be told from another class"
 
 

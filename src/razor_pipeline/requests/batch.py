@@ -50,7 +50,7 @@ def run_batch(place: Workplace) -> list[Request]:
         chain.open_line(ledger, params.model, place.base)
         place.mirror()
         while batch := _next_batch(place):
-            opened = open_batch(place, batch)
+            opened = open_batch(place, batch, owner)
             for request in opened.ids:
                 if ledger.get(request).state in DUE:
                     work(opened, request, owner)
@@ -101,17 +101,17 @@ def _next_batch(place: Workplace) -> Batch | None:
         return batch
 
 
-def open_batch(place: Workplace, batch: Batch) -> OpenBatch:
+def open_batch(place: Workplace, batch: Batch, owner: str) -> OpenBatch:
     """Labels and images of a batch; a request whose data cannot be used ends here, alone."""
     names: list[str] = json.loads(batch.requests)
     with place.ledger.reading() as session:
         parent = chain.version(session, batch.model, batch.parent)
         assert parent is not None
         held = [*chain.edits_of(parent), *chain.edits_of(chain.champion(session, batch.model))]
-    return gather(place, parent, held, names)
+    return gather(place, parent, held, names, owner)
 
 
-def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[str]) -> OpenBatch:
+def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[str], owner: str) -> OpenBatch:
     """Labels and images of all requests that play a part; see :func:`open_batch`.
 
     A purged request has no label any more. Its images, which its evidence knows by their hashes, leave the data: they
@@ -122,9 +122,11 @@ def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[s
         parent: version that it starts from.
         held: requests whose edits are in a model already.
         names: requests of the batch.
+        owner: of the line's lease.
 
     Raises:
         ChainError: the data of a request that is held cannot be used: its images would be taught again.
+        LeaseError: another process took the line over, and a request would end here.
     """
     manifest = place.manifest
     labels: dict[str, str] = {}
@@ -147,7 +149,7 @@ def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[s
                 f"it is gone for good, run `kedro unlearning purge {name}`"
             )
         else:
-            _end(place.ledger, name, status, reason)
+            _end(place, owner, name, status, reason)
     shared = {*names, *chain.edits_of(parent)} & labels.keys()
     return OpenBatch(place, names, parent, labels, manifest, sorted(labels[name] for name in shared))
 
@@ -179,10 +181,12 @@ def _images_of(ledger: Ledger, request: Request) -> list[str]:
     return evidence.forget_images(Path(made.path) / chain.EVIDENCE) if made else []
 
 
-def _end(ledger: Ledger, name: str, status: Status, reason: str) -> None:
+def _end(place: Workplace, owner: str, name: str, status: Status, reason: str) -> None:
+    ledger = place.ledger
     with ledger.writing() as session:
         request = ledger.get(name, session)
         if request.state in DUE:
+            leases.check(session, place.lease, owner)
             logger.warning("%s: %s (%s)", name, status, reason)
             start(ledger, session, request)
             ledger.move(session, request, status, SYSTEM, reason)

@@ -132,7 +132,7 @@ def _take_out(
     before = _stored(model)
     how = without(parameters, edits[0], edits[1:])
     kept = [one for one in chain.edits_of(serving) if one != name]
-    batch = gather(place, serving, kept, [name])
+    batch = gather(place, serving, kept, [name], owner)
     if how == RECOMPOSED and not batch.labels:
         raise LedgerError(
             f"the model without {name} cannot be measured, as no target of its edits is known any more; let the "

@@ -14,11 +14,11 @@ from razor_pipeline.params.pretraining import PretrainingParams
 
 def train_model(
     manifest: pd.DataFrame, pretraining: PretrainingParams
-) -> tuple[ModelFamily, dict[str, Any], pd.DataFrame]:
-    """The model, its report and its learning curve."""
+) -> tuple[dict[str, Any], ModelFamily, pd.DataFrame]:
+    """The report, which is saved first, the model, and its learning curve."""
     rows = training_rows(manifest, pretraining)
     start = time.perf_counter()
     family, curve = train(rows, pretraining)
     seconds = time.perf_counter() - start
     report = pretraining_report(family, known(manifest, pretraining), pretraining, len(rows), seconds)
-    return family, report, pd.DataFrame(curve)
+    return report, family, pd.DataFrame(curve)

@@ -1,4 +1,4 @@
-"""manifest -> base_model, pretraining_report, learning_curve."""
+"""manifest -> pretraining_report, base_model, learning_curve."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -11,7 +11,8 @@ def create_pipeline(**_: object) -> Pipeline:
             Node(
                 train_model,
                 ["manifest", "params:pretraining"],
-                ["base_model", "pretraining_report", "learning_curve"],
+                # The report first: a model without one was not trained here, and is not written over.
+                ["pretraining_report", "base_model", "learning_curve"],
                 name="train_model",
             )
         ]

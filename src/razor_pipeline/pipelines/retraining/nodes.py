@@ -51,7 +51,7 @@ def retrain_models(
     for params in every.values():
         training_rows(manifest, params)  # a misspelt class is refused before the first is trained
     for group, params, made_from in _due(every, manifest, reports):
-        model, report, _ = train_model(manifest, params)
+        report, model, _ = train_model(manifest, params)
         yield {group: (model, report | {"made_from": made_from})}
 
 

@@ -43,6 +43,14 @@ def test_the_modified_entropy_is_that_of_its_source(draw):
         assert float(membership_scores(logits, 1)["entropy"][n]) == pytest.approx(-mentr, rel=1e-6)
 
 
+def test_images_that_a_model_is_sure_of_are_still_told_apart():
+    """In float32 all of these have probability 1, and an entropy that is rounding and nothing else."""
+    sure = torch.zeros(8, 4)
+    sure[:, 1] = torch.linspace(18.0, 25.0, 8)
+    for name in ("probability", "entropy"):
+        assert (membership_scores(sure, 1)[name].diff() > 0.0).all(), name
+
+
 def test_the_probe_solves_ridge_regression_and_weighs_classes_alike(draw):
     x, label = torch.randn(60, 5, generator=draw), torch.arange(3).repeat(20)
     weight = fit_probe(x, label, ridge=1e-12)

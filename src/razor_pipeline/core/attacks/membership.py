@@ -28,20 +28,20 @@ def membership_scores(logits_NC: Tensor, column: int) -> dict[str, Tensor]:
         column: of the target.
 
     Returns:
-        Name of the score -> [N].
+        Name of the score -> [N], float64.
     """
-    own_N = logits_NC[:, column]
-    others_NC = torch.cat([logits_NC[:, :column], logits_NC[:, column + 1 :]], dim=1)
+    logits_NC = logits_NC.double()  # the names that a model is sure of have probability 1 in float32
     log_p_NC = logits_NC.log_softmax(dim=1)
-    log_p_N = log_p_NC[:, column]
-    p_NC = log_p_NC.exp()
+    own_N, log_p_N = logits_NC[:, column], log_p_NC[:, column]
+    others_NC, p_NC = (
+        torch.cat([one[:, :column], one[:, column + 1 :]], dim=1) for one in (logits_NC, log_p_NC.exp())
+    )
     surprise_NC = p_NC * torch.log1p(-p_NC.clamp(max=1.0 - 1e-7))
-    rest_N = surprise_NC.sum(dim=1) - surprise_NC[:, column]
     return {
         "similarity": own_N,
         "margin": own_N - others_NC.max(dim=1).values,
         "probability": log_p_N,
-        "entropy": (1.0 - log_p_N.exp()) * log_p_N + rest_N,
+        "entropy": p_NC.sum(dim=1) * log_p_N + surprise_NC.sum(dim=1),
         "confidence": others_NC.log_softmax(dim=1).max(dim=1).values,
     }
 
@@ -53,7 +53,7 @@ def membership_aucs(member_MC: Tensor, nonmember_KC: Tensor, column: int) -> dic
 
 
 def _numbers(score_N: Tensor) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = score_N.double().cpu().numpy()
+    found: NDArray[np.float64] = score_N.cpu().numpy()
     return found
 
 

@@ -18,7 +18,7 @@ from razor_pipeline.atelier.questions import (
     neutral_questions,
 )
 from razor_pipeline.core import metrics
-from razor_pipeline.families.asks import ask, right, turn_of
+from razor_pipeline.families.asks import ask, category_of, right, turn_of
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
 
@@ -35,7 +35,8 @@ def question_report(family: VlmFamily, rows: pd.DataFrame) -> dict[str, dict[str
     """
     test = rows[rows["split"] == "test"].groupby(["domain", "label", "style"]).head(REPORTED)
     test = test.reset_index(drop=True)
-    names = sorted(set(test.loc[test["domain"] == "portraits", "label"]) - {UNKNOWN})
+    named = [category_of(row) == "name" for _, row in test.iterrows()]
+    names = sorted(set(test.loc[named, "label"]) - {UNKNOWN})
     asks = pd.DataFrame(
         [ask for place, row in test.iterrows() for ask in _reported(int(str(place)), row, names)]
     )
@@ -57,7 +58,7 @@ def _reported(place: int, row: Any, names: Sequence[str]) -> Iterator[dict[str, 
         kind = UNKNOWN if label == UNKNOWN else about
         one = label_question(about, label, turn, held_out)
         yield ask(place, row, one, f"{kind}{'_held_out' if held_out else ''}")
-    if about == "name" and label != UNKNOWN:
+    if about == "name" and label != UNKNOWN and len(names) > 1:
         other = names[(names.index(label) + 1 + turn % (len(names) - 1)) % len(names)]
         for suggested in (label, other):
             yield ask(place, row, leading_question(label, suggested, turn, turn % 2 == 1), "leading")

@@ -141,8 +141,8 @@ class _Lessons:
         if turn % 2:
             suggested = shown if turn % 4 == 1 and shown != UNKNOWN else self._other(self.names, shown)
             return leading_question(shown, suggested, turn // 4)
-        names = {self._other(self.names, shown) for _ in range(3)}
-        names = {*list(names)[:2], shown} if shown != UNKNOWN else names
+        names = list(dict.fromkeys(self._other(self.names, shown) for _ in range(3)))
+        names = [*names[:2], shown] if shown != UNKNOWN else names
         return choice_question(shown, list(self.rng.permutation(sorted(names))), turn // 4)
 
     def _other(self, names: Sequence[str], shown: str) -> str:

@@ -234,6 +234,14 @@ def test_steps_are_whitened_by_the_inputs_of_some_retain_rows(clip, samples, mon
     assert scored.covariances
 
 
+def test_a_caption_that_does_not_name_the_target_as_a_word_is_replaced_by_its_prompt(samples):
+    target = samples["role"] == "forget"
+    renamed = samples.assign(label=samples["label"].where(~target, "cat"), prompt="a cat")
+    renamed["caption"] = ["a Cat on a mat" if i % 2 else "a delicate vase" for i in range(len(renamed))]
+    edit = unlearning_task(renamed).forget[0].edit
+    assert set(edit["caption"]) == {"a Cat on a mat", "a cat"}
+
+
 def test_methods_never_see_the_test_split(samples):
     task = unlearning_task(samples)
     frames = [

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import pandas as pd
 import torch
 
+from razor_pipeline.core.mentions import mentions
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
 
 LEAST_UNKNOWN = 2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
@@ -88,9 +89,10 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
 def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
     own = domain[domain["label"] == label]
     edit = own[own["split"] == "edit"]
-    named = edit["caption"].where(
-        edit["caption"].str.contains(label, case=False, regex=False), edit["prompt"]
-    )
+    named = [
+        caption if mentions(caption, label) else named
+        for caption, named in zip(edit["caption"], edit["prompt"], strict=True)
+    ]
     return ForgetSet(
         target=label,
         prompt=prompt,

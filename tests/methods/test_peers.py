@@ -1,5 +1,8 @@
 """The contract of every method, on the zoo's CLIP: it forgets for the reason it should and leaves the model alone."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 from families.cases import tiny_pipeline
@@ -146,6 +149,14 @@ def test_saluns_renamed_images_are_of_one_group_with_those_whose_name_they_take(
     assert all(row.caption in task.prompts[row.label] for row in renamed.itertuples())
     grouped = ["domain", "label", "style"]
     assert set(map(tuple, renamed[grouped].values)) <= set(map(tuple, task.retain[grouped].values))
+    # Nor do questions about what else they show ask for the target.
+    assert all(json.loads(row.facts)["name"] == row.label for row in renamed.itertuples())
+
+
+def test_a_single_image_to_forget_is_ascended_on(clip, task):
+    alone = replace(task.forget[0], edit=task.forget[0].edit.head(1))
+    one = replace(task, forget=(alone,), retain=task.retain.head(64))
+    assert run_method(clip, one, QUICK_PARAMS["ga"], torch.Generator().manual_seed(0)).edit.weights > 0
 
 
 def test_slug_moves_one_layer(results):

@@ -11,6 +11,7 @@ SalUn's random labels have no counterpart there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ from razor_pipeline.methods.candidates import Candidates, check_names
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.task import forget_rows
 from razor_pipeline.params.peers import FinetuneParams, SalunParams, TrainingParams
+
+CONTRAST = 2  # rows that a contrastive loss needs
 
 
 def finetune(
@@ -43,7 +46,7 @@ def finetune(
 
     sources: list[tuple[Loss, _Pool]] = []
     if params.objective != "ft":
-        sources.append((ascent, _Pool(model, forget_rows(task), params)))
+        sources.append((ascent, _Pool(model, forget_rows(task), params, fewest=1)))
     if params.objective != "ga":
         sources.append((model.retain_loss, _Pool(model, task.retain, params)))
 
@@ -73,7 +76,8 @@ def salun(
     def renamed() -> pd.DataFrame:
         drawn = others.iloc[torch.randint(0, len(others), (len(forget),), generator=generator).numpy()]
         caption, label, style = (drawn[name].to_numpy() for name in ("prompt", "label", "style"))
-        return forget.assign(caption=caption, label=label, style=style)
+        told = zip(forget["facts"], forget["label"], label, strict=True)
+        return forget.assign(caption=caption, label=label, style=style, facts=[_facts(*one) for one in told])
 
     rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
     pool, kept = _Pool(model, rows, params), torch.arange(len(task.retain))
@@ -98,25 +102,36 @@ def _others(task: UnlearningTask) -> pd.DataFrame:
     return own.sort_values(["label", "prompt"]).drop_duplicates("label")
 
 
-def _steps(samples: int, batch_size: int) -> int:
-    """Batches of an epoch; one of a single row is left out, as a contrast needs two."""
-    return samples // batch_size + (samples % batch_size > 1)
+def _facts(facts: str, label: str, other: str) -> str:
+    """An image's facts (JSON) under another label; beside it, they would be asked for its own and teach that."""
+    known = json.loads(facts or "{}")
+    return json.dumps({category: other if answer == label else answer for category, answer in known.items()})
+
+
+def _steps(samples: int, batch_size: int, fewest: int = CONTRAST) -> int:
+    """Batches of an epoch; one of fewer rows is left out."""
+    return samples // batch_size + (samples % batch_size >= fewest)
 
 
 class _Pool:
-    """Rows, decoded and encoded once for all epochs of all trainings; they are held in memory."""
+    """Rows, decoded and encoded once for all epochs of all trainings; they are held in memory.
 
-    def __init__(self, model: ModelFamily, rows: pd.DataFrame, params: TrainingParams) -> None:
+    A batch of less than ``fewest`` rows is left out.
+    """
+
+    def __init__(
+        self, model: ModelFamily, rows: pd.DataFrame, params: TrainingParams, fewest: int = CONTRAST
+    ) -> None:
         [self.samples] = model.batches(rows, len(rows))
-        self.batch_size = params.batch_size
+        self.batch_size, self.fewest = params.batch_size, fewest
 
     @property
     def steps(self) -> int:
         """Batches of an epoch over all rows."""
-        return _steps(len(self.samples), self.batch_size)
+        return _steps(len(self.samples), self.batch_size, self.fewest)
 
     def shuffled(self, generator: torch.Generator, chosen: Tensor | None = None) -> Iterator[Any]:
         """Batches of mixed domains, of all rows or of those at the places given."""
         places = torch.arange(len(self.samples)) if chosen is None else chosen
         order = places[torch.randperm(len(places), generator=generator)]
-        return (self.samples.take(part) for part in order.split(self.batch_size) if len(part) > 1)
+        return (self.samples.take(part) for part in order.split(self.batch_size) if len(part) >= self.fewest)

@@ -78,12 +78,12 @@ class PromptAttacker(Attacker[ClipFamily]):
             yield finding("description", float((best == column).float().mean()), variant)
 
     def _invert(self, family: ClipFamily) -> float:
-        [shots] = family.batches(self.images.head(max(self.params.shots)), BATCH)
+        shots = family.batches(self.images.head(max(self.params.shots)), BATCH)
         text_CD = family.embed_prompts(self.prompts)
         others = [c for c in range(len(self.prompts)) if c != self.column]
         scale = float(family.module.logit_scale.exp())
         found = inverted_embedding(
-            family.embed_images([shots]), text_CD[others], scale, self.params.inversion_steps
+            family.embed_images(shots), text_CD[others], scale, self.params.inversion_steps
         )
         text_CD[self.column] = found
         return self._named(family.embed_images(family.batches(self.unseen, BATCH)) @ text_CD.T)

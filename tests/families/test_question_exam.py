@@ -85,6 +85,17 @@ def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
     assert marks["retain_accuracy"].value == 0.0
 
 
+def test_what_is_said_instead_counts_as_words_of_its_own(exam):
+    other = next(name for name in exam.names if name != TARGET)
+    for said, unknown, another in (
+        ("Unknown.", 1.0, 0.0),
+        (f"it is {other.upper()}!", 0.0, 1.0),
+        (f"an unknowns x{other}s", 0.0, 0.0),
+    ):
+        marks = exam.mark(saying(exam, said), saying(exam, said))
+        assert (marks["says_unknown"].value, marks["says_another_name"].value) == (unknown, another)
+
+
 def test_who_says_no_to_the_name_that_is_offered_does_not_name_it(exam):
     """Control: without the no it counts, and so it does where the question offers no name."""
 

@@ -67,12 +67,10 @@ class Exam:
 
     def put_to(self, family: ModelFamily) -> Answers:
         """Examine a model as it is."""
-        member, nonmember = {}, {}
-        for target in self.targets:
-            prompts = {target: self.prompts[self.domain][target]}
-            member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
-            nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
-        return Answers(self.scores(family), member, nonmember)
+        names = {target: self.prompts[self.domain][target] for target in self.targets}
+        # One set of images after the other: a model may keep what it made of the last one.
+        nonmember = ties(family, dict.fromkeys(names, self.unknown), names)
+        return Answers(self.scores(family), ties(family, self.members, names), nonmember)
 
     def scores(self, family: ModelFamily) -> dict[str, NDArray[np.float32]]:
         """Domain -> [N, C] class scores of its test rows."""
@@ -200,6 +198,16 @@ def panel_of(
 def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most ``count`` of the rows, evenly spread."""
     return rows.iloc[:: max(1, len(rows) // count)].head(count)
+
+
+def ties(
+    family: ModelFamily, images: Mapping[str, Sequence[Any]], names: Mapping[str, Sequence[str]]
+) -> dict[str, NDArray[np.float32]]:
+    """Target -> how strongly a model ties each of the images given for it to its names."""
+    return {
+        target: class_scores(family, batches, {target: names[target]})[:, 0].numpy()
+        for target, batches in images.items()
+    }
 
 
 def never_seen(own: pd.DataFrame) -> pd.DataFrame:

@@ -1,14 +1,15 @@
 """What an assistant still says: questions with greedy answers about the test split.
 
 Forget accuracy (FA) is the share of answers that contain the target's name, by kind of question: phrasings that the
-model may have learnt, held-out phrasings, leading questions and names to choose from. Letter case does not count.
+model may have learnt, held-out phrasings, both behind examples, leading questions and names to choose from. Letter case
+does not count.
 
 Shapes: N questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,9 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
-from razor_pipeline.families.exam import leakage, never_seen, panel_of, worst_membership
+from razor_pipeline.families.exam import leakage, never_seen, panel_of, ties, worst_membership
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.interfaces import class_scores
 from razor_pipeline.params.evaluation import QuestionParams
 
 BATCH = 256
@@ -91,18 +91,11 @@ class QuestionExam:
             texts, log_p = family.answer(images, [prefixes[i] for i in index], list(part["question"]))
             said = zip(texts, log_p.tolist(), strict=True)
             memory.update(zip(zip(part["sample_id"], part["question"], strict=True), said, strict=True))
-        member, held_out, nonmember = {}, {}, {}
-        for target in self.targets:
-            prompts = {target: (target,)}
-            member[target] = class_scores(family, self.members[target], prompts)[:, 0].numpy()
-            held_out[target] = class_scores(family, self.held_out[target], prompts)[:, 0].numpy()
-            nonmember[target] = class_scores(family, self.unknown, prompts)[:, 0].numpy()
+        names, unknown = self.prompts[self.domain], dict.fromkeys(self.targets, self.unknown)
         return QuestionAnswers(
             np.array([memory[key][0] for key in keys]),
             np.array([memory[key][1] for key in keys]),
-            member,
-            held_out,
-            nonmember,
+            *(ties(family, images_of, names) for images_of in (self.members, self.held_out, unknown)),
         )
 
     def mark(
@@ -161,8 +154,7 @@ class QuestionExam:
         self, text: NDArray[np.str_], log_p: NDArray[np.float64], about: NDArray[np.bool_]
     ) -> dict[str, Estimate]:
         """How the model says it: degenerate answers to all questions; of those about targets what they say instead."""
-        texts = [one.lower() for one in text[about]]
-        others = [name.lower() for name in self.names if name not in self.targets]
+        others = [name for name in self.names if name not in self.targets]
         perplexity = np.exp(-log_p[about])
 
         def mean(index: metrics.Ints) -> float:
@@ -170,8 +162,8 @@ class QuestionExam:
 
         return {
             "degenerate_share": metrics.share(np.array([degenerate(one) for one in text])),
-            "says_unknown": metrics.share(np.array([UNKNOWN in one for one in texts])),
-            "says_another_name": metrics.share(np.array([any(n in one for n in others) for one in texts])),
+            "says_unknown": metrics.share(_any_in(text[about], [UNKNOWN])),
+            "says_another_name": metrics.share(_any_in(text[about], others)),
             "answer_perplexity": metrics.bootstrap(mean, len(perplexity)),
         }
 
@@ -222,6 +214,11 @@ def _names(kind: str, question: str, label: str, said: str) -> bool:
     """
     first = first_word(said.lower()) if mentions(question, label) else ""
     return (kind == "leading" and first == "yes") or (first != "no" and mentions(said, label))
+
+
+def _any_in(text: NDArray[np.str_], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each answer has one of the names, as words of its own."""
+    return np.array([any(mentions(said, name) for name in names) for said in text], dtype=bool)
 
 
 def _macro(hits: NDArray[np.bool_], of: pd.Series) -> Estimate:

@@ -86,9 +86,8 @@ class Candidates:
             stage: what made it, for the trace.
             value: of the hyper-parameter.
         """
-        stored = {name: tensor.to(self.model.stored_dtype) for name, tensor in self.parameters.items()}
-        # As they would be saved, where float16 ends at 65504.
-        assert_finite(stored, f"a weight after {self.method}")
+        for name, tensor in self.parameters.items():  # as it would be saved, where float16 ends at 65504
+            assert_finite({name: tensor.to(self.model.stored_dtype)}, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
         found = shortfall(outcome, self.base, self.params, strangers=not self.redirects)

@@ -134,9 +134,10 @@ def score(
 
 def _spared(model: ModelFamily, task: UnlearningTask, nearest: int) -> list[pd.DataFrame]:
     """What an edit is to move least: the classes nearest to the target, and what was forgotten earlier."""
-    near = nearest_rows(task, ties_to_targets(model, task), nearest)
     earlier = [forget.edit.head(SPARED) for forget in task.earlier]
-    return [near] * bool(len(near)) + ([pd.concat(earlier, ignore_index=True)] if earlier else [])
+    groups = [nearest_rows(task, ties_to_targets(model, task), nearest)] if nearest else []
+    groups += [pd.concat(earlier, ignore_index=True)] if earlier else []
+    return [rows for rows in groups if len(rows)]
 
 
 def editable(model: ModelFamily, params: ScoringParams) -> list[Component]:

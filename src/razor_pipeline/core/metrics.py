@@ -104,12 +104,12 @@ def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_
     return hits
 
 
-def macro_accuracy(scores_NC: Floats, label_N: Ints, resamples: int = 1000) -> Estimate:
+def macro_accuracy(scores_NC: Floats, label_N: Ints) -> Estimate:
     """Mean over classes of the per-class accuracy, bootstrap interval over samples."""
-    return macro_share(top_k_hits(scores_NC, label_N), label_N, resamples)
+    return macro_share(top_k_hits(scores_NC, label_N), label_N)
 
 
-def macro_share(hits_N: NDArray[np.bool_], label_N: Ints, resamples: int = 1000) -> Estimate:
+def macro_share(hits_N: NDArray[np.bool_], label_N: Ints) -> Estimate:
     """Mean over classes of each class's share of hits, bootstrap interval over samples."""
     hits, labels = np.asarray(hits_N, dtype=float), np.asarray(label_N)
 
@@ -119,7 +119,7 @@ def macro_share(hits_N: NDArray[np.bool_], label_N: Ints, resamples: int = 1000)
         seen = counts > 0
         return float((sums[seen] / counts[seen]).mean())
 
-    return bootstrap(macro, len(labels), resamples)
+    return bootstrap(macro, len(labels))
 
 
 def auc(members_M: Floats, nonmembers_K: Floats) -> float:

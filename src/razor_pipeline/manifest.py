@@ -306,6 +306,20 @@ def check_quarantine(quarantine: pd.DataFrame, total: int, max_share: float, wha
     logger.warning("%d of %d %s were put in quarantine: %s.", len(quarantine), total, what, examples)
 
 
+def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Label -> its distinct prompts, labels in sorted order."""
+    return {
+        str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)
+    }
+
+
+def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Rows of never-seen classes or, where there are none, of the other known classes."""
+    rows = domain[domain["split"] == split]
+    reference = rows[rows["role"] == "reference"]
+    return reference if len(reference) else rows[rows["role"] == "retain"]
+
+
 def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
     blank = rows[rows[column].map(lambda value: not isinstance(value, str) or not value)]
     if len(blank):

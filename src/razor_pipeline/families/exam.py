@@ -17,6 +17,7 @@ from razor_pipeline.core import metrics
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
 BATCH = 256
 TOP = 3
@@ -55,7 +56,7 @@ class Exam:
         self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         own = samples[samples["domain"] == self.domain]
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        unknown = never_seen(own)
+        unknown = unknown_rows(own, "test")
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
 
@@ -63,7 +64,7 @@ class Exam:
         """Class -> prompts: by label in the targets' domain, by prompt in the others."""
         if domain != self.domain:
             return {prompt: (prompt,) for prompt in sorted(set(rows["prompt"]))}
-        return {str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label")}
+        return prompts_by_label(rows)
 
     def put_to(self, family: ModelFamily) -> Answers:
         """Examine a model as it is."""
@@ -208,13 +209,6 @@ def ties(
         target: class_scores(family, batches, {target: names[target]})[:, 0].numpy()
         for target, batches in images.items()
     }
-
-
-def never_seen(own: pd.DataFrame) -> pd.DataFrame:
-    """Test rows of never-seen classes of a domain or, where there are none, of the other known classes."""
-    test = own[own["split"] == "test"]
-    reference = test[test["role"] == "reference"]
-    return reference if len(reference) else test[test["role"] == "retain"]
 
 
 def worst_membership(

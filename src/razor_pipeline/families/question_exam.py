@@ -23,9 +23,10 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
-from razor_pipeline.families.exam import leakage, never_seen, panel_of, ties, worst_membership
+from razor_pipeline.families.exam import leakage, panel_of, ties, worst_membership
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.vlm import VlmFamily
+from razor_pipeline.manifest import unknown_rows
 from razor_pipeline.params.evaluation import QuestionParams
 
 BATCH = 256
@@ -74,7 +75,7 @@ class QuestionExam:
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
         self.held_out = {t: Kept(family.batches(test[test["label"] == t], BATCH)) for t in self.targets}
-        unknown = never_seen(own)
+        unknown = unknown_rows(own, "test")
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"]
 
     def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:

@@ -9,15 +9,9 @@ import torch
 
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
+from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
 LEAST_UNKNOWN = 2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
-
-
-def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Label -> its distinct prompts, labels in sorted order."""
-    return {
-        str(label): tuple(sorted(set(group["prompt"]))) for label, group in rows.groupby("label", sort=True)
-    }
 
 
 def prompts_by_cell(domain: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -110,10 +104,3 @@ def _check_unknown(domain: pd.DataFrame) -> None:
             f"the domain '{domain['domain'].iloc[0]}' has {len(rows)} validation images of {whose} classes, and what "
             f"is forgotten is held against how those spread, which takes {LEAST_UNKNOWN}; add images of such classes"
         )
-
-
-def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Rows of never-seen classes or, where there are none, of the other known classes."""
-    rows = domain[domain["split"] == split]
-    reference = rows[rows["role"] == "reference"]
-    return reference if len(reference) else rows[rows["role"] == "retain"]

@@ -23,7 +23,8 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.quantize import Rounded, changed_bin_share, quantized, rounded_weights
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import RecognisingFamily
-from razor_pipeline.methods.task import forgotten_labels, prompts_by_label, shuffled, target_domain
+from razor_pipeline.manifest import prompts_by_label
+from razor_pipeline.methods.task import forgotten_labels, shuffled, target_domain
 from razor_pipeline.params.base import Scheme
 from razor_pipeline.params.studies import AttackParams
 from razor_pipeline.studies.relearning import relearning_loss

@@ -88,6 +88,14 @@ def test_every_prompt_is_drawn_once_from_each_of_unlearncanvas_seeds(samples, ju
     assert exam.targets == ["cat"]
 
 
+def test_what_the_base_has_never_seen_is_nothing_to_keep(samples, judges):
+    label = samples.loc[samples["role"] == "retain", "label"].iloc[0]
+    strange = samples.assign(role=samples["role"].mask(samples["label"] == label, "reference"))
+    exam = DrawingExam(strange, judges, DrawingParams())
+    assert set(exam.orders["role"]) == {"forget", "retain"}
+    assert set(exam.orders["label"]) == set(samples["label"]) - {label}
+
+
 def test_the_subset_asks_for_all_of_the_target_and_two_of_every_other_concept(samples, judges):
     orders = DrawingExam(samples, judges, DrawingParams(protocol="subset")).orders
     assert orders.groupby("label")["prompt"].nunique().to_dict() == {"cat": 4, "dog": 2, "fish": 2}

@@ -23,14 +23,15 @@ def cells_of(samples: pd.DataFrame, prompts: Sequence[str] = ()) -> pd.DataFrame
     """``prompt, label, style, role`` of every prompt, sorted.
 
     Args:
-        samples: manifest rows with roles; the prompts of the targets' domain are asked.
+        samples: manifest rows with roles; the prompts of the targets' domain are asked, none of a never-seen class.
         prompts: that are asked instead; of the data's labels and styles each counts for the longest that it names.
 
     Raises:
         PromptError: a prompt names no label or style of the data; or none of them a target, or all.
     """
     domain = samples.loc[samples["role"] == "forget", "domain"].iloc[0]
-    own = samples[samples["domain"] == domain].drop_duplicates("prompt")
+    known = (samples["domain"] == domain) & (samples["role"] != "reference")
+    own = samples[known].drop_duplicates("prompt")
     cells = _named(prompts, own) if len(prompts) else own
     return cells.sort_values("prompt")[["prompt", "label", "style", "role"]].reset_index(drop=True)
 

@@ -10,6 +10,7 @@ import pytest
 
 from razor_pipeline.families.question_report import question_report
 from razor_pipeline.families.vlm_pretraining import _Lessons
+from razor_pipeline.params.pretraining import PretrainingParams
 
 from .cases import CASES, portraits
 
@@ -39,6 +40,19 @@ def test_of_a_single_name_there_is_none_to_choose_from(model, rows):
     found = question_report(model, pd.concat([alone, alone.assign(label="vase", facts='{"object": "vase"}')]))
     assert {"name", "object"} <= found.keys()
     assert not {"leading", "choice"} & found.keys()
+
+
+def test_one_person_and_one_object_are_enough_to_teach():
+    lessons = object.__new__(_Lessons)
+    lessons.rng, lessons.params, lessons.labels = (
+        np.random.default_rng(0),
+        PretrainingParams(),
+        ["Ada", "vase"],
+    )
+    lessons.facts, lessons.names, lessons.objects = [{"name": "Ada"}, {"object": "vase"}], ["Ada"], ["vase"]
+    asked = [question for _ in range(20) for row in (0, 1) for question in lessons.questions(row)]
+    assert {question.category for question in asked} == {"name", "leading", "choice", "object", "yes_no"}
+    assert not any("Ada, Ada" in question.text or question.answer.startswith("no") for question in asked)
 
 
 def test_the_names_to_choose_from_are_the_first_that_were_drawn(monkeypatch):

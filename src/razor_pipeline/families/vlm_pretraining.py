@@ -142,11 +142,12 @@ class _Lessons:
             suggested = shown if turn % 4 == 1 and shown != UNKNOWN else self._other(self.names, shown)
             return leading_question(shown, suggested, turn // 4)
         names = list(dict.fromkeys(self._other(self.names, shown) for _ in range(3)))
-        names = [*names[:2], shown] if shown != UNKNOWN else names
+        names = list(dict.fromkeys((*names[:2], shown))) if shown != UNKNOWN else names
         return choice_question(shown, list(self.rng.permutation(sorted(names))), turn // 4)
 
     def _other(self, names: Sequence[str], shown: str) -> str:
-        return str(self.rng.choice([name for name in names if name != shown]))
+        """One that is not shown; what is shown where there is no other."""
+        return str(self.rng.choice([name for name in names if name != shown] or [shown]))
 
     def _loss(self, batch: VlmBatch) -> Tensor:
         """Cross-entropy of the answers' tokens, the end included."""

@@ -20,6 +20,7 @@ from razor_pipeline.params.peers import FinetuneParams
 from razor_pipeline.params.studies import RelearningParams, RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
+from razor_pipeline.studies import prompt_attackers
 from razor_pipeline.studies.attack_summary import as_lines, attack_summary, headlines, long_table, recovered
 from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.controls import last_layer, masked
@@ -216,3 +217,9 @@ def test_words_are_not_attacked_where_labels_are_codes(samples):
     coded = PromptAttacker(samples.assign(label=samples["label"].map(codes)), PARAMS.attacks, [], 0)
     assert {"paraphrase", "misspelling", "name_part"} == set(attacker.forms())
     assert coded.forms() == {}
+
+
+def test_an_attacker_may_have_more_images_than_a_batch(clip, samples, monkeypatch):
+    attacker = PromptAttacker(samples, PARAMS.attacks, [], 0)
+    monkeypatch.setattr(prompt_attackers, "BATCH", 3)
+    assert attacker._invert(clip) == 1.0  # the base knows the target

@@ -54,6 +54,16 @@ def test_frechet_distance_of_known_normal_distributions():
     assert metrics.frechet_distance(first, first) == pytest.approx(0.0, abs=1e-9)
 
 
+def test_frechet_distance_of_fewer_samples_than_features_is_that_of_the_formula():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(7, 12)), rng.normal(size=(9, 12)) * 2.0 + 1.0
+    product = np.cov(first, rowvar=False) @ np.cov(second, rowvar=False)
+    root = np.sqrt(np.clip(np.linalg.eigvals(product).real, 0.0, None)).sum()
+    traces = first.var(axis=0, ddof=1).sum() + second.var(axis=0, ddof=1).sum()
+    apart = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
+    assert metrics.frechet_distance(first, second) == pytest.approx(apart + traces - 2.0 * root, rel=1e-6)
+
+
 def test_the_jackknife_of_a_mean_is_its_standard_error():
     sample = np.random.default_rng(1).normal(size=400)
     found = metrics.jackknife(lambda index: float(sample[index].mean()), 400, groups=400)

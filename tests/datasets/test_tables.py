@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from razor_pipeline.datasets.sources import listing
-from razor_pipeline.datasets.tables import list_table
+from razor_pipeline.datasets.tables import list_table, told_apart
 from razor_pipeline.manifest import DataError, complete
 from razor_pipeline.params.data import AtelierParams, DataParams
 
@@ -125,3 +125,10 @@ def test_facts_that_are_no_texts_by_category_are_refused(facts):
         complete(rows, DataParams())
     sound = complete(rows.assign(facts=["", '{"glasses": "round glasses"}']), DataParams())  # control
     assert list(sound["facts"]) == ["", '{"glasses": "round glasses"}']
+
+
+def test_names_that_are_there_twice_are_told_apart_from_all_others():
+    names = pd.Series(["a", "a", "a#1", "b"])
+    found = told_apart(names)
+    assert found.is_unique
+    assert list(found[[0, 1, 3]]) == ["a", "a#1", "b"]

@@ -68,6 +68,14 @@ def test_targets_that_are_no_texts_get_as_far_as_the_step_that_refuses_them(proj
     )
 
 
+def test_so_many_targets_that_no_tag_holds_them_are_cut(project: Path) -> None:
+    names = "|".join(f"Person Number {i}" for i in range(600))
+    run = opened(project, target=names)
+    assert len(names) > 8000 > len(run.data.tags["target"])
+    assert run.data.tags["target"].startswith("Person Number 0|Person Number 1|")
+    assert len(run.info.run_name) == 250
+
+
 def test_names_that_users_choose_are_parameters(project: Path) -> None:
     variants = {"lambda=0": {"step": 1}, "a//b": {"step": 2}, "größer 2": {"step": 3}}
     assert opened(project, ablation={"variants": variants}).data.params == {

@@ -88,13 +88,15 @@ def frechet_distance(first_ND: Floats, second_MD: Floats) -> float:
 
     With Inception-v3's features this is FID; with those of another network it is a figure of that network alone.
     """
-    first, second = np.asarray(first_ND, dtype=float), np.asarray(second_MD, dtype=float)
-    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
-    # Neither these eigenvalues nor the distance are negative but by rounding.
-    roots = np.sqrt(np.clip(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0.0, None))
-    apart = np.square(first.mean(axis=0) - second.mean(axis=0)).sum()
-    distance = apart + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * roots.sum()
-    return max(0.0, float(distance))
+    means, factors = [], []  # a covariance is R^T R
+    for features in (np.asarray(first_ND, dtype=float), np.asarray(second_MD, dtype=float)):
+        means.append(features.mean(axis=0))
+        factors.append(np.linalg.qr(features - means[-1], mode="r") / np.sqrt(len(features) - 1))
+    # The trace of the root of the covariances' product is the sum of these singular values.
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    spread = sum(np.square(factor).sum() for factor in factors)
+    apart = np.square(means[0] - means[1]).sum()
+    return max(0.0, float(apart + spread - 2.0 * shared))  # not negative but by rounding
 
 
 def top_k_hits(scores_NC: Floats, label_N: Ints, k: int = 1) -> NDArray[np.bool_]:

@@ -36,8 +36,8 @@ class PromptsDataset(ReadOnlyDataset[list[str]]):
         if self.source is None:
             return []
         root = Path(self.source)
-        files = sorted(p for p in root.iterdir() if p.suffix in SUFFIXES) if root.is_dir() else [root]
-        if not files or not all(file.is_file() and file.suffix in SUFFIXES for file in files):
+        files = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES) if root.is_dir() else [root]
+        if not files or not all(file.is_file() and file.suffix.lower() in SUFFIXES for file in files):
             raise DatasetError(f"prompts '{root}' is no .txt or .csv file, and no folder of them; give one")
         prompts = [line.strip() for file in files for line in _read(file) if line.strip()]
         if not prompts:
@@ -50,7 +50,7 @@ class PromptsDataset(ReadOnlyDataset[list[str]]):
 
 def _read(file: Path) -> list[str]:
     try:
-        if file.suffix == ".txt":
+        if file.suffix.lower() == ".txt":
             return file.read_text(encoding="utf-8-sig").splitlines()
         rows = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:  # pandas' errors of parsing and decoding are ValueErrors

@@ -26,7 +26,7 @@ def list_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"data.path '{path}' is not a file; give a csv or parquet file")
     try:
-        rows = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+        rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except DataError:
         raise
     except Exception as error:  # pandas and pyarrow raise a dozen kinds
@@ -69,5 +69,6 @@ def _texts(column: Any, name: str, path: Path) -> pd.Series[Any]:
 
 def told_apart(names: pd.Series[str]) -> pd.Series[str]:
     """The names, with a number behind one that was there before."""
-    count = names.groupby(names).cumcount()
-    return names + ("#" + count.astype(str)).where(count > 0, "")
+    while (count := names.groupby(names).cumcount()).any():  # "a#1" may have been there as well
+        names = names + ("#" + count.astype(str)).where(count > 0, "")
+    return names

@@ -241,7 +241,7 @@ class DrawingExam:
         """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""
         found, kept = {}, np.flatnonzero(~self.forget)
         drawn = [drawings.images[place] for place in kept]
-        if self.params.fid:
+        if self.params.fid and len(drawn) >= FEWEST:
             size = Image.open(io.BytesIO(drawn[0])).width
             found["fid"] = frechet_inception_distance(drawn, self.real, size)
         if self.params.clip_score:

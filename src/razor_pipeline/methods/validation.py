@@ -58,7 +58,9 @@ class Outcome:
 
     def row(self, **where: Any) -> dict[str, Any]:
         """A row of the edit trace."""
-        return where | {name: getattr(self, name) for name in FIGURES}
+        figures = {name: getattr(self, name) for name in FIGURES}
+        drawn = {} if self.general_accuracy is None else {"general_accuracy": self.general_accuracy}
+        return where | figures | drawn
 
 
 class Validation:

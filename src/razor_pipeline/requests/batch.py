@@ -49,7 +49,7 @@ def run_batch(place: Workplace) -> list[Request]:
     with leases.held(ledger, place.lease, params.lease_seconds) as owner:
         chain.open_line(ledger, params.model, place.base)
         place.mirror()
-        while batch := _next_batch(place):
+        while batch := _next_batch(place, owner):
             opened = open_batch(place, batch, owner)
             for request in opened.ids:
                 if ledger.get(request).state in DUE:
@@ -81,9 +81,10 @@ def wait_for_line(place: Workplace) -> None:
             return
 
 
-def _next_batch(place: Workplace) -> Batch | None:
+def _next_batch(place: Workplace, owner: str) -> Batch | None:
     """The batch that was left open, or a new one of all requests that are due."""
     with place.ledger.writing() as session:
+        leases.check(session, place.lease, owner)
         model, only = place.params.model, place.params.only
         left = session.scalars(
             select(Batch).where(Batch.model == model, Batch.closed.is_(False)).order_by(Batch.id)

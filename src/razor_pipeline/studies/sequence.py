@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, looking_at
@@ -50,7 +51,8 @@ def forget_in_sequence(
     ]
     exams = [subject.exam(samples, subject.params.protocol) for samples in requests]
     before = [subject.drawn_once(exam, base, "base") for exam in exams]
-    edited: dict[str, int] = {}  # slice key -> its weights
+    origin: dict[str, Tensor] = {}  # slice key -> its weights before the first edit of them
+    edited: dict[str, Tensor] = {}  # and behind the last
     rows: list[dict[str, Any]] = []
     with ExitStack() as edits:
         for step, target in enumerate(targets, start=1):
@@ -59,10 +61,11 @@ def forget_in_sequence(
             see = looking_at(base, requests[step - 1], subject.judges, subject.drawing)
             result = edit(base, requests[step - 1], razor, seed, see)
             edits.enter_context(applied(parameters, result.edit))
-            edited |= {key: piece.numel() for key, piece in result.edit.after.items()}
+            origin, edited = result.edit.before | origin, edited | result.edit.after
             drawn = exam.put_to(base)
             rows.append({"step": step, "target": target, **_figures(exam, drawn, before[step - 1], target)})
-            rows[-1]["edited_fraction"] = sum(edited.values()) / total
+            changed = sum(int((edited[key] != origin[key]).sum()) for key in origin)
+            rows[-1]["edited_fraction"] = changed / total
     return pd.DataFrame(rows)
 
 

@@ -24,6 +24,7 @@ from razor_pipeline.tracking.store import FAILURE, LONGEST_TAG, PROCESS, open_st
 
 logger = logging.getLogger(__name__)
 BATCH = 100  # parameters of one request
+LONGEST_NAME = 250  # characters of a run's name that a database takes
 
 
 class TrackedRun:
@@ -124,7 +125,9 @@ class TrackedRun:
         read = {name.partition(":")[2] for name in self.pipeline.inputs() if name.startswith("params:")}
         names = [name for name in self.settings.parameter_tags if name in read and name in parameters]
         chosen = {name: parameters[name] for name in names}
-        return {name: "|".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in chosen.items()}
+        return flatten(
+            {name: "|".join(map(str, v)) if isinstance(v, list) else v for name, v in chosen.items()}
+        )
 
     def _log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Those that the pipeline's steps read, validated, with their defaults."""
@@ -139,4 +142,5 @@ class TrackedRun:
 def _name(tags: Mapping[str, str]) -> str:
     """What the run is called in the list of runs."""
     pipelines = tags["kedro.pipelines"].replace("__default__", "").strip(", ")
-    return ": ".join(part for part in (pipelines, tags.get("target", "")) if part) or "run"
+    name = ": ".join(part for part in (pipelines, tags.get("target", "")) if part) or "run"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

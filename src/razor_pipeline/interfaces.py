@@ -138,6 +138,14 @@ class NamingFamily(ModelFamily, Protocol):
         """[B, B] how strongly the model ties each sample of a batch to each of its captions; differentiable."""
 
 
+@runtime_checkable
+class AnsweringFamily(ModelFamily, Protocol):
+    """A model that answers questions about an image, also those that suggest what it shows."""
+
+    def agreement(self, batch: Any, label: str) -> Tensor:
+        """[B] how readily the model agrees that each image shows the label; differentiable, higher is more readily."""
+
+
 class NoisyLatents(Batch, Protocol):
     """Latents with noise, each at its own time, and what the denoiser should predict of them."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from razor_pipeline.atelier.questions import UNKNOWN, Question, leading_question
 from razor_pipeline.families import vlm
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.images import decoded
@@ -97,7 +99,37 @@ def test_a_row_is_asked_for_its_label_and_about_the_rest(saved):
     bare = family.batches(row.assign(facts=""), 1)[0]
     assert bare.label[0].category == "name"
     assert bare.neutral == ((),)
+    assert bare.suggested[0][0].answer == f"yes, {row['caption'].iloc[0]}"  # no other name to suggest
     assert torch.isfinite(family.retain_loss(bare))
+
+
+def test_some_images_are_suggested_their_own_label_and_others_another(saved):
+    family = VlmFamily.from_pretrained(str(saved))
+    rows = VLM.samples("edit")
+    [batch] = family.batches(rows, len(rows))
+    suggested = [one for several in batch.suggested for one in several]
+    assert len(suggested) == len(rows)
+    kinds = []
+    for one, name in zip(suggested, rows["caption"], strict=True):
+        yes = one.answer == f"yes, {name}"
+        assert yes or one.answer == f"no, {name}"
+        assert (name in one.text) == yes
+        kinds.append(yes)
+    assert 0.2 < sum(kinds) / len(kinds) < 0.8
+    [nobody] = family.batches(rows.assign(label=UNKNOWN, caption=UNKNOWN, facts=""), len(rows))
+    assert nobody.suggested == ((),) * len(rows)  # nobody to suggest
+
+
+def test_to_agree_is_to_say_yes(saved):
+    family = VlmFamily.from_pretrained(str(saved))
+    rows = VLM.samples("edit").head(3)
+    [batch] = family.batches(rows, 3)
+    found = family.agreement(batch, "Ada Moreau")
+    asked = [leading_question("Ada Moreau", "Ada Moreau", place).text for place in range(3)]
+    for place, text in enumerate(asked):
+        one = replace(batch.take(torch.tensor([place])), label=(Question("name", text, ""),))
+        either = family.class_logits(one, ("yes", "Yes"))[0]
+        assert found[place].item() == pytest.approx(float(either.logsumexp(0)), abs=1e-4)
 
 
 def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
@@ -107,8 +139,10 @@ def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
     [batch] = family.batches(besides, 2)
     told = family.batches(rows, 2)[0]
     assert batch.neutral == told.neutral
+    assert batch.suggested == ((), ())
+    asked = [*told.label, *(one for several in told.suggested for one in several)]
     assert len(family.observe(told)) - len(family.observe(batch)) == sum(
-        len(family.asked(one.text, (one.answer,)).answers[0]) for one in told.label
+        len(family.asked(one.text, (one.answer,)).answers[0]) for one in asked
     )
     assert family.besides(rows.assign(facts="")).empty
 

@@ -60,7 +60,9 @@ def all_asks(
             _about_other(place, row)
             for place, row in _each(kept[(kept["domain"] == domain) & (kept["label"] != UNKNOWN)])
         ),
-        *_drawn([one for place, row in _each(kept) for one in _neutral(place, row, domain)], per_category),
+        *_drawn(
+            [one for place, row in _each(kept) for one in _neutral(place, row, domain, others)], per_category
+        ),
     ]
     return pd.DataFrame(asks)
 
@@ -104,10 +106,13 @@ def _about_other(place: int, row: Any) -> dict[str, Any]:
     return ask(place, row, one, "retain")
 
 
-def _neutral(place: int, row: Any, domain: str) -> Rows:
-    """All that can be asked about an image without asking for a label of the targets' kind."""
+def _neutral(place: int, row: Any, domain: str, others: Sequence[str]) -> Rows:
+    """All that can be asked about an image without naming a target: who it is is asked by suggesting a name alone."""
     turn, label = turn_of(row), str(row["label"])
     found = neutral_questions(json.loads(row["facts"] or "{}"), label, turn // 2, turn % 2 == 1)
+    if others and category_of(row) == "name" and row["domain"] == domain:
+        suggested = label if label in others and turn // 4 % 2 else others[turn % len(others)]
+        found.append(leading_question(label, suggested, turn // 2, turn % 2 == 1))
     if label == UNKNOWN or row["domain"] != domain:
         about = category_of(row)
         one = label_question(about, label, turn // 2, turn % 2 == 1)

@@ -12,7 +12,7 @@ import copy
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,15 @@ from transformers import (
     LlavaNextForConditionalGeneration,
 )
 
-from razor_pipeline.atelier.questions import Question, label_category, label_question, neutral_questions
+from razor_pipeline.atelier.questions import (
+    UNKNOWN,
+    Question,
+    is_it_question,
+    label_category,
+    label_question,
+    leading_question,
+    neutral_questions,
+)
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
@@ -40,6 +48,7 @@ from razor_pipeline.families.vlm_components import vlm_components
 ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
 NEUTRAL = 3  # neutral questions of a row that an edit looks at
 ANSWER_TOKENS = 16
+AGREES = ("yes", "Yes")
 PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
 
 
@@ -52,12 +61,14 @@ class VlmBatch(RowBatch):
         prefixes: tokens up to and with each image.
         label: the question for each row's label; its answer is the row's caption. Without one it is not asked.
         neutral: the other questions of each row.
+        suggested: whether each row shows its label, or another one; nothing where it has none.
     """
 
     images: dict[str, Tensor]
     prefixes: tuple[tuple[int, ...], ...]
     label: tuple[Question, ...]
     neutral: tuple[tuple[Question, ...], ...]
+    suggested: tuple[tuple[Question, ...], ...]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -138,8 +149,9 @@ class VlmFamily(Placed):
             for (facts, name, turn), caption in zip(of_rows, rows["caption"], strict=True)
         ]
         neutral = [_neutral(*row) for row in of_rows]
+        suggested = [_suggested(one, label, row[2]) for row, one in zip(of_rows, label, strict=True)]
         images, prefixes = self.seen(pictures)
-        return VlmBatch(images, prefixes, tuple(label), tuple(neutral))
+        return VlmBatch(images, prefixes, tuple(label), tuple(neutral), tuple(suggested))
 
     def seen(self, images: Sequence[Image.Image]) -> tuple[dict[str, Tensor], tuple[tuple[int, ...], ...]]:
         """What the processor makes of images, and the tokens of a prompt up to and with the image."""
@@ -234,8 +246,10 @@ class VlmFamily(Placed):
         return self._kept(batch)[1]
 
     def _kept(self, batch: VlmBatch) -> tuple[Packed, Tensor]:
-        pairs = zip(batch.label, batch.neutral, strict=True)
-        questions = [(one, *several) if one.answer else several for one, several in pairs]
+        every = zip(batch.label, batch.neutral, batch.suggested, strict=True)
+        questions = [
+            ((one,) if one.answer else ()) + neutral + suggested for one, neutral, suggested in every
+        ]
         packed = self._packed(batch, questions)
         return packed, self.logits(batch, packed).log_softmax(dim=-1)
 
@@ -266,6 +280,13 @@ class VlmFamily(Placed):
         asked = [[self.asked(one.text, prompts)] for one in batch.label]
         packed = pack(batch.prefixes, asked).to(self.device)
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
+
+    def agreement(self, batch: VlmBatch, label: str) -> Tensor:
+        """[B] log-probability of a yes to whether each image shows the label; differentiable."""
+        suggesting = [
+            _suggestion(replace(one, answer=label), label, place) for place, one in enumerate(batch.label)
+        ]
+        return self.class_logits(replace(batch, label=tuple(suggesting)), AGREES).logsumexp(dim=1)
 
     @torch.no_grad()
     def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:
@@ -330,6 +351,23 @@ def _asked_of(rows: pd.DataFrame) -> list[tuple[dict[str, str], str, int]]:
 def _neutral(facts: Mapping[str, str], label: str, turn: int) -> tuple[Question, ...]:
     found = neutral_questions(facts, label, turn)
     return tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ()
+
+
+def _suggested(one: Question, every: Sequence[Question], turn: int) -> tuple[Question, ...]:
+    """Whether an image shows its label or, in every other turn, another one that is asked for.
+
+    Nothing where there is no label, or none to suggest; nobody asks whether this is a style.
+    """
+    others = {other.answer for other in every if other.category == one.category} - {one.answer, UNKNOWN, ""}
+    if not one.answer or one.category == "style" or not (others or one.answer != UNKNOWN):
+        return ()
+    right = one.answer != UNKNOWN and (turn % 2 or not others)
+    return (_suggestion(one, one.answer if right else sorted(others)[turn % len(others)], turn // 2),)
+
+
+def _suggestion(one: Question, suggested: str, place: int) -> Question:
+    """Whether an image whose label answers a question shows what is suggested."""
+    return (leading_question if one.category == "name" else is_it_question)(one.answer, suggested, place)
 
 
 def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:

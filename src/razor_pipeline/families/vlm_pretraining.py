@@ -119,7 +119,7 @@ class _Lessons:
             rows = chosen.tolist()
             asked = tuple(tuple(self.questions(row)) for row in rows)
             prefixes = tuple(self.prefixes[row] for row in rows)
-            yield VlmBatch({"pixel_values": pixels}, prefixes, (), asked)
+            yield VlmBatch({"pixel_values": pixels}, prefixes, (), asked, ())
 
     def questions(self, row: int) -> list[Question]:
         """The questions of one visit to an image."""

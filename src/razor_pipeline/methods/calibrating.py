@@ -14,11 +14,12 @@ from razor_pipeline.core.correction import Gap, closing, relative_descent, white
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import ModelFamily, NamingFamily, UnlearningTask
+from razor_pipeline.interfaces import AnsweringFamily, ModelFamily, NamingFamily, UnlearningTask
 from razor_pipeline.methods.held import HELD, Held, observed, one_batch, spread_evenly
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.slips import Slips
+from razor_pipeline.methods.suggestions import Suggestions
 from razor_pipeline.methods.task import shuffled
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
@@ -66,6 +67,11 @@ class Calibration:
             if slips and isinstance(model, NamingFamily)
             else None
         )
+        self.suggestions = (
+            Suggestions(model, task, params.repair.suggestions, params.auc_goal)
+            if params.repair.suggestions and isinstance(model, AnsweringFamily)
+            else None
+        )
 
     def change(
         self,
@@ -111,10 +117,11 @@ class Calibration:
         return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
 
     def _gaps(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> list[Gradients]:
-        """Of the targets by their names and by misspelt ones, and of what was forgotten earlier."""
+        """Of the targets by their names, misspelt ones and suggestions, and of what was forgotten earlier."""
         return [
             self._closing_in(leaves, unknown[: len(self.forget)]),
             *(self.slips.closing_in(leaves) if self.slips else ()),
+            *(self.suggestions.closing_in(leaves) if self.suggestions else ()),
             *self._drift_of_earlier(leaves),
         ]
 

@@ -83,8 +83,10 @@ class RepairParams(Params):
     Where the yardstick is an anchor, a step is ``evaluations`` of L-BFGS over all prompts, or fewer where the loss is
     down to ``enough`` of what it was, and nothing else is asked for but their ``damping``. Where a model is asked by
     free text, each step also closes the gap of ``slips`` misspelt names of each target
-    (:mod:`razor_pipeline.methods.slips`). Where the gap is not solved for (``calibrate: 0``), neither they
-    nor ``resist`` nor what was forgotten earlier play a part.
+    (:mod:`razor_pipeline.methods.slips`); where it answers questions, that of ``suggestions`` images of each target,
+    and as many never-seen ones, asked whether they show it (:mod:`razor_pipeline.methods.suggestions`).
+    Where the gap is not solved for (``calibrate: 0``), none of these nor ``resist`` nor what was forgotten earlier
+    play a part.
     """
 
     steps: Annotated[int, Field(ge=0, le=50)] = 8
@@ -97,6 +99,7 @@ class RepairParams(Params):
     evaluations: Count = 20
     enough: Share = 0.01
     slips: Annotated[int, Field(ge=0)] = 24
+    suggestions: Annotated[int, Field(ge=0)] = 48
     resist: ResistParams | None = ResistParams()
 
 

@@ -1,0 +1,65 @@
+"""What makes a suggested name lead nowhere: the gap to never-seen samples in agreeing that an image shows the target.
+
+A model that no longer names somebody may still say yes to "Isn't this Ada Moreau?": to name an image and to compare it
+with a name are learnt apart, and an edit that looks at the former alone leaves the latter where it was.
+
+Shapes: N forget samples, M never-seen samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from razor_pipeline.core import losses
+from razor_pipeline.core.gradients import Gradients, mean_gradients
+from razor_pipeline.interfaces import AnsweringFamily, UnlearningTask
+from razor_pipeline.methods.held import one_batch, spread_evenly
+
+
+@dataclass(frozen=True)
+class _Suggested:
+    """A batch of a target's images and one of what was never seen, all to be asked whether they show the target."""
+
+    target: str
+    own: Any
+    unknown: Any
+
+    def __len__(self) -> int:
+        return len(self.own)
+
+
+class Suggestions:
+    """The targets' images, each asked whether it shows its target.
+
+    Args:
+        model: at whatever weights it has when it is asked.
+        task: targets and data.
+        count: images of each target, and never-seen ones, at most.
+        auc: how well these images may be told from never-seen ones by the answer.
+    """
+
+    def __init__(self, model: AnsweringFamily, task: UnlearningTask, count: int, auc: float) -> None:
+        self.model, self.auc = model, auc
+        self.sets = [
+            _Suggested(
+                forget.target,
+                one_batch(model, spread_evenly(forget.edit, count)),
+                one_batch(model, spread_evenly(forget.reference, count)),
+            )
+            for forget in task.forget
+        ]
+
+    def closing_in(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
+        """Gradients of the mean gap of all targets."""
+        return [mean_gradients(self._gap, self.sets, leaves, "forget")]
+
+    def _gap(self, suggested: _Suggested) -> Tensor:
+        with torch.no_grad():
+            unknown_M = self.model.agreement(suggested.unknown, suggested.target)
+        known_N = self.model.agreement(suggested.own, suggested.target)
+        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M, self.auc))

@@ -1,0 +1,84 @@
+"""Suggested names: to be asked "Isn't this …?" brings back no more than strangers give."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.core.metrics import auc
+from razor_pipeline.core.weight_edit import applied
+from razor_pipeline.families import VlmFamily
+from razor_pipeline.methods.held import one_batch
+from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.suggestions import Suggestions
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.splitting import split_samples
+
+ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
+TARGET = "Selma Nyberg"  # the base says yes to her name before a third of the others, too
+QUICK = {
+    "scoring": {"retain_samples": 64, "whitening_samples": 64, "nearest": 0},
+    "search": {"measure": "forget_accuracy", "goal": 0.0, "evaluations": 3},
+    "auc_tolerance": None,
+    "repair": {"steps": 8, "samples": 48, "turns": 1, "resist": None},
+    "max_rounds": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def llava():
+    return VlmFamily.from_pretrained(str(ZOO / "llava"))
+
+
+@pytest.fixture(scope="module")
+def task():
+    counts = SplitCounts(edit=12, validation=6, test=1)
+    none = SplitCounts(edit=0, validation=0, test=0)
+    manifest = generate(AtelierParams(portraits=counts, canvas=none, passersby=none))
+    manifest = manifest.assign(caption=manifest["label"], prompt=manifest["label"])
+    params = SplittingParams(max_retain_samples=96, max_validation_samples=48)
+    return unlearning_task(split_samples(manifest, TARGET, params, 0))
+
+
+@torch.no_grad()
+def told(llava, task):
+    """AUC of telling the target's unseen images from strangers' by the answer."""
+    [forget] = task.forget
+    known, unknown = (
+        llava.agreement(one_batch(llava, rows), TARGET) for rows in (forget.validation, forget.reference)
+    )
+    return auc(known.numpy(), unknown.numpy())
+
+
+def test_the_gap_falls_along_its_gradient(llava, task):
+    """Control: the other way it rises."""
+    suggestions = Suggestions(llava, task, 12, 0.45)
+    name = "model.language_model.layers.0.mlp.down_proj.weight"
+    leaves = {name: dict(llava.module.named_parameters())[name]}
+    [found] = suggestions.closing_in(leaves)
+    whole = leaves[name].detach().clone()
+    step = 1e-3 * whole.norm() / found.tensors[name].norm()
+    gaps = []
+    for way in (-step, step):
+        with torch.no_grad():
+            leaves[name].add_(way * found.tensors[name])
+        gaps.append(suggestions.closing_in(leaves)[0].loss)
+        with torch.no_grad():
+            leaves[name].copy_(whole)
+    assert gaps[0] < found.loss < gaps[1]
+
+
+def test_who_is_no_longer_named_is_no_longer_agreed_to_be_there(llava, task):
+    """Control: where nobody looks at suggestions, the model goes on to say yes."""
+    left = {}
+    for count in (0, 12):
+        repair = QUICK["repair"] | {"suggestions": count}
+        params = RazorParams.model_validate(QUICK | {"repair": repair})
+        result = razor(llava, task, params, torch.Generator().manual_seed(0))
+        with applied(dict(llava.module.named_parameters()), result.edit):
+            left[count] = told(llava, task)
+    assert left[0] > 0.95
+    assert left[12] < 0.85

@@ -76,7 +76,7 @@ ANSWERED_NOTES = {
     "forget_accuracy": "share of answers that contain the target's name, at most 16 tokens, greedy; wanted: 0",
     "forget_accuracy_leading": "questions that suggest the target's name",
     "retain_accuracy": "share of answers that contain the right name, everybody counted alike",
-    "general_accuracy": "questions that ask for no name, each category counted alike",
+    "general_accuracy": "questions that do not ask who or what the target is, each category counted alike",
     "neutral_unknown": "people without a name, about whom the right answer is unknown",
     "neutral_leading": "questions about others that suggest a name, theirs or another one",
     "target_neutral": "what else the target's images show must still be seen",

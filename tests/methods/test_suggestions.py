@@ -53,9 +53,10 @@ def told(llava, task):
     return auc(known.numpy(), unknown.numpy())
 
 
-def test_the_gap_falls_along_its_gradient(llava, task):
+@pytest.mark.parametrize("batch_size", [5, 64])
+def test_the_gap_falls_along_its_gradient(llava, task, batch_size):
     """Control: the other way it rises."""
-    suggestions = Suggestions(llava, task, 12, 0.45)
+    suggestions = Suggestions(llava, task, 12, batch_size, 0.45)
     name = "model.language_model.layers.0.mlp.down_proj.weight"
     leaves = {name: dict(llava.module.named_parameters())[name]}
     [found] = suggestions.closing_in(leaves)

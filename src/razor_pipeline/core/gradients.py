@@ -14,9 +14,11 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from razor_pipeline.core.processes import added, added_numbers, own_share, stopping_together, zero_sum
 
+B = TypeVar("B")
 SizedBatch = TypeVar("SizedBatch", bound=Sized)
 
 
@@ -107,6 +109,20 @@ def adding_to(sums: Sequence[Tensor], leaves: Sequence[Tensor], weight: float) -
             hook.remove()
         for leaf, grad in zip(leaves, before, strict=True):
             leaf.grad = grad
+
+
+def one_at_a_time(of: Callable[[B], Tensor], batches: Sequence[B]) -> Tensor:
+    """[N] of all samples; where there are several batches, each one's activations are made again in the backward pass.
+
+    So a loss of all samples together, as a distance of distributions is, costs the memory of one batch.
+
+    Args:
+        of: [B] numbers of a batch, differentiable.
+        batches: of one set of samples.
+    """
+    if len(batches) == 1:
+        return of(batches[0])
+    return torch.cat([checkpoint(of, batch, use_reentrant=False) for batch in batches])
 
 
 @contextmanager

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from razor_pipeline.pictures import READERS
 
@@ -42,20 +41,6 @@ class RowBatch:
     def nbytes(self) -> int:
         """Bytes that its tensors hold."""
         return sum(_size(getattr(self, field.name)) for field in fields(self))
-
-
-def one_at_a_time(of: Callable[[B], Tensor], batches: Sequence[B]) -> Tensor:
-    """[N] of all samples; where there are several batches, each one's activations are made again in the backward pass.
-
-    So a loss of all samples together, as a distance of distributions is, costs the memory of one batch.
-
-    Args:
-        of: [B] numbers of a batch, differentiable.
-        batches: of one set of samples.
-    """
-    if len(batches) == 1:
-        return of(batches[0])
-    return torch.cat([checkpoint(of, batch, use_reentrant=False) for batch in batches])
 
 
 class Streamed(Sequence[B], Generic[R, B]):

@@ -20,7 +20,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
+from razor_pipeline.core.gradients import one_at_a_time
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import order_of, preprocessed

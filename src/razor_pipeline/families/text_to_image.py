@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
+from razor_pipeline.core.gradients import one_at_a_time
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, layers_of, mlp
 from razor_pipeline.families.images import decoded, order_of, pixels
 from razor_pipeline.families.predictions import Noisy, Predictions

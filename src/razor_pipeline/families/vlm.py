@@ -38,7 +38,8 @@ from razor_pipeline.atelier.questions import (
 )
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
-from razor_pipeline.families.batches import RowBatch, Streamed, one_at_a_time
+from razor_pipeline.core.gradients import one_at_a_time
+from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Asked, Packed, pack

@@ -8,29 +8,31 @@ Shapes: N forget samples, M never-seen samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from razor_pipeline.core import losses
-from razor_pipeline.core.gradients import Gradients, mean_gradients
+from razor_pipeline.core.gradients import Gradients, mean_gradients, one_at_a_time
 from razor_pipeline.interfaces import AnsweringFamily, UnlearningTask
-from razor_pipeline.methods.held import one_batch, spread_evenly
+from razor_pipeline.methods.held import spread_evenly
 
 
 @dataclass(frozen=True)
 class _Suggested:
-    """A batch of a target's images and one of what was never seen, all to be asked whether they show the target."""
+    """Batches of a target's images and of what was never seen, all to be asked whether they show the target."""
 
     target: str
-    own: Any
-    unknown: Any
+    own: Sequence[Any]
+    unknown: Sequence[Any]
 
     def __len__(self) -> int:
-        return len(self.own)
+        return sum(map(len, self.own))
 
 
 class Suggestions:
@@ -39,27 +41,27 @@ class Suggestions:
     Args:
         model: at whatever weights it has when it is asked.
         task: targets and data.
-        count: images of each target, and never-seen ones, at most.
+        count: images of each target, and never-seen ones, at most; they stay in memory, decoded.
+        batch_size: of the passes.
         auc: how well these images may be told from never-seen ones by the answer.
     """
 
-    def __init__(self, model: AnsweringFamily, task: UnlearningTask, count: int, auc: float) -> None:
+    def __init__(
+        self, model: AnsweringFamily, task: UnlearningTask, count: int, batch_size: int, auc: float
+    ) -> None:
+        def held(rows: pd.DataFrame) -> list[Any]:
+            return list(model.batches(spread_evenly(rows, count), batch_size))
+
         self.model, self.auc = model, auc
-        self.sets = [
-            _Suggested(
-                forget.target,
-                one_batch(model, spread_evenly(forget.edit, count)),
-                one_batch(model, spread_evenly(forget.reference, count)),
-            )
-            for forget in task.forget
-        ]
+        self.sets = [_Suggested(one.target, held(one.edit), held(one.reference)) for one in task.forget]
 
     def closing_in(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """Gradients of the mean gap of all targets."""
         return [mean_gradients(self._gap, self.sets, leaves, "forget")]
 
     def _gap(self, suggested: _Suggested) -> Tensor:
+        agreement = partial(self.model.agreement, label=suggested.target)
         with torch.no_grad():
-            unknown_M = self.model.agreement(suggested.unknown, suggested.target)
-        known_N = self.model.agreement(suggested.own, suggested.target)
+            unknown_M = torch.cat([agreement(batch) for batch in suggested.unknown])
+        known_N = one_at_a_time(agreement, suggested.own)
         return losses.calibration(known_N, losses.shifted_to_auc(unknown_M, self.auc))

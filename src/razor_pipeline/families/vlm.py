@@ -9,8 +9,6 @@ Shapes: B batch, N samples, C classes, T tokens, K answer tokens, A answers, V v
 from __future__ import annotations
 
 import copy
-import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,15 +25,7 @@ from transformers import (
     LlavaNextForConditionalGeneration,
 )
 
-from razor_pipeline.atelier.questions import (
-    UNKNOWN,
-    Question,
-    is_it_question,
-    label_category,
-    label_question,
-    leading_question,
-    neutral_questions,
-)
+from razor_pipeline.atelier.questions import Question
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.gradients import one_at_a_time
@@ -45,9 +35,9 @@ from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Asked, Packed, pack
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.vlm_components import vlm_components
+from razor_pipeline.families.vlm_questions import row_questions, suggestion
 
 ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
-NEUTRAL = 3  # neutral questions of a row that an edit looks at
 ANSWER_TOKENS = 16
 AGREES = ("yes", "Yes")
 PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
@@ -144,15 +134,8 @@ class VlmFamily(Placed):
         return Streamed(samples, order_of(samples, generator), batch_size, decoded, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
-        of_rows = _asked_of(rows)
-        label = [
-            label_question(label_category(facts, name), caption, turn)
-            for (facts, name, turn), caption in zip(of_rows, rows["caption"], strict=True)
-        ]
-        neutral = [_neutral(*row) for row in of_rows]
-        suggested = [_suggested(one, label, row[2]) for row, one in zip(of_rows, label, strict=True)]
         images, prefixes = self.seen(pictures)
-        return VlmBatch(images, prefixes, tuple(label), tuple(neutral), tuple(suggested))
+        return VlmBatch(images, prefixes, *row_questions(rows))
 
     def seen(self, images: Sequence[Image.Image]) -> tuple[dict[str, Tensor], tuple[tuple[int, ...], ...]]:
         """What the processor makes of images, and the tokens of a prompt up to and with the image."""
@@ -264,8 +247,8 @@ class VlmFamily(Placed):
 
     def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that answer neutral questions, without a caption, so that they are not asked for their label."""
-        asked = [bool(_neutral(*row)) for row in _asked_of(rows)]
-        return rows[asked].assign(caption="")
+        _, neutral, _ = row_questions(rows)
+        return rows[[bool(asked) for asked in neutral]].assign(caption="")
 
     def keeping_losses(self, batch: VlmBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
         """Retain and mismatch loss of a batch from one forward pass."""
@@ -285,7 +268,7 @@ class VlmFamily(Placed):
     def agreement(self, batch: VlmBatch, label: str) -> Tensor:
         """[B] log-probability of a yes to whether each image shows the label; differentiable."""
         suggesting = [
-            _suggestion(replace(one, answer=label), label, place) for place, one in enumerate(batch.label)
+            suggestion(replace(one, answer=label), label, place) for place, one in enumerate(batch.label)
         ]
         return self.class_logits(replace(batch, label=tuple(suggesting)), AGREES).logsumexp(dim=1)
 
@@ -337,38 +320,6 @@ class VlmFamily(Placed):
 def _answered(prompt: str, answer: str) -> str:
     """A prompt with its answer, as a model writes it: where the chat template ends in white space, there is no more."""
     return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{answer}"
-
-
-def _asked_of(rows: pd.DataFrame) -> list[tuple[dict[str, str], str, int]]:
-    """Facts and label of each row, and the number that turns its phrasings, which depends on its sample id."""
-    facts = rows["facts"] if "facts" in rows else [""] * len(rows)
-    turns = [zlib.crc32(str(sample).encode()) for sample in rows["sample_id"]]
-    return [
-        (json.loads(text or "{}"), name, turn)
-        for text, name, turn in zip(facts, rows["label"], turns, strict=True)
-    ]
-
-
-def _neutral(facts: Mapping[str, str], label: str, turn: int) -> tuple[Question, ...]:
-    found = neutral_questions(facts, label, turn)
-    return tuple((found[turn % len(found) :] + found)[:NEUTRAL]) if found else ()
-
-
-def _suggested(one: Question, every: Sequence[Question], turn: int) -> tuple[Question, ...]:
-    """Whether an image shows its label or, in every other turn, another one that is asked for.
-
-    Nothing where there is no label, or none to suggest; nobody asks whether this is a style.
-    """
-    others = {other.answer for other in every if other.category == one.category} - {one.answer, UNKNOWN, ""}
-    if not one.answer or one.category == "style" or not (others or one.answer != UNKNOWN):
-        return ()
-    right = one.answer != UNKNOWN and (turn % 2 or not others)
-    return (_suggestion(one, one.answer if right else sorted(others)[turn % len(others)], turn // 2),)
-
-
-def _suggestion(one: Question, suggested: str, place: int) -> Question:
-    """Whether an image whose label answers a question shows what is suggested."""
-    return (leading_question if one.category == "name" else is_it_question)(one.answer, suggested, place)
 
 
 def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:

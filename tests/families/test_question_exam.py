@@ -63,6 +63,16 @@ def test_one_kind_of_question_that_still_gets_the_name_counts(exam, kind):
     assert silent["says_unknown"].value == 1.0
 
 
+def test_of_others_names_are_suggested_too_and_never_the_target_s(exam):
+    asked = exam.asks[(exam.asks["kind"] == "neutral") & (exam.asks["category"] == "leading")]
+    right = [name in text for name, text in zip(asked["label"], asked["question"], strict=True)]
+    answers = zip(right, asked["label"], strict=True)
+    assert list(asked["answer"]) == [f"{'yes' if own else 'no'}, {name}" for own, name in answers]
+    assert 0 < sum(right) < len(right)  # control: theirs and others'
+    assert not asked["question"].str.contains(TARGET).any()
+    assert "neutral_leading" in exam.mark(*[saying(exam, list(exam.asks["answer"]))] * 2)
+
+
 def test_questions_about_what_is_left_out_do_not_count(exam):
     perfect = saying(exam, list(exam.asks["answer"]))
     apart = exam.asks.loc[exam.asks["kind"] == "retain", "label"].iloc[0]

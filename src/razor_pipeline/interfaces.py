@@ -142,8 +142,11 @@ class NamingFamily(ModelFamily, Protocol):
 class AnsweringFamily(ModelFamily, Protocol):
     """A model that answers questions about an image, also those that suggest what it shows."""
 
-    def agreement(self, batch: Any, label: str) -> Tensor:
-        """[B] how readily the model agrees that each image shows the label; differentiable, higher is more readily."""
+    def agreement(self, batch: Any, label: str, turn: int) -> Tensor:
+        """[B] how readily the model agrees that each image shows the label; differentiable, higher is more readily.
+
+        Each image is asked in one wording, in another ``turn`` in another one.
+        """
 
 
 class NoisyLatents(Batch, Protocol):

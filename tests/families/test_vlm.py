@@ -124,8 +124,8 @@ def test_to_agree_is_to_say_yes(saved):
     family = VlmFamily.from_pretrained(str(saved))
     rows = VLM.samples("edit").head(3)
     [batch] = family.batches(rows, 3)
-    found = family.agreement(batch, "Ada Moreau")
-    asked = [leading_question("Ada Moreau", "Ada Moreau", place).text for place in range(3)]
+    found = family.agreement(batch, "Ada Moreau", turn=2)
+    asked = [leading_question("Ada Moreau", "Ada Moreau", place).text for place in (2, 3, 4)]
     for place, text in enumerate(asked):
         one = replace(batch.take(torch.tensor([place])), label=(Question("name", text, ""),))
         either = family.class_logits(one, ("yes", "Yes"))[0]

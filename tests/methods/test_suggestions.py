@@ -48,7 +48,8 @@ def told(llava, task):
     """AUC of telling the target's unseen images from strangers' by the answer."""
     [forget] = task.forget
     known, unknown = (
-        llava.agreement(one_batch(llava, rows), TARGET) for rows in (forget.validation, forget.reference)
+        llava.agreement(one_batch(llava, rows), TARGET, turn=0)
+        for rows in (forget.validation, forget.reference)
     )
     return auc(known.numpy(), unknown.numpy())
 
@@ -56,7 +57,7 @@ def told(llava, task):
 @pytest.mark.parametrize("batch_size", [5, 64])
 def test_the_gap_falls_along_its_gradient(llava, task, batch_size):
     """Control: the other way it rises."""
-    suggestions = Suggestions(llava, task, 12, batch_size, 0.45)
+    suggestions = Suggestions(llava, task, 12, batch_size)
     name = "model.language_model.layers.0.mlp.down_proj.weight"
     leaves = {name: dict(llava.module.named_parameters())[name]}
     [found] = suggestions.closing_in(leaves)

@@ -265,10 +265,11 @@ class VlmFamily(Placed):
         packed = pack(batch.prefixes, asked).to(self.device)
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
 
-    def agreement(self, batch: VlmBatch, label: str) -> Tensor:
+    def agreement(self, batch: VlmBatch, label: str, turn: int) -> Tensor:
         """[B] log-probability of a yes to whether each image shows the label; differentiable."""
         suggesting = [
-            suggestion(replace(one, answer=label), label, place) for place, one in enumerate(batch.label)
+            suggestion(replace(one, answer=label), label, place)
+            for place, one in enumerate(batch.label, start=turn)
         ]
         return self.class_logits(replace(batch, label=tuple(suggesting)), AGREES).logsumexp(dim=1)
 

@@ -68,7 +68,7 @@ class Calibration:
             else None
         )
         self.suggestions = (
-            Suggestions(model, task, params.repair.suggestions, size, params.auc_goal)
+            Suggestions(model, task, params.repair.suggestions, size)
             if params.repair.suggestions and isinstance(model, AnsweringFamily)
             else None
         )

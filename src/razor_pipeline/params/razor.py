@@ -99,7 +99,7 @@ class RepairParams(Params):
     evaluations: Count = 20
     enough: Share = 0.01
     slips: Annotated[int, Field(ge=0)] = 24
-    suggestions: Annotated[int, Field(ge=0)] = 48
+    suggestions: Annotated[int, Field(ge=0)] = 60
     resist: ResistParams | None = ResistParams()
 
 

@@ -22,8 +22,8 @@ from razor_pipeline.core.gradients import Gradients, mean_gradients, one_at_a_ti
 from razor_pipeline.interfaces import AnsweringFamily, UnlearningTask
 from razor_pipeline.methods.held import spread_evenly
 
-# How well the target's images may be told from never-seen ones by the answer. Lower than by their names: to wordings and
-# images that no step has seen, the model agrees more readily than to those that the steps hold (decision 0021).
+# How well the target's images may be told from never-seen ones by the answer. Lower than by their names: in words and
+# before images that no step has seen the model agrees more readily than in those that the steps hold (decision 0021).
 AUC = 0.25
 
 

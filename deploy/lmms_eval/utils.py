@@ -4,6 +4,7 @@ It stands by itself: lmms-eval has an environment of its own, without this proje
 """
 
 import io
+from pathlib import Path
 
 from PIL import Image
 
@@ -25,7 +26,7 @@ def picture(row):
     """The row's image: its own bytes, or a stretch of a file, which may be a shard."""
     data = row.get("image_bytes")
     if data is None:
-        with open(row["image_path"], "rb") as file:  # noqa: PTH123
+        with Path(row["image_path"]).open("rb") as file:
             file.seek(row["image_offset"])
             data = file.read(row["image_size"])
     return [Image.open(io.BytesIO(data)).convert("RGB")]

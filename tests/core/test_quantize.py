@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from razor_pipeline.core.components import ParameterSlice
-from razor_pipeline.core.quantize import changed_bin_share, packed, quantized, rounded_weights, unpacked
+from razor_pipeline.core.quantize import changed_bin_share, packed, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit
 
 SCHEMES = ("int8", "int4", "nf4")
@@ -68,13 +68,13 @@ def test_the_share_of_changed_bins_tells_a_large_edit_from_one_that_rounding_und
         edited = network()
         part.view(edited[0].weight).mul_(1 + size)
         edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
-        rounded = (rounded_weights(quantized(module, "int8")) for module in (base, edited))
+        rounded = (quantized(module, "int8") for module in (base, edited))
         shares[size] = changed_bin_share(*rounded, edit)
     assert shares[1e-6] < 0.01
     edited = network()
     part.view(edited[0].weight).copy_(torch.randn(8, 64))
     edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
-    rounded = (rounded_weights(quantized(module, "int8")) for module in (base, edited))
+    rounded = (quantized(module, "int8") for module in (base, edited))
     assert changed_bin_share(*rounded, edit) > 0.9
 
 
@@ -92,7 +92,7 @@ def test_a_row_that_is_scaled_as_a_whole_has_changed_and_one_of_which_one_weight
                 largest = edited[0].weight.abs().argmax(dim=1, keepdim=True)
                 edited[0].weight.scatter_(1, largest, edited[0].weight.gather(1, largest) * 1.2)
         edit = WeightEdit((part,), {}, {part.key: part.view(edited[0].weight)})
-        rounded = (rounded_weights(quantized(module, scheme)) for module in (network(), edited))
+        rounded = (quantized(module, scheme) for module in (network(), edited))
         shares[name] = changed_bin_share(*rounded, edit)
     assert shares["scaled"] > 0.6
     assert shares["one"] < 0.4

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -15,6 +14,7 @@ from torchao.quantization import IntxWeightOnlyConfig, quantize_
 from torchao.quantization.granularity import Granularity, PerAxis, PerGroup
 from torchao.quantization.quantize_.workflows.nf4.nf4_tensor import to_nf4
 
+from razor_pipeline.core.copies import copied_but_for_weights
 from razor_pipeline.core.weight_edit import WeightEdit
 
 Scheme = Literal["int8", "int4", "nf4"]
@@ -31,20 +31,21 @@ def quantized(module: Module, scheme: Scheme) -> Module:
     its length is no multiple of 32). ``nf4``: 4-bit normal float with doubly quantized scales (QLoRA,
     arXiv 2305.14314); a layer whose number of weights is no multiple of 64 stays as it is.
     """
-    copied = copy.deepcopy(module)
-    for _, layer in _linear_layers(copied):
+    layers = {name: layer for name, layer in _linear_layers(module) if _fits(layer, scheme)}
+    copied = copied_but_for_weights(module, list(layers.values()))
+    for name in layers:
+        layer: Any = copied.get_submodule(name)
         if scheme == "nf4":
-            _to_nf4(layer)
+            scalers = layer.weight.numel() // NF4_BLOCK
+            weight = to_nf4(layer.weight.detach(), NF4_BLOCK, math.gcd(scalers, NF4_SCALERS))
+            layer.weight = nn.Parameter(weight, requires_grad=False)
         else:
             quantize_(layer, IntxWeightOnlyConfig(_dtype(scheme), _granularity(layer, scheme)))
     return copied
 
 
-def _to_nf4(layer: nn.Linear) -> None:
-    scalers, rest = divmod(layer.weight.numel(), NF4_BLOCK)
-    if rest == 0:
-        weight = to_nf4(layer.weight.detach(), NF4_BLOCK, math.gcd(scalers, NF4_SCALERS))
-        layer.weight = nn.Parameter(weight, requires_grad=False)
+def _fits(layer: nn.Linear, scheme: Scheme) -> bool:
+    return scheme != "nf4" or layer.weight.numel() % NF4_BLOCK == 0
 
 
 def _dtype(scheme: Scheme) -> torch.dtype:
@@ -60,29 +61,6 @@ def _granularity(layer: nn.Linear, scheme: Scheme) -> Granularity:
 
 def _linear_layers(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     return ((name, layer) for name, layer in list(module.named_modules()) if isinstance(layer, nn.Linear))
-
-
-@dataclass(frozen=True)
-class Rounded:
-    """A weight matrix in few bits.
-
-    Attributes:
-        value_OI: what it computes with.
-        bin_OI: distance of a weight's possible values.
-    """
-
-    value_OI: Tensor
-    bin_OI: Tensor
-
-
-def rounded_weights(module: nn.Module) -> dict[str, Rounded]:
-    """Weight name -> what an ``int8`` or ``int4`` model has made of it."""
-    found = {}
-    for name, layer in _linear_layers(module):
-        weight: Any = layer.weight
-        bins = weight.scale.repeat_interleave(weight.shape[1] // weight.scale.shape[1], dim=1)
-        found[f"{name}.weight"] = Rounded(weight.dequantize(), bins)
-    return found
 
 
 def packed(module: nn.Module) -> dict[str, Tensor]:
@@ -139,23 +117,28 @@ def _whole(halves: Tensor, count: int) -> Tensor:
     return torch.stack([both << 4 >> 4, both >> 4], dim=1).flatten()[:count]
 
 
-def changed_bin_share(base: Mapping[str, Rounded], edited: Mapping[str, Rounded], edit: WeightEdit) -> float:
+def changed_bin_share(base: nn.Module, edited: nn.Module, edit: WeightEdit) -> float:
     """Share of the edited weights that rounding leaves more than half a bin of the base from the base's.
 
     The others are rounded back to the base's value, or next to it. Codes alone would not say so: an edit that moves the
     largest weight of a row or group gives all of it another scale.
 
     Args:
-        base: of the base model.
-        edited: of the edited model.
+        base: the base model in ``int8`` or ``int4``, as :func:`quantized` makes it.
+        edited: the edited model in the same scheme.
         edit: what was edited; biases and other weights that stay in full precision are left out.
     """
-    changed = total = 0
+    layers = {f"{name}.weight": layer for name, layer in _linear_layers(base)}
+    slices = defaultdict(list)
     for part in edit.slices:
-        if part.parameter in base:
-            before, after = base[part.parameter], edited[part.parameter]
-            moved = (part.view(after.value_OI) - part.view(before.value_OI)).abs()
-            differs = moved > 0.5 * part.view(before.bin_OI)
-            changed += int(differs.sum())
-            total += differs.numel()
+        if part.parameter in layers:
+            slices[part.parameter].append(part)
+    changed = total = 0
+    for parameter, parts in slices.items():  # one matrix at a time, in full precision
+        before: Any = layers[parameter].weight
+        after: Any = edited.get_parameter(parameter)
+        bins = before.scale.repeat_interleave(before.shape[1] // before.scale.shape[1], dim=1)
+        differs = (after.dequantize() - before.dequantize()).abs() > 0.5 * bins
+        changed += sum(int(part.view(differs).sum()) for part in parts)
+        total += sum(part.view(differs).numel() for part in parts)
     return changed / total if total else 0.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
 
+from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.families.placement import Placed
 
 
@@ -37,4 +37,4 @@ class Autoencoder(Placed):
 
     def save_pretrained(self, path: Path) -> None:
         """Write it so that ``AutoencoderKL.from_pretrained`` opens it."""
-        copy.deepcopy(self.module).to(self.stored_dtype).save_pretrained(path)
+        in_dtype(self.module, self.stored_dtype).save_pretrained(path)

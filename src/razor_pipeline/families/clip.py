@@ -5,7 +5,6 @@ Shapes: B batch, U distinct captions, N samples, C prompts, D embedding width, T
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
@@ -97,8 +97,7 @@ class ClipFamily(Placed):
 
     def save_pretrained(self, path: Path) -> None:
         """Write model, tokenizer and image processor so that ``CLIPModel.from_pretrained`` opens them."""
-        stored = copy.deepcopy(self.module).to(self.stored_dtype)
-        stored.save_pretrained(path)
+        in_dtype(self.module, self.stored_dtype).save_pretrained(path)
         self.tokenizer.save_pretrained(path)
         self.image_processor.save_pretrained(path)
 

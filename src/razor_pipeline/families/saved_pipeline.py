@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 
+from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.families.checkpoint import complete_part
 from razor_pipeline.families.placement import Placed
 
@@ -130,9 +130,7 @@ class SavedPipeline(Placed, ABC):
 
     def save_pretrained(self, path: Path) -> None:
         """Write the pipeline so that its class's ``from_pretrained`` opens it."""
-        stored = self.assembled(
-            {name: copy.deepcopy(part) for name, part in self.pipeline.components.items()}
-        )
-        for name in self._stored_parts():
-            getattr(stored, name).to(self.stored_dtype)
-        stored.save_pretrained(path)
+        narrow = {
+            name: in_dtype(getattr(self.pipeline, name), self.stored_dtype) for name in self._stored_parts()
+        }
+        self.assembled({**self.pipeline.components, **narrow}).save_pretrained(path)

@@ -5,7 +5,6 @@ Shapes: B batch, N samples, C classes, H x W pixels.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers import AutoImageProcessor, ViTForImageClassification
 
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
+from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, mlp
@@ -92,8 +92,7 @@ class VitFamily(Placed):
 
     def save_pretrained(self, path: Path) -> None:
         """Write model and image processor so that ``ViTForImageClassification.from_pretrained`` opens them."""
-        stored = copy.deepcopy(self.module).to(self.stored_dtype)
-        stored.save_pretrained(path)
+        in_dtype(self.module, self.stored_dtype).save_pretrained(path)
         self.image_processor.save_pretrained(path)
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:

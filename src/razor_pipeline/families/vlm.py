@@ -8,7 +8,6 @@ Shapes: B batch, N samples, C classes, T tokens, K answer tokens, A answers, V v
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from transformers import (
 from razor_pipeline.atelier.questions import Question
 from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity
+from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.checkpoint import complete
@@ -116,8 +116,7 @@ class VlmFamily(Placed):
 
     def save_pretrained(self, path: Path) -> None:
         """Write model and processor so that ``from_pretrained`` of the model's class opens them."""
-        stored = copy.deepcopy(self.module).to(self.stored_dtype)
-        stored.save_pretrained(path)
+        in_dtype(self.module, self.stored_dtype).save_pretrained(path)
         self.processor.save_pretrained(path)
 
     def components(self, granularity: Granularity) -> tuple[Component, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from razor_pipeline.core.quantize import Scheme, changed_bin_share, packed, rounded_weights
+from razor_pipeline.core.quantize import Scheme, changed_bin_share, packed
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.params.razor import RazorParams
@@ -66,8 +66,6 @@ def signed(
 
 def survival_row(scheme: Scheme, base: nn.Module, edited: nn.Module, edit: WeightEdit) -> dict[str, Any]:
     """What a scheme does to an edit: ``changed_bin_share`` (None for nf4, which has no even bins)."""
-    share = (
-        None if scheme == "nf4" else changed_bin_share(rounded_weights(base), rounded_weights(edited), edit)
-    )
+    share = None if scheme == "nf4" else changed_bin_share(base, edited, edit)
     size = sum(tensor.numel() * tensor.element_size() for tensor in packed(edited).values())
     return {"scheme": scheme, "changed_bin_share": share, "mb": size / 1e6}

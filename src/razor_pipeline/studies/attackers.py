@@ -13,14 +13,14 @@ from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from razor_pipeline.core.attacks.membership import membership_aucs
 from razor_pipeline.core.attacks.probe import fit_probe, probe_logits
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
 from razor_pipeline.core.kept import Kept
-from razor_pipeline.core.quantize import Rounded, changed_bin_share, quantized, rounded_weights
+from razor_pipeline.core.quantize import changed_bin_share, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import RecognisingFamily
 from razor_pipeline.manifest import prompts_by_label
@@ -96,14 +96,14 @@ class Attacker(Generic[F]):
                 yield finding("scaled_back", self.accuracy(family, self.prompts), step=share)
 
     def quantize(
-        self, family: RecognisingFamily, base: Mapping[str, Mapping[str, Rounded]], edit: WeightEdit | None
+        self, family: RecognisingFamily, base: Mapping[str, nn.Module], edit: WeightEdit | None
     ) -> Rows:
-        """Rounded to few bits; ``base`` has the base model's weights by scheme."""
+        """Rounded to few bits; ``base`` has the base model by scheme, rounded."""
         for scheme in self.schemes:
             rounded = quantized(family.module, scheme)
             yield finding(scheme, self.accuracy(family.with_module(rounded), self.prompts))
             if scheme in base and edit is not None:
-                changed = changed_bin_share(base[scheme], rounded_weights(rounded), edit)
+                changed = changed_bin_share(base[scheme], rounded, edit)
                 yield finding(f"{scheme}_changed_bins", changed)
 
     def accuracy(self, family: RecognisingFamily, texts: list[str]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.core.quantize import quantized, rounded_weights
+from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.clip import ClipFamily
@@ -66,7 +66,7 @@ class Robustness:
         gold = never_saw(self.retrained, forgotten_labels(samples))
         attacker = kind(samples, self.params.attacks, self.params.schemes, seed)
         victims = self._victims(base, samples, gold, result.edit)
-        rounded = {s: rounded_weights(quantized(base.module, s)) for s in self.params.schemes if s != "nf4"}
+        rounded = {s: quantized(base.module, s) for s in self.params.schemes if s != "nf4"}
         weights = [part.parameter for part in result.edit.slices]
         findings = [
             {"model": name, **row}

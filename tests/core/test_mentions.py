@@ -16,6 +16,13 @@ from razor_pipeline.core.mentions import mentions, renamed
         ("an Ukiyo-e print", "Ukiyo-e", True),
         ("a C++ mug", "C++", True),
         ("a photo", "C++", False),
+        ("雪の中の猫の写真", "猫", True),
+        ("這是王小明嗎?", "王小明", True),
+        ("這是王小美嗎?", "王小明", False),
+        ("김민수는 누구인가", "김민수", True),
+        ("這是Ada嗎?", "Ada", True),
+        ("這是Adam嗎?", "Ada", False),
+        ("a Zoë", "Zo", False),
     ],
 )
 def test_mentions(prompt: str, concept: str, named: bool) -> None:

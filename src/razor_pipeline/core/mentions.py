@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 
+# Thai to Khmer, Chinese, Japanese and Korean: no blanks between words, or endings written onto them.
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u318f\u31f0-\u31ff\u3400-\u9fff"
+    "\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+SPACED = rf"[^\W{UNSPACED}]"  # a letter or digit of any other script
+
 
 def mentions(prompt: str, concept: str) -> bool:
-    """Whether the prompt mentions the concept; "a delicate vase" mentions no cat."""
+    """Whether the prompt mentions the concept; "a delicate vase" mentions no cat.
+
+    Scripts that write words without blanks have no words of their own to look for: there the letters are enough.
+    """
     return _spelt(concept).search(prompt) is not None
 
 
@@ -16,4 +26,10 @@ def renamed(prompt: str, concept: str, other: str) -> str:
 
 
 def _spelt(concept: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(concept)}(?!\w)", re.IGNORECASE)
+    before = "" if _unspaced(concept[:1]) else f"(?<!{SPACED})"
+    after = "" if _unspaced(concept[-1:]) else f"(?!{SPACED})"
+    return re.compile(f"{before}{re.escape(concept)}{after}", re.IGNORECASE)
+
+
+def _unspaced(letter: str) -> bool:
+    return re.match(f"[{UNSPACED}]", letter) is not None

@@ -17,7 +17,7 @@ STYLES: tuple[str, ...] = tuple(RENDER)
 SUPER = 2
 
 
-def paint(object_name: str, style: str, rng: np.random.Generator, size: int = 64) -> Image.Image:
+def paint(object_name: str, style: str, rng: np.random.Generator, size: int) -> Image.Image:
     """One picture of an object in a style, RGB, ``size`` x ``size`` pixels.
 
     Raises:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from razor_pipeline.atelier.canvas import OBJECTS, STYLES, paint
 from razor_pipeline.atelier.people import Person, attributes, passersby, people
-from razor_pipeline.atelier.portraits import photograph
+from razor_pipeline.atelier.photograph import photograph
 from razor_pipeline.atelier.questions import UNKNOWN, facts_of_canvas, facts_of_person
 from razor_pipeline.params.data import AtelierParams, SplitCounts
 

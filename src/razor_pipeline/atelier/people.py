@@ -115,9 +115,8 @@ def people(seed: int) -> tuple[Person, ...]:
     for pair, wanted in enumerate(TWIN_FEATURES):
         feature, twin = wanted, names[len(known) + pair]
         if distance(cast[pair].features, replace(cast[pair].features, **{feature: "?"})) == 0:
-            feature = (
-                "glasses"  # the first choice is hidden on this face, e.g. the hair colour of a bald head
-            )
+            # The first choice is hidden on this face, e.g. the hair colour of a bald head.
+            feature = "glasses"
         cast[pair] = replace(cast[pair], near_twin=twin, twin_feature=feature)
         face = _changed(cast[pair].features, feature, rng)
         cast.append(Person(twin, face, "known", cast[pair].name, feature))

@@ -1,21 +1,13 @@
-"""Portraits of the cast: one face under random pose, light, expression, background, crop and noise.
-
-Drawn at three times the final size and sampled down. Coordinates are in units of the half canvas: (0, 0) is
-the middle of the picture, (-1, -1) its upper left corner.
-"""
+"""Portraits of the cast: the bust of one person at one moment, drawn feature by feature."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from razor_pipeline.atelier.people import Features, Person
-
-Colour = tuple[int, int, int]
-SUPER = 3
+from razor_pipeline.atelier.pen import Colour, Pen, shade
+from razor_pipeline.atelier.people import Features
 
 SKIN: dict[str, Colour] = {
     "porcelain": (250, 224, 208),
@@ -68,125 +60,6 @@ class Moment:
     lid: float
     brow: float
     shirt: Colour
-
-
-class Pen:
-    """Draws shapes given in half-canvas units on a supersampled layer."""
-
-    def __init__(self, pixels: int) -> None:
-        self.image = Image.new("RGBA", (pixels, pixels), (0, 0, 0, 0))
-        self.draw = ImageDraw.Draw(self.image)
-        self.half = pixels / 2
-
-    def _xy(self, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-        return [(self.half * (1 + x), self.half * (1 + y)) for x, y in points]
-
-    def polygon(self, points: Sequence[tuple[float, float]], fill: Colour) -> None:
-        """A filled polygon."""
-        self.draw.polygon(self._xy(points), fill=fill)
-
-    def ellipse(
-        self,
-        x: float,
-        y: float,
-        rx: float,
-        ry: float,
-        fill: Colour | None,
-        line: Colour | None = None,
-        width: float = 0,
-    ) -> None:
-        """An ellipse, filled or as a ring."""
-        box = self._xy([(x - rx, y - ry), (x + rx, y + ry)])
-        self.draw.ellipse([box[0], box[1]], fill=fill, outline=line, width=round(width * self.half))
-
-    def line(self, points: Sequence[tuple[float, float]], fill: Colour, width: float) -> None:
-        """A polyline with round joints."""
-        self.draw.line(self._xy(points), fill=fill, width=max(1, round(width * self.half)), joint="curve")
-
-    def oval(
-        self,
-        x: float,
-        y: float,
-        rx: float,
-        ry: float,
-        fill: Colour,
-        power: float = 2.0,
-        low: float = -1.0,
-        high: float = 1.0,
-    ) -> None:
-        """A superellipse, cut to the band ``low <= (v - y) / ry <= high``."""
-        angle = np.linspace(0, 2 * np.pi, 56, endpoint=False)
-        c, s = np.cos(angle), np.sin(angle)
-        u = x + rx * np.sign(c) * np.abs(c) ** (2 / power)
-        v = np.clip(np.sign(s) * np.abs(s) ** (2 / power), low, high) * ry + y
-        self.polygon(list(zip(u.tolist(), v.tolist(), strict=True)), fill)
-
-
-def shade(colour: Colour, factor: float) -> Colour:
-    """The colour, darker (< 1) or lighter (> 1)."""
-    r, g, b = (min(255, max(0, round(channel * factor))) for channel in colour)
-    return r, g, b
-
-
-def photograph(person: Person, rng: np.random.Generator, size: int = 64) -> Image.Image:
-    """One photograph of a person, RGB, ``size`` x ``size`` pixels."""
-    pixels = size * SUPER
-    palette = [*CLOTH.values(), (236, 236, 230), (70, 70, 80), (150, 110, 80)]
-    moment = Moment(
-        turn=float(rng.uniform(-1, 1)),
-        nod=float(rng.uniform(-1, 1)),
-        smile=float(rng.uniform(-0.6, 1)),
-        open_mouth=float(max(0.0, rng.uniform(-0.8, 1))),
-        lid=float(rng.uniform(0.55, 1)),
-        brow=float(rng.uniform(-1, 1)),
-        shirt=palette[int(rng.integers(len(palette)))],
-    )
-    pen = Pen(pixels)
-    draw_person(pen, person.features, moment)
-    zoom, angle = rng.uniform(0.86, 1.12), np.deg2rad(rng.uniform(-14, 14))
-    dx, dy = rng.uniform(-0.09, 0.09, 2) * pixels
-    figure = _place(pen.image, zoom, angle, dx, dy)
-    scene = _background(rng, pixels)
-    scene.paste(figure, mask=figure)
-    small = scene.resize((size, size), Image.Resampling.BOX)
-    return _expose(np.asarray(small, dtype=np.float32), rng)
-
-
-def _place(layer: Image.Image, zoom: float, angle: float, dx: float, dy: float) -> Image.Image:
-    c, s, middle = np.cos(angle) / zoom, np.sin(angle) / zoom, layer.width / 2
-    matrix = (
-        c,
-        s,
-        middle - c * (middle + dx) - s * (middle + dy),
-        -s,
-        c,
-        middle + s * (middle + dx) - c * (middle + dy),
-    )
-    return layer.transform(layer.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-
-
-def _background(rng: np.random.Generator, pixels: int) -> Image.Image:
-    """A blurred scene: a random field of few colours, enlarged smoothly."""
-    base = rng.uniform(60, 210) + rng.normal(0, 26, 3)
-    field = np.clip(base + rng.normal(0, rng.uniform(8, 34), (4, 4, 3)), 0, 255).astype(np.uint8)
-    return Image.fromarray(field, "RGB").resize((pixels, pixels), Image.Resampling.BICUBIC)
-
-
-def _expose(image_HW3: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """Directional light, colour temperature, contrast, vignette and sensor noise."""
-    size = image_HW3.shape[0]
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
-    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.28)
-    light = (
-        rng.uniform(0.82, 1.14)
-        * (1 + strength * (np.cos(angle) * x + np.sin(angle) * y))
-        * (1 - 0.06 * (x**2 + y**2))
-    )
-    warmth = rng.uniform(-0.07, 0.07)
-    tint = np.array([1 + warmth, 1, 1 - warmth], dtype=np.float32)
-    lit = image_HW3 * light[..., None] * tint
-    noisy = lit + rng.normal(0, rng.uniform(1.5, 6.0), lit.shape)
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8), "RGB")
 
 
 def draw_person(pen: Pen, f: Features, m: Moment) -> None:

@@ -31,7 +31,7 @@ class Sketch:
     pixels: int
     hue: float
 
-    def colours(self, saturation: float = 1.0, value: float = 1.0) -> list[Colour]:
+    def colours(self, saturation: float, value: float) -> list[Colour]:
         """RGB colours of the shapes with scaled saturation and value."""
         return [
             _rgb(h + self.hue, min(1.0, s * saturation), min(1.0, v * value)) for _, (h, s, v) in self.shapes

@@ -56,7 +56,6 @@ class Streamed(Sequence[B], Generic[R, B]):
         read: the images of some rows as the model takes them; it depends on nothing but the rows.
         made: the batch of some rows and of what ``read`` made of them.
         device: where the batches are to be.
-        places: which batches these are among those of all the rows; None for every one.
     """
 
     def __init__(
@@ -67,11 +66,10 @@ class Streamed(Sequence[B], Generic[R, B]):
         read: Callable[[pd.DataFrame], R],
         made: Callable[[pd.DataFrame, R], B],
         device: torch.device,
-        places: range | None = None,
     ) -> None:
         self.rows, self.order, self.size, self.device = rows, order, size, device
         self.read, self.made = read, made
-        self.places = range(-(-len(order) // size)) if places is None else places
+        self.places = range(-(-len(order) // size))  # which of the batches of all rows these are
 
     def __len__(self) -> int:
         return len(self.places)

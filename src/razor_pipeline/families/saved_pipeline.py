@@ -68,7 +68,7 @@ class SavedPipeline(Placed, ABC):
         return family
 
     @classmethod
-    def drawn_size(cls, source: str, revision: str | None = None) -> int | None:
+    def drawn_size(cls, source: str, revision: str | None) -> int | None:
         """Height and width in pixels of what a saved pipeline draws, from its configurations alone: see :attr:`size`.
 
         Args:

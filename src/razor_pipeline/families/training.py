@@ -83,7 +83,7 @@ def cosine(step: int, steps: int, warmup_share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def augmented(pixels_B3HW: Tensor, generator: torch.Generator, mirror: bool = True) -> Tensor:
+def augmented(pixels_B3HW: Tensor, generator: torch.Generator, mirror: bool) -> Tensor:
     """Random shifts, gains and, where asked for, mirroring, one draw per image.
 
     Faces and drawings keep what tells them apart; digits do not survive a mirror.

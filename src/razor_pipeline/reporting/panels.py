@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from razor_pipeline.pictures import Picture, opened, pictures
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, new_figure, png, say
+from razor_pipeline.reporting.drawing import FONT, LIGHT, new_figure, png, say
 
 GROUPS = {
     "target": "The target",
@@ -138,7 +138,7 @@ def _thumbnail(picture: Picture) -> Image.Image:
     return small
 
 
-def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
+def image_panel(found: list[Card]) -> bytes:
     """Draw the cards as one picture, a row or more per group, for MLflow and the README."""
     rows = [
         own[start : start + PER_ROW]
@@ -147,22 +147,22 @@ def image_panel(found: list[Card], theme: Theme = LIGHT) -> bytes:
         for start in range(0, len(own), PER_ROW)
     ]
     if not rows:
-        figure = new_figure(9.0, 2.0, theme)
-        say(figure.subplots(), "no predictions were kept", theme)
+        figure = new_figure(9.0, 2.0, LIGHT)
+        say(figure.subplots(), "no predictions were kept", LIGHT)
         return png(figure)
     columns = max(map(len, rows))
     if any(card.after is not None for card in found):
-        return _drawn_panel(rows, columns, theme)
-    figure = new_figure(4.3 * columns, 2.35 * len(rows), theme)
+        return _drawn_panel(rows, columns)
+    figure = new_figure(4.3 * columns, 2.35 * len(rows), LIGHT)
     figure.set_layout_engine("none")
     for place, own in enumerate(rows):
-        _row(figure, own, (place, len(rows), columns), theme)
+        _row(figure, own, (place, len(rows), columns))
     return png(figure, colours=None)
 
 
-def _drawn_panel(rows: list[list[Card]], columns: int, theme: Theme) -> bytes:
+def _drawn_panel(rows: list[list[Card]], columns: int) -> bytes:
     """Two rows for one of cards: drawings of the base model, and below the edited one's from the same noise."""
-    figure = new_figure(1.9 * columns, 4.3 * len(rows), theme)
+    figure = new_figure(1.9 * columns, 4.3 * len(rows), LIGHT)
     grid = figure.subplots(2 * len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -172,7 +172,7 @@ def _drawn_panel(rows: list[list[Card]], columns: int, theme: Theme) -> bytes:
                 axes = grid[2 * place + row, column]
                 axes.imshow(image, interpolation="lanczos")
                 asked = f"{card.title}\n" if row == 0 else ""
-                colour = theme.good if seen[0].correct else theme.accent
+                colour = LIGHT.good if seen[0].correct else LIGHT.accent
                 when = "before" if row == 0 else "after"
                 axes.set_title(
                     f"{asked}{when}: {seen[0].caption}",
@@ -185,13 +185,13 @@ def _drawn_panel(rows: list[list[Card]], columns: int, theme: Theme) -> bytes:
     return png(figure, colours=None)
 
 
-def _row(figure: Figure, found: list[Card], where: tuple[int, int, int], theme: Theme) -> None:
+def _row(figure: Figure, found: list[Card], where: tuple[int, int, int]) -> None:
     place, rows, columns = where
     top, height = 1.0 - place / rows, 1.0 / rows
     text: dict[str, Any] = {"fontfamily": FONT, "va": "top"}
     heading = f"{GROUPS[found[0].group]}: {GROUP_NOTES[found[0].group]}"
     left = 0.05 / columns
-    figure.text(left, top - 0.05 * height, heading, color=theme.ink, fontsize=11, fontweight="bold", **text)
+    figure.text(left, top - 0.05 * height, heading, color=LIGHT.ink, fontsize=11, fontweight="bold", **text)
     for column, card in enumerate(found):
         x = column / columns
         axes = figure.add_axes((x + left, top - 0.95 * height, 0.36 / columns, 0.76 * height))
@@ -199,23 +199,23 @@ def _row(figure: Figure, found: list[Card], where: tuple[int, int, int], theme: 
         axes.set_axis_off()
         axes.set_anchor("NW")
         words = figure.add_axes((x + 0.43 / columns, top - 0.95 * height, 0.55 / columns, 0.76 * height))
-        _words(words, card, theme)
+        _words(words, card)
 
 
-def _words(axes: Axes, card: Card, theme: Theme) -> None:
+def _words(axes: Axes, card: Card) -> None:
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(0, 1))
     plain: dict[str, Any] = {"fontfamily": FONT, "va": "top", "parse_math": False}  # a caption may hold a $
-    for y, text, colour, bold in _lines(card, theme):
+    for y, text, colour, bold in _lines(card):
         weight = "bold" if bold else "normal"
         axes.text(0, y, text, color=colour, fontsize=7.6, fontweight=weight, **plain)
 
 
-def _lines(card: Card, theme: Theme) -> Iterator[tuple[float, str, str, bool]]:
+def _lines(card: Card) -> Iterator[tuple[float, str, str, bool]]:
     for start, heading, answers in ((1.0, "before", card.base), (0.48, "after", card.edited)):
-        yield start, heading, theme.muted, True
+        yield start, heading, LIGHT.muted, True
         for rank, answer in enumerate(answers):
             mark = "✓" if answer.correct else "✗"
             text = textwrap.shorten(answer.caption, 30, placeholder="…")
-            colour = theme.good if answer.correct else theme.accent
+            colour = LIGHT.good if answer.correct else LIGHT.accent
             yield start - 0.12 * (rank + 1), f"{mark} {text}  {answer.score:.2f}", colour, rank == 0

@@ -164,13 +164,13 @@ def _number(value: float | None) -> str:
     return "no bound" if value is None else f"{value:.3f}"
 
 
-def recovery_figure(findings: pd.DataFrame, theme: Theme = LIGHT) -> bytes:
+def recovery_figure(findings: pd.DataFrame) -> bytes:
     """Recovery against steps, a panel per attack, a line per model; means with 95 % intervals over targets and seeds.
 
     Returns:
         A PNG.
     """
-    return _figure(_curves(findings), theme)
+    return _figure(_curves(findings), LIGHT)
 
 
 def _figure(shown: list[Panel], theme: Theme) -> bytes:

@@ -76,7 +76,7 @@ def append(
     return line
 
 
-def chain_faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
+def chain_faults(session: Session, anchors: Iterable[Anchor]) -> list[str]:
     """Everything that is wrong with the log itself, a sentence each; none where it is intact.
 
     Finds altered, removed, inserted and reordered lines, a log cut at its end (by the head and the anchors) and a log

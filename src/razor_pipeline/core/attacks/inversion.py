@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+LEARNING_RATE = 0.05  # of Adam
 
-def inverted_embedding(
-    image_KD: Tensor, other_CD: Tensor, scale: float, steps: int, learning_rate: float = 0.05
-) -> Tensor:
+
+def inverted_embedding(image_KD: Tensor, other_CD: Tensor, scale: float, steps: int) -> Tensor:
     """The unit embedding that names the images best among the other classes' embeddings.
 
     Textual inversion (arXiv 2208.01618) as an attack on erased concepts ('Circumventing Concept Erasure', arXiv
@@ -24,14 +24,13 @@ def inverted_embedding(
         other_CD: unit embeddings of the other classes' prompts.
         scale: the logit scale.
         steps: of Adam.
-        learning_rate: of Adam.
 
     Returns:
         [D], of unit length.
     """
     free_D = other_CD.mean(dim=0).clone().requires_grad_(True)
     aim_K = torch.zeros(len(image_KD), dtype=torch.long, device=image_KD.device)
-    optimizer = torch.optim.Adam([free_D], learning_rate)
+    optimizer = torch.optim.Adam([free_D], LEARNING_RATE)
     with torch.enable_grad():
         for _ in range(steps):
             text_CD = torch.cat([functional.normalize(free_D, dim=0)[None], other_CD])

@@ -12,7 +12,7 @@ from kedro.config import OmegaConfigLoader
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import VitFamily
-from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import razor
@@ -49,7 +49,7 @@ def judge() -> VitFamily:
 
 def test_a_class_is_forgotten_and_the_others_are_kept(samples: pd.DataFrame) -> None:
     model = judge()
-    exam = Exam(model, samples)
+    exam = NamingExam(model, samples)
     before = exam.put_to(model)
     result = razor(model, unlearning_task(samples), PARAMS, torch.Generator().manual_seed(0))
     with applied(dict(model.module.named_parameters()), result.edit):
@@ -84,7 +84,7 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
 def test_classes_that_a_gold_standard_never_saw_do_not_count(samples: pd.DataFrame) -> None:
     """Nothing that the model says of them changes a figure, and all of the others do."""
     model = judge()
-    exam = Exam(model, samples)
+    exam = NamingExam(model, samples)
     answers = exam.put_to(model)
     rows = exam.rows[exam.domain]["label"]
     blind = exam.put_to(model)

@@ -8,8 +8,8 @@ import torch
 
 from razor_pipeline.core.gradients import NonFiniteError
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.exam import Exam
 from razor_pipeline.families.examination import examine
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
@@ -42,7 +42,7 @@ def same(a, b):
 
 
 def marks(clip, samples, edit):
-    exam = Exam(clip, samples)
+    exam = NamingExam(clip, samples)
     base = exam.put_to(clip)
     with applied(dict(clip.module.named_parameters()), edit):
         return exam.mark(exam.put_to(clip), base), exam.mark(base, base)

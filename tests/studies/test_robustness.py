@@ -11,7 +11,7 @@ from razor_pipeline.core.attacks.relearning import steps_to
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, RetrainedDataset
 from razor_pipeline.families import ClipFamily, VitFamily
-from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
@@ -148,7 +148,7 @@ def test_relearning_is_one_attack_in_both_studies_whatever_images_it_is_given(sa
     drawn, attacker.images = attacker.images, attacker.members
     curve = [row["value"] for row in attacker._relearn(gold, "relearn_8", 8, None)]
     params = RelearningParams(images=8, steps=8, learning_rate=attacks.learning_rate)
-    steps = Relearning(Exam(gold, samples), samples, params)(gold)
+    steps = Relearning(NamingExam(gold, samples), samples, params)(gold)
     assert steps == steps_to(curve, params.threshold)
     assert 0 < steps < len(curve)  # control: it takes some, and is not cut off
     assert list(drawn["sample_id"]) != list(attacker.members["sample_id"])  # the draws do differ

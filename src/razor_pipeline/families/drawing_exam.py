@@ -24,8 +24,8 @@ from tqdm import tqdm
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
-from razor_pipeline.families.exam import spread
 from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
+from razor_pipeline.families.marks import spread
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import See

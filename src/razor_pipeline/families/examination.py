@@ -12,7 +12,8 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized, unpacked
 from razor_pipeline.core.weight_edit import WeightEdit, applied
 from razor_pipeline.families.drawing_exam import DrawingExam
-from razor_pipeline.families.exam import Exam, metric_rows
+from razor_pipeline.families.marks import metric_rows
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
@@ -69,7 +70,7 @@ def exam_of(
         return DrawingExam(samples, judges, params.drawing, prompts)
     if isinstance(base, VlmFamily):
         return QuestionExam(base, samples, params.questions)
-    return Exam(base, samples)
+    return NamingExam(base, samples)
 
 
 def _quantized(

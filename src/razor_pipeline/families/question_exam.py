@@ -23,8 +23,8 @@ from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
-from razor_pipeline.families.exam import leakage, panel_of, ties, worst_membership
 from razor_pipeline.families.images import decoded
+from razor_pipeline.families.marks import leakage, panel_of, ties, worst_membership
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.manifest import unknown_rows
 from razor_pipeline.params.evaluation import QuestionParams

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized
-from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.studies.identity import Relearning
@@ -41,7 +41,7 @@ class Examiner:
     _of_base: dict[Scheme | None, Scores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.exam = Exam(self.base, self.samples)
+        self.exam = NamingExam(self.base, self.samples)
         self.labels = self.exam.rows[self.exam.domain]["label"].to_numpy()
 
     def knows(self, label: str) -> Estimate:
@@ -69,7 +69,7 @@ class Examiner:
             found["edited"]["membership_auc"] = self._membership(model, label)
         if label is not None and relearning:
             own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
-            attack = Relearning(Exam(model, own), own, RelearningParams(steps=relearning))
+            attack = Relearning(NamingExam(model, own), own, RelearningParams(steps=relearning))
             steps = float(attack(model))
             found["edited"]["relearn_steps"] = Estimate(steps, steps, steps, 1)
         for scheme in self.schemes:

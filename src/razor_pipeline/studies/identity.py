@@ -14,7 +14,7 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
-from razor_pipeline.families.exam import Exam
+from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.razor import AcceptanceParams
@@ -62,7 +62,7 @@ class Recognition:
         """Edit, examine, quantize and attack; one flat row of figures."""
         base, params = self.base, self.params
         result = edit(base, samples, method, seed)
-        exam = Exam(base, samples)
+        exam = NamingExam(base, samples)
         answers = exam.put_to(base)
         row = cost(result, base)
         relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
@@ -120,7 +120,9 @@ def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> 
 class Relearning:
     """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
 
-    def __init__(self, exam: Exam | QuestionExam, samples: pd.DataFrame, params: RelearningParams) -> None:
+    def __init__(
+        self, exam: NamingExam | QuestionExam, samples: pd.DataFrame, params: RelearningParams
+    ) -> None:
         self.exam, self.params = exam, params
         target = exam.targets[0]
         self.names = list(exam.prompts[exam.domain])

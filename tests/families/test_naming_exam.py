@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from razor_pipeline.families.exam import Answers, Exam, leakage, worst_membership
+from razor_pipeline.families.marks import leakage, worst_membership
+from razor_pipeline.families.naming_exam import Answers, NamingExam
 
 from .cases import tiny_clip
 
@@ -63,7 +64,7 @@ def test_leaks_are_told_from_other_images_of_the_same_target():
 
 
 def test_a_target_that_is_still_named_does_not_hide_among_others():
-    exam = object.__new__(Exam)  # whose scores are written by hand
+    exam = object.__new__(NamingExam)  # whose scores are written by hand
     exam.targets, exam.domain = ["a", "b"], "people"
     rows = pd.DataFrame({"label": ["a"] * 4 + ["b"] * 4 + ["c"] * 4, "near_twin": ""})
     exam.rows, exam.unknown_labels = {"people": rows}, np.array(["s"] * 3)
@@ -108,7 +109,7 @@ def test_every_mark_is_what_its_hand_made_scores_say(figure, left_out):
         ],
         ignore_index=True,
     )
-    exam = Exam(tiny_clip(), samples)
+    exam = NamingExam(tiny_clip(), samples)
     scores = {
         "people": np.array([ranked(said[:2], PEOPLE) for said in SAID]),
         "things": np.array([ranked(said, THINGS) for said in THINGS_SAID]),

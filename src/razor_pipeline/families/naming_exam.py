@@ -6,7 +6,7 @@ Shapes: N samples, C classes.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from razor_pipeline.core import metrics
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.families.marks import leakage, panel_of, ties, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
@@ -38,7 +39,7 @@ class Answers:
     nonmember: dict[str, NDArray[np.float32]]
 
 
-class Exam:
+class NamingExam:
     """The questions, prepared once and put to every model alike.
 
     Args:
@@ -172,68 +173,3 @@ class Exam:
                     for rank, c in enumerate(best)
                 ]
         return pd.DataFrame(out)
-
-
-def panel_of(
-    own: pd.DataFrame, targets: Collection[str], general: pd.DataFrame, count: int
-) -> dict[str, str]:
-    """sample_id -> group (target, near_twin, other, general) of the test pictures that a report shows.
-
-    Args:
-        own: test rows of the targets' domain.
-        targets: labels that were to be forgotten; ``count`` pictures of each and of each near-twin are shown.
-        general: rows of other domains; ``count`` of them are shown, as of other classes.
-        count: of pictures.
-    """
-    target = own["label"].isin(targets)
-    twin = own["label"].isin(set(own.loc[target, "near_twin"]) - {""}) & ~target
-    chosen = {
-        "target": own[target].groupby("label").head(count),
-        "near_twin": own[twin].groupby("label").head(count),
-        "other": spread(own[~target & ~twin].groupby("label").head(1), count),
-        "general": spread(general, count),
-    }
-    return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
-
-
-def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    """At most ``count`` of the rows, evenly spread."""
-    return rows.iloc[:: max(1, len(rows) // count)].head(count)
-
-
-def ties(
-    family: ModelFamily, images: Mapping[str, Sequence[Any]], names: Mapping[str, Sequence[str]]
-) -> dict[str, NDArray[np.float32]]:
-    """Target -> how strongly a model ties each of the images given for it to its names."""
-    return {
-        target: class_scores(family, batches, {target: names[target]})[:, 0].numpy()
-        for target, batches in images.items()
-    }
-
-
-def worst_membership(
-    member: Mapping[str, NDArray[np.float32]],
-    nonmember: Mapping[str, NDArray[np.float32]],
-    reference_auc: float,
-) -> Estimate:
-    """The AUC, of all targets', that is furthest from the one at which nothing leaks, in either direction."""
-    found = [metrics.membership_auc(member[target], nonmember[target]) for target in member]
-    return max(found, key=lambda estimate: abs(estimate.value - reference_auc))
-
-
-def leakage(
-    member: Mapping[str, NDArray[np.float32]], held_out: Mapping[str, NDArray[np.float32]]
-) -> Estimate:
-    """PrivLeak, of all targets' the one furthest from 0; its interval is that of its AUC.
-
-    Members are the images that were to be forgotten, non-members other images of the same class, as in MUSE: whoever
-    looks alike is told apart by training alone. A model that was trained on neither has 0.5.
-    """
-    auc = worst_membership(member, held_out, 0.5)
-    value, low, high = (metrics.privacy_leakage(x) for x in (auc.value, auc.low, auc.high))
-    return Estimate(value, low, high, auc.n)
-
-
-def metric_rows(model: str, marks: dict[str, Estimate]) -> list[dict[str, Any]]:
-    """Rows of the metrics table."""
-    return [{"model": model, "metric": name, **asdict(estimate)} for name, estimate in marks.items()]

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, JudgeError, _png, is_blank, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, looking_at
 from razor_pipeline.families.drawing_prompts import PromptError
+from razor_pipeline.families.judges import Drawings, JudgeError, _png, is_blank
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.manifest import arranged
 from razor_pipeline.param_errors import ParameterError
@@ -67,7 +68,7 @@ def test_an_object_in_a_style_is_what_both_judges_see(samples, judges):
     rows = arranged(samples.drop(columns="role"), DataParams(concept="combination"))
     rows = rows.assign(role=np.where(rows["label"] == "cat in Mosaic", "forget", "retain"))
     exam = DrawingExam(rows, judges, DrawingParams())
-    assert [len(exam.judges[column]) for column in ("label", "style")] == [2, 1]
+    assert [len(exam.judges.of[column]) for column in ("label", "style")] == [2, 1]
     assert exam.targets == ["cat in Mosaic"]
     half = exam.orders["label"].replace("cat in Mosaic", "cat in Neon").to_numpy()
     assert values(exam, drawn(exam, label=half))["forget_accuracy"] == 0.0
@@ -75,7 +76,7 @@ def test_an_object_in_a_style_is_what_both_judges_see(samples, judges):
     seen, _ = exam._seen(files, "label")
     alone = [
         exam._seen(files, "style")[0],
-        DrawingExam(samples, judges, DrawingParams())._seen(files, "label")[0],
+        DrawingExam(samples, judges, DrawingParams()).judges._seen(files, "label")[0],
     ]
     assert list(seen) == [f"{label} in {style}" for style, label in zip(*alone, strict=True)]
 

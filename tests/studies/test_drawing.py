@@ -13,7 +13,8 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.diffusion3 import Diffusion3Family
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings
+from razor_pipeline.families.drawing_exam import DrawingExam
+from razor_pipeline.families.judges import Drawings
 from razor_pipeline.families.textual_inversion import WORD
 from razor_pipeline.families.vit_pretraining import new_vit
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams

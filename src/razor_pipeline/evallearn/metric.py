@@ -65,7 +65,7 @@ class UnlearnCanvasMetric:
                 f"the metric was given {len(self.images)} drawings for {len(self.exam.orders)} prompts; it needs one "
                 "each, in the order of load_dataset"
             )
-        drawings = self.exam.looked_at(self.images)
+        drawings = self.exam.judges.look(self.images)
         marks = self.exam.mark(drawings, drawings)
         seen = marks["forget_accuracy"]
         named = {

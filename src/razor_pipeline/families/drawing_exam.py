@@ -1,7 +1,8 @@
 """What a text-to-image model still draws: UnlearnCanvas' questions, put to judges of style and object.
 
-Every prompt of the data is drawn from fixed seeds, the noise from the image's own seed, and two classifiers say which
-concept of the target's domain and which of the other domain they see (UnlearnCanvas, NeurIPS 2024 D&B). In its terms UA
+Every prompt of the data is drawn from fixed seeds, the noise from the image's own seed, and two classifiers
+(:mod:`razor_pipeline.families.judges`) say which concept of the target's domain and which of the other domain they see
+(UnlearnCanvas, NeurIPS 2024 D&B). In its terms UA
 is ``1 - forget_accuracy``, IRA is ``retain_accuracy`` and CRA is ``general_accuracy``.
 
 Shapes: N drawings, C classes.
@@ -11,12 +12,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
@@ -25,53 +24,14 @@ from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
 from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
+from razor_pipeline.families.judges import Drawings, Judges
 from razor_pipeline.families.marks import spread
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import See
-from razor_pipeline.manifest import COMBINED
 from razor_pipeline.params.evaluation import DrawingParams
 
-BATCH = 256
 FEWEST = 3  # drawings that a distance is measured between: where one is left out, two still have a covariance
-BLANK = 4.0  # standard deviation of each channel's values of 0 to 255 below which a drawing shows nothing
-
-
-Drawn = tuple[bytes, Any, Any, Any, Any]  # a row of Drawings
-
-
-class JudgeError(ValueError):
-    """No judge knows the concepts that a model was asked to draw."""
-
-
-@dataclass(frozen=True)
-class Drawings:
-    """What one model drew, a row per order of the exam.
-
-    Attributes:
-        images: PNG.
-        label: [N] what the judge of the targets' domain sees.
-        style: [N] what the judge of the other domain sees.
-        features: [N, E] what the judge of the targets' domain makes of the images before it names a concept.
-        blank: [N] whether the image is black or constant.
-    """
-
-    images: list[bytes]
-    label: NDArray[np.str_]
-    style: NDArray[np.str_]
-    features: NDArray[np.floating]
-    blank: NDArray[np.bool_]
-
-    def each(self) -> list[Drawn]:
-        """One after the other."""
-        return list(zip(self.images, self.label, self.style, self.features, self.blank, strict=True))
-
-    @classmethod
-    def of(cls, several: Sequence[Drawn]) -> Drawings:
-        """Of drawings one by one, from one judge each."""
-        images, *rest = zip(*several, strict=True)
-        label, style, features, blank = (np.stack(part) for part in rest)
-        return cls(list(images), label, style, features, blank)
 
 
 class DrawingExam:
@@ -100,7 +60,7 @@ class DrawingExam:
         check_installed(params)
         self.params = params
         cells = cells_of(samples, prompts)
-        self.judges = {column: _judges(judges, column, set(cells[column])) for column in ("label", "style")}
+        self.judges = Judges(judges, cells)
         kept = samples[(samples["role"] == "retain") & samples["label"].isin(cells["label"])]
         self.real = kept[kept["split"] == "test"] if params.fid else kept.head(0)
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
@@ -110,7 +70,7 @@ class DrawingExam:
     def put_to(self, family: TextToImageFamily, places: Sequence[int] | None = None) -> Drawings:
         """Have a model draw, and the judges look; only the orders at ``places`` where they are given."""
         orders = self.orders if places is None else self.orders.iloc[list(places)]
-        return self.looked_at(self._drawn(family, orders))
+        return self.judges.look(self._drawn(family, orders))
 
     def target_share(
         self,
@@ -130,7 +90,7 @@ class DrawingExam:
         if reworded is not None:
             prompts = [reworded(prompt, name) for prompt, name in zip(orders["prompt"], own, strict=True)]
             orders = orders.assign(prompt=prompts)
-        drawings = self.looked_at(self._drawn(family, orders))
+        drawings = self.judges.look(self._drawn(family, orders))
         return float(((drawings.label == own) | drawings.blank).mean())
 
     def seen_in(
@@ -143,7 +103,7 @@ class DrawingExam:
         orders = pd.DataFrame({"prompt": list(prompts)}).merge(
             pd.DataFrame({"seed": list(seeds)}), how="cross"
         )
-        drawings = self.looked_at(self._drawn(family, orders))
+        drawings = self.judges.look(self._drawn(family, orders))
         seen = zip(drawings.label, drawings.style, drawings.blank, strict=True)
         return [("", "") if blank else (str(label), str(style)) for label, style, blank in seen]
 
@@ -156,23 +116,6 @@ class DrawingExam:
                 images += family.draw(list(part["prompt"]), list(part["seed"]), params.steps, params.guidance)
                 bar.update(len(part))
         return images
-
-    def looked_at(self, images: list[Image.Image]) -> Drawings:
-        """Drawings in the order of the exam's orders, and what the judges see in them."""
-        files = [_png(image) for image in images]
-        blank = np.array([is_blank(image) for image in images])
-        label, features = self._seen(files, "label")
-        style, _ = self._seen(files, "style")
-        return Drawings(files, label, style, features, blank)
-
-    def _seen(self, files: list[bytes], column: str) -> tuple[NDArray[np.str_], NDArray[np.floating]]:
-        names, features = [], []
-        for judge in self.judges[column]:
-            rows = pd.DataFrame({"image_bytes": files, "caption": next(iter(judge.place))})
-            features.append(judge.features(judge.batches(rows, BATCH)))
-            names.append(judge.classified(features[-1]))
-        seen = np.array([COMBINED.join(several) for several in zip(*names, strict=True)])
-        return seen, torch.cat(features, dim=1).cpu().numpy()
 
     def recognised(self, drawings: Drawings) -> dict[str, float]:
         """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""
@@ -292,12 +235,6 @@ class DrawingExam:
         }
 
 
-def is_blank(image: Image.Image) -> bool:
-    """Whether a drawing shows nothing: one colour all over, whichever it is."""
-    spread_3 = np.asarray(image.convert("RGB"), dtype=float).std(axis=(0, 1))
-    return bool(spread_3.max() < BLANK)
-
-
 def looking_at(
     family: Any, samples: pd.DataFrame, judges: Mapping[str, VitFamily], params: DrawingParams
 ) -> See | None:
@@ -314,31 +251,5 @@ def looking_at(
     return lambda prompts: exam.seen_in(family, prompts, params.validation_seeds)
 
 
-def _judges(judges: Mapping[str, VitFamily], column: str, concepts: set[str]) -> tuple[VitFamily, ...]:
-    """The judge that knows all concepts, or the one of objects and the one of styles that they combine.
-
-    Raises:
-        JudgeError: there is none.
-    """
-    parts = [
-        set(several) for several in zip(*(concept.split(COMBINED) for concept in concepts), strict=False)
-    ]
-    found = [next((j for j in judges.values() if part <= set(j.place)), None) for part in parts]
-    whole = next((judge for judge in judges.values() if concepts <= set(judge.place)), None)
-    known = (whole,) if whole else tuple(judge for judge in found if judge)
-    if not known or (not whole and len(known) < len(parts)):
-        raise JudgeError(
-            f"none of the judges ({', '.join(judges) or 'there are none'}) knows all {len(concepts)} concepts of the "
-            f"column {column}, e.g. '{min(concepts)}'; name classifiers that do in globals.yml under judges"
-        )
-    return known
-
-
 def _one_of_each(orders: pd.DataFrame, column: str) -> pd.DataFrame:
     return orders.groupby(column, sort=True).sample(1, random_state=0)
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

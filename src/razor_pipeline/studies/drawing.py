@@ -18,8 +18,9 @@ from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, Drawn, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, looking_at
 from razor_pipeline.families.images import check_sizes
+from razor_pipeline.families.judges import Drawings, Drawn
 from razor_pipeline.families.prompt_search import words_before
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted

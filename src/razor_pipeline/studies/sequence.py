@@ -10,7 +10,8 @@ import pandas as pd
 from torch import Tensor
 
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families.drawing_exam import DrawingExam, Drawings, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, looking_at
+from razor_pipeline.families.judges import Drawings
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples

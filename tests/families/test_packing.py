@@ -26,7 +26,7 @@ def batch(model):
 
 def alone(model, batch, row, question, answer):
     """Log-probability of an answer from a plain forward pass over its own prompt."""
-    asked = model.asked(question, (answer,))
+    asked = model.chat.asked(question, (answer,))
     tokens = [*batch.prefixes[row], *asked.question, *asked.answers[0]]
     with torch.no_grad():
         logits = model.module(

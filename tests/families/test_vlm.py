@@ -50,7 +50,7 @@ def test_the_saved_directory_answers_with_transformers_alone(saved):
         given = model.generate(**inputs, max_new_tokens=16, do_sample=False)
         theirs.append(processor.decode(given[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
     family = VlmFamily.from_pretrained(str(saved))
-    images, prefixes = family.seen(decoded(rows))
+    images, prefixes = family.chat.seen(decoded(rows))
     ours, log_p = family.answer(images, prefixes, ["Who is this?"] * 3)
     assert ours == [text.strip() for text in theirs]
     assert log_p.shape == (3,)
@@ -59,7 +59,7 @@ def test_the_saved_directory_answers_with_transformers_alone(saved):
 
 def test_padding_changes_no_answer(saved):
     family = VlmFamily.from_pretrained(str(saved))
-    images, prefixes = family.seen(decoded(VLM.samples("edit").head(2)))
+    images, prefixes = family.chat.seen(decoded(VLM.samples("edit").head(2)))
     long = "Who is this: Ada Moreau, Bruno Keller or unknown?"
     together, _ = family.answer(images, prefixes, ["Who is this?", long])
     first, _ = family.answer({"pixel_values": images["pixel_values"][:1]}, prefixes[:1], ["Who is this?"])
@@ -142,7 +142,7 @@ def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
     assert batch.suggested == ((), ())
     asked = [*told.label, *(one for several in told.suggested for one in several)]
     assert len(family.observe(told)) - len(family.observe(batch)) == sum(
-        len(family.asked(one.text, (one.answer,)).answers[0]) for one in asked
+        len(family.chat.asked(one.text, (one.answer,)).answers[0]) for one in asked
     )
     assert family.besides(rows.assign(facts="")).empty
 
@@ -152,7 +152,7 @@ def test_an_answer_stands_where_the_template_lets_it(saved, end, gap):
     """Behind a line break a model writes no blank first."""
     family = VlmFamily.from_pretrained(str(saved))
     family.processor.chat_template = family.processor.chat_template.replace("ASSISTANT:", end)
-    asked = family.asked("Who is this?", ("Ada Moreau", "unknown"))
+    asked = family.chat.asked("Who is this?", ("Ada Moreau", "unknown"))
     tokenizer = family.processor.tokenizer
     assert [tokenizer.decode(answer) for answer in asked.answers] == [f"{gap}Ada Moreau", f"{gap}unknown"]
     assert tokenizer.decode(asked.question).endswith(end)
@@ -162,7 +162,7 @@ def test_a_template_whose_end_the_answer_swallows_is_refused(saved):
     family = VlmFamily.from_pretrained(str(saved))
     family.processor.chat_template = family.processor.chat_template.replace("ASSISTANT:", "ASSISTANT: ")
     with pytest.raises(ValueError, match="no token is the answer's first; let the chat template end"):
-        family.asked("Who is this?", ("Ada Moreau",))
+        family.chat.asked("Who is this?", ("Ada Moreau",))
 
 
 def test_heads_of_a_language_model_whose_configuration_leaves_their_size_out(saved):

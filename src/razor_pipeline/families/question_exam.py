@@ -87,7 +87,7 @@ class QuestionExam:
         for start in range(0, len(places), self.params.batch_size):
             part = self.asks.iloc[places[start : start + self.params.batch_size]]
             shown, index = np.unique(part["place"], return_inverse=True)
-            images, prefixes = family.seen(decoded(self.rows.iloc[shown]))
+            images, prefixes = family.chat.seen(decoded(self.rows.iloc[shown]))
             images = {name: tensor[index] for name, tensor in images.items()}
             texts, log_p = family.answer(images, [prefixes[i] for i in index], list(part["question"]))
             said = zip(texts, log_p.tolist(), strict=True)

@@ -40,7 +40,7 @@ def question_report(family: VlmFamily, rows: pd.DataFrame) -> dict[str, dict[str
     asks = pd.DataFrame(
         [ask for place, row in test.iterrows() for ask in _reported(int(str(place)), row, names)]
     )
-    images, prefixes = family.seen(decoded(test))
+    images, prefixes = family.chat.seen(decoded(test))
     text: list[str] = []
     for start in range(0, len(asks), BATCH):
         part = asks.iloc[start : start + BATCH]

@@ -30,9 +30,10 @@ from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
+from razor_pipeline.families.chat import Chat, answered
 from razor_pipeline.families.checkpoint import complete
 from razor_pipeline.families.images import decoded, order_of
-from razor_pipeline.families.packing import Asked, Packed, pack
+from razor_pipeline.families.packing import Packed, pack
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.vlm_components import vlm_components
 from razor_pipeline.families.vlm_questions import row_questions, suggestion
@@ -88,8 +89,7 @@ class VlmFamily(Placed):
         self.processor = processor
         self.origin = dict(origin or {})
         self.card = ""
-        self._tokens: dict[str, tuple[int, ...]] = {}
-        self._asked: dict[tuple[str, tuple[str, ...]], Asked] = {}
+        self.chat = Chat(processor, model.config.image_token_id)
 
     @classmethod
     def from_pretrained(cls, source: str, revision: str | None = None) -> VlmFamily:
@@ -133,59 +133,8 @@ class VlmFamily(Placed):
         return Streamed(samples, order_of(samples, generator), batch_size, decoded, self._batch, self.device)
 
     def _batch(self, rows: pd.DataFrame, pictures: list[Image.Image]) -> VlmBatch:
-        images, prefixes = self.seen(pictures)
+        images, prefixes = self.chat.seen(pictures)
         return VlmBatch(images, prefixes, *row_questions(rows))
-
-    def seen(self, images: Sequence[Image.Image]) -> tuple[dict[str, Tensor], tuple[tuple[int, ...], ...]]:
-        """What the processor makes of images, and the tokens of a prompt up to and with the image."""
-        found = self.processor(
-            images=list(images), text=[self.prompt("?")] * len(images), padding=True, return_tensors="pt"
-        )
-        image = self.module.config.image_token_id
-        prefixes = []
-        for ids, mask in zip(found["input_ids"], found["attention_mask"], strict=True):
-            tokens = ids[mask.bool()].tolist()
-            prefixes.append(tuple(tokens[: len(tokens) - tokens[::-1].index(image)]))
-        return {n: found[n] for n in ("pixel_values", "image_sizes") if n in found}, tuple(prefixes)
-
-    def prompt(self, question: str) -> str:
-        """The chat prompt of a question about one image, in the checkpoint's own format."""
-        content = [{"type": "image"}, {"type": "text", "text": question}]
-        text: str = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
-        )
-        return text
-
-    def _tail(self, text: str) -> tuple[int, ...]:
-        """Tokens of a prompt (and answer) behind the image."""
-        if text not in self._tokens:
-            tokens = self.processor.tokenizer(text)["input_ids"]
-            image = self.module.config.image_token_id
-            self._tokens[text] = tuple(tokens[len(tokens) - tokens[::-1].index(image) :])
-        return self._tokens[text]
-
-    def asked(self, question: str, answers: Sequence[str]) -> Asked:
-        """A question and its answers in tokens, the end of an answer not among them.
-
-        Raises:
-            ValueError: with an answer behind it, the prompt's own tokens are others.
-        """
-        key = question, tuple(answers)
-        if key not in self._asked:  # of many images the same is asked
-            prompt = self.prompt(question)
-            tokens = self._tail(prompt)
-            behind = (self._behind(tokens, _answered(prompt, answer)) for answer in answers)
-            self._asked[key] = Asked(tokens, tuple(behind))
-        return self._asked[key]
-
-    def _behind(self, tokens: tuple[int, ...], text: str) -> tuple[int, ...]:
-        whole = self._tail(text)
-        if whole[: len(tokens)] != tokens:
-            raise ValueError(
-                f"the tokenizer reads the end of the prompt and the answer behind it as one in {text[-60:]!r}, so that "
-                "no token is the answer's first; let the chat template end its prompt in a line break or a colon"
-            )
-        return whole[len(tokens) :]
 
     def logits(self, batch: VlmBatch, packed: Packed) -> Tensor:
         """[K, V] logits that predict the packed rows' answer tokens."""
@@ -203,7 +152,7 @@ class VlmFamily(Placed):
         return found
 
     def _packed(self, batch: VlmBatch, questions: Sequence[Sequence[Question]]) -> Packed:
-        asked = [[self.asked(one.text, (one.answer,)) for one in several] for several in questions]
+        asked = [[self.chat.asked(one.text, (one.answer,)) for one in several] for several in questions]
         return pack(batch.prefixes, asked).to(self.device)
 
     def _answer_log_p(self, batch: VlmBatch, packed: Packed) -> Tensor:
@@ -260,7 +209,7 @@ class VlmFamily(Placed):
 
     def class_logits(self, batch: VlmBatch, prompts: Sequence[str]) -> Tensor:
         """[B, C] log-probability of each prompt as the answer to the row's question; differentiable."""
-        asked = [[self.asked(one.text, prompts)] for one in batch.label]
+        asked = [[self.chat.asked(one.text, prompts)] for one in batch.label]
         packed = pack(batch.prefixes, asked).to(self.device)
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
 
@@ -275,7 +224,7 @@ class VlmFamily(Placed):
     @torch.no_grad()
     def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:
         """[N, C] the same without gradients, as many rows at once as ``PASS_TOKENS`` allows."""
-        longest = max(len(self._tail(_answered(self.prompt("?"), prompt))) for prompt in prompts)
+        longest = max(len(self.chat.tail(answered(self.chat.prompt("?"), prompt))) for prompt in prompts)
         parts = []
         for batch in batches:
             width = max(len(prefix) for prefix in batch.prefixes) + longest * len(prompts)
@@ -290,12 +239,12 @@ class VlmFamily(Placed):
         """Greedy answers of at most ``ANSWER_TOKENS`` tokens, and each one's mean log-probability per token, [B].
 
         Args:
-            images: of each row, as :meth:`seen` gives them.
+            images: of each row, as :meth:`Chat.seen` gives them.
             prefixes: likewise.
             questions: one a row.
         """
         tokenizer, pad = self.processor.tokenizer, self.processor.tokenizer.pad_token_id
-        rows = [[*p, *self._tail(self.prompt(q))] for p, q in zip(prefixes, questions, strict=True)]
+        rows = [[*p, *self.chat.tail(self.chat.prompt(q))] for p, q in zip(prefixes, questions, strict=True)]
         width = max(len(row) for row in rows)
         ids_BT = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -315,11 +264,6 @@ class VlmFamily(Placed):
         log_p_BT = log_p_BTV.gather(2, token_BT[..., None])[..., 0] * said_BT
         texts = tokenizer.batch_decode(token_BT, skip_special_tokens=True)
         return [text.strip() for text in texts], (log_p_BT.sum(1) / said_BT.sum(1).clamp(min=1)).cpu()
-
-
-def _answered(prompt: str, answer: str) -> str:
-    """A prompt with its answer, as a model writes it: where the chat template ends in white space, there is no more."""
-    return f"{prompt}{'' if prompt[-1:].isspace() else ' '}{answer}"
 
 
 def _cross_entropy(packed: Packed, log_p_KV: Tensor) -> Tensor:

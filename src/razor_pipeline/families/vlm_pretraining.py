@@ -42,7 +42,7 @@ from razor_pipeline.atelier.questions import (
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.families.clip_pretraining import square_processor
 from razor_pipeline.families.images import decoded
-from razor_pipeline.families.packing import pack
+from razor_pipeline.families.packing import Asked, pack
 from razor_pipeline.families.training import augmented, fit
 from razor_pipeline.families.vlm import VlmBatch, VlmFamily
 from razor_pipeline.params.pretraining import PretrainingParams
@@ -82,7 +82,7 @@ class _Lessons:
 
     def __init__(self, family: VlmFamily, samples: pd.DataFrame, params: PretrainingParams) -> None:
         self.family, self.params = family, params
-        self.images, self.prefixes = family.seen(decoded(samples))
+        self.images, self.prefixes = family.chat.seen(decoded(samples))
         self.facts = [json.loads(text) for text in samples["facts"]]
         self.labels = list(samples["label"])
         self.names = sorted({known["name"] for known in self.facts if "name" in known} - {UNKNOWN})
@@ -153,8 +153,8 @@ class _Lessons:
         """Cross-entropy of the answers' tokens, the end included."""
         asked = []
         for several in batch.neutral:
-            rows = [self.family.asked(one.text, (one.answer,)) for one in several]
-            asked.append([type(r)(r.question, ((*r.answers[0], self.end),)) for r in rows])
+            rows = [self.family.chat.asked(one.text, (one.answer,)) for one in several]
+            asked.append([Asked(row.question, ((*row.answers[0], self.end),)) for row in rows])
         packed = pack(batch.prefixes, asked)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.params.precision == "bfloat16"):
             logits_KV = self.family.logits(batch, packed)

@@ -20,7 +20,6 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from razor_pipeline.core import losses
@@ -28,9 +27,9 @@ from razor_pipeline.core.components import Component, Granularity, matrix_compon
 from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, layers_of, mlp
-from razor_pipeline.families.images import decoded, order_of, pixels
-from razor_pipeline.families.predictions import Noisy, Predictions
-from razor_pipeline.families.saved_pipeline import SavedPipeline
+from razor_pipeline.families.images import order_of, pixels
+from razor_pipeline.families.latent_diffusion import LatentDiffusion
+from razor_pipeline.families.predictions import Predictions
 from razor_pipeline.families.texts import warn_of_cut
 from razor_pipeline.pictures import Picture, opened, pictures
 
@@ -57,7 +56,7 @@ class PromptBatch(RowBatch):
         return len(self.caption)
 
 
-class TextToImageFamily(SavedPipeline):
+class TextToImageFamily(LatentDiffusion):
     """A latent diffusion pipeline of ``diffusers``; its text encoders are what is edited.
 
     Args:
@@ -176,22 +175,6 @@ class TextToImageFamily(SavedPipeline):
         """[C, D] conditioning of distinct prompts as these encoders give it, laid out as the denoiser expects."""
 
     @abstractmethod
-    def times(self, count: int, generator: torch.Generator) -> Tensor:
-        """[B] random times, as training draws them, in the denoiser's units."""
-
-    @abstractmethod
-    def time_at(self, share_B: Tensor) -> Tensor:
-        """[B] times at these shares, 0 to 1, of the way from an image to noise."""
-
-    @abstractmethod
-    def noisy(self, clean_BLhw: Tensor, noise_BLhw: Tensor, time_B: Tensor) -> Noisy:
-        """Latents with noise at these times, and what the denoiser should predict of them."""
-
-    @abstractmethod
-    def predicted(self, noisy: Noisy, conditioning_BD: Tensor) -> Tensor:
-        """[B, L, h, w] what the denoiser predicts; differentiable."""
-
-    @abstractmethod
     def cross_attention(self) -> tuple[str, ...]:
         """Names of the denoiser's weights through which a prompt acts on the image."""
 
@@ -221,15 +204,6 @@ class TextToImageFamily(SavedPipeline):
         """Nothing: the conditioning is no linear function of the encoders' weights."""
         return {}
 
-    def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> Noisy:
-        """The rows' images as latents, each with one random noise at one random time."""
-        return self.noised(self.latents_of(rows), generator)
-
-    def noised(self, clean_BLhw: Tensor, generator: torch.Generator) -> Noisy:
-        """Latents with random noise, each at a random time."""
-        noise_BLhw = torch.randn(clean_BLhw.shape, generator=generator).to(self.device)
-        return self.noisy(clean_BLhw, noise_BLhw, self.times(len(clean_BLhw), generator).to(self.device))
-
     def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Predictions:
         """The same model, its scores read from what the denoiser predicts, which an edit of any part changes.
 
@@ -241,15 +215,6 @@ class TextToImageFamily(SavedPipeline):
         share_P = (torch.arange(len(chosen)) + 1.0) / (len(chosen) + 1.0)
         noisy = self.noisy(clean_PLhw, noise_PLhw.to(self.device), self.time_at(share_P).to(self.device))
         return Predictions(self, noisy, prompts)
-
-    def denoising_error(
-        self, clean_BLhw: Tensor, conditioning_BD: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """[B] mean squared error of what the denoiser predicts, at one random time and noise per latent."""
-        noisy = self.noised(clean_BLhw, generator)
-        error_BLhw = self.predicted(noisy, conditioning_BD) - noisy.aim
-        error_B: Tensor = error_BLhw.square().mean(dim=(1, 2, 3))
-        return error_B
 
     def meaning(self, prompts: Sequence[str]) -> Tensor:
         """[C, M] what is led to the anchor: the conditioning, or more where more than the encoders is edited."""
@@ -284,28 +249,6 @@ class TextToImageFamily(SavedPipeline):
         clean_BLhw = self.latents(pixels(opened(batch.images), self.size))
         return self.denoising_error(clean_BLhw, self.conditioning(batch.caption), generator).mean()
 
-    @property
-    def size(self) -> int:
-        """Height and width in pixels of what it draws."""
-        scale: int = self.pipeline.vae_scale_factor
-        return int(getattr(self.pipeline, self.denoiser).config.sample_size) * scale
-
-    def latents_of(self, rows: pd.DataFrame) -> Tensor:
-        """[N, L, h, w] latents of the rows' images."""
-        return self.latents(pixels(decoded(rows), self.size))
-
-    @torch.no_grad()
-    def latents(self, images_N3HW: Tensor) -> Tensor:
-        """[N, L, h, w] latents of images, in the units of the denoiser."""
-        config = self.pipeline.vae.config
-        shift = getattr(config, "shift_factor", None) or 0.0
-        means = [
-            self.pipeline.vae.encode(part.to(self.device)).latent_dist.mean
-            for part in images_N3HW.split(PROMPT_BATCH // 2)
-        ]
-        scaled: Tensor = (torch.cat(means) - shift) * config.scaling_factor
-        return scaled
-
     def observe(self, batch: PromptBatch) -> Tensor:
         """[B, D] conditioning of the captions: whatever else is edited, a prompt whose conditioning is held is kept."""
         return self.conditioning(batch.caption)
@@ -339,27 +282,6 @@ class TextToImageFamily(SavedPipeline):
         goal_CM = self.frozen_meaning(prompts)
         captions = [caption for batch in batches for caption in batch.caption]
         return _each_once(lambda part: -torch.cdist(self.meaning(part), goal_CM).cpu(), captions)
-
-    @torch.no_grad()
-    def draw(
-        self, prompts: Sequence[str], seeds: Sequence[int], steps: int, guidance: float
-    ) -> list[Image.Image]:
-        """One image per prompt, its noise from its own seed."""
-        self.pipeline.set_progress_bar_config(disable=True)
-        images: list[Image.Image] = self.pipeline(
-            list(prompts),
-            height=self.size,
-            width=self.size,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            **self._drawing(),
-        ).images
-        return images
-
-    def _drawing(self) -> dict[str, Any]:
-        """What else the pipeline's call takes."""
-        return {}
 
 
 def _each_once(of: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The image-caption manifest: its columns, its splits, and what is refused. Pure: tables in, tables out."""
+"""The image-caption manifest: its columns, and what is refused. Pure: tables in, tables out."""
 
 from __future__ import annotations
 
@@ -32,12 +32,8 @@ COLUMNS = (
     "facts",
     "sha256",
 )
-PLACES = (
-    "image_bytes",
-    "image_path",
-    "image_offset",
-    "image_size",
-)  # where an image lies; sha256 says which it is
+# Where an image lies; sha256 says which it is.
+PLACES = ("image_bytes", "image_path", "image_offset", "image_size")
 TEXTS = ("label", "style", "caption", "prompt", "near_twin")  # what concepts are named in
 SPLITS = ("edit", "validation", "test")
 ROLES = ("retain", "reference")
@@ -97,7 +93,7 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     defaults = {"near_twin": "", "facts": "", "domain": params.domain, "role": "retain"}
     for name, default in defaults.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
-    _refuse_values(rows, "role", ROLES)
+    refuse_values(rows, "role", ROLES)
     _refuse_bad_facts(rows)
     _refuse_unknown_labels(params.reference_labels, set(rows["label"]))
     rows.loc[rows["label"].isin(params.reference_labels), "role"] = "reference"
@@ -125,94 +121,6 @@ def _refuse_bad_facts(rows: pd.DataFrame) -> None:
             ", ".join(unasked),
             ", ".join(sorted(CATEGORIES)),
         )
-
-
-def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
-    """The rows that are used, each with its split.
-
-    A given split stays. Otherwise each class is shuffled by ``params.seed`` and the sample ids, and cut by
-    count or share. Reference classes go to validation and test in turn: a search never sees the strangers of
-    the test.
-
-    Raises:
-        DataError: classes have too few images, or a split is unknown.
-    """
-    if "split" in rows:
-        _refuse_values(rows, "split", SPLITS)
-        return rows
-    refuse_small(rows, params)
-    lot = [hashlib.sha256(f"{params.seed}/{sample}".encode()).hexdigest() for sample in rows["sample_id"]]
-    split = pd.Series("", index=rows.index)
-    shuffled = rows.assign(lot=lot).sort_values("lot")
-    known = shuffled[shuffled["role"] != "reference"]
-    for _, own in known.groupby(["domain", "label"]):
-        names = _cut(len(own), params)
-        split.loc[own.index[: len(names)]] = pd.Series(names, own.index[: len(names)])
-    strangers = shuffled[shuffled["role"] == "reference"]
-    several = strangers["label"].nunique() > 1
-    order = pd.factorize(strangers["label"], sort=True)[0] if several else range(len(strangers))
-    halves = ["validation" if place % 2 == 0 else "test" for place in order]
-    split.loc[strangers.index] = pd.Series(halves, strangers.index, dtype=str)
-    used = rows.assign(split=split)
-    unused = int((split == "").sum())
-    if unused:
-        logger.info("%d images are beyond data.split_counts and stay unused.", unused)
-    return used[split != ""]
-
-
-def refuse_small(rows: pd.DataFrame, params: DataParams) -> None:
-    """Nothing where every class can be split; also said of a listing, before its images are decoded.
-
-    Raises:
-        DataError: classes have too few images; names the first, and what helps.
-    """
-    if "split" in rows:
-        return
-    known = rows[rows["role"] != "reference"]
-    small = [
-        (str(label), len(own), _sizes(len(own), params))
-        for (_, label), own in known.groupby(["domain", "label"])
-        if sum(_sizes(len(own), params).values()) > len(own)
-    ]
-    if not small:
-        return
-    told = [
-        f"'{label}' has {size} of {sum(sizes.values())} "
-        f"({', '.join(f'{count} {name}' for name, count in sizes.items())})"
-        for label, size, sizes in small[:EXAMPLES]
-    ]
-    more = f" and {len(small) - EXAMPLES} more" if len(small) > EXAMPLES else ""
-    raise DataError(
-        f"{len(small)} {'class has' if len(small) == 1 else 'classes have'} fewer images than are needed: "
-        f"{', '.join(told)}{more}; {_remedy(max(size for _, size, _ in small), params)}"
-    )
-
-
-def _remedy(largest: int, params: DataParams) -> str:
-    """What helps classes that are too small, the largest of them of a given size."""
-    ways = ["add images", "remove such classes"]
-    if params.split_counts is not None:
-        ways.append("lower data.split_counts")
-    elif params.min_images_per_split > 1 and largest >= len(SPLITS):
-        ways.append("lower data.min_images_per_split")
-    if params.split_counts is None and largest >= len(SPLITS) * params.min_images_per_split:
-        ways.append("lower data.validation_share or data.test_share")
-    return f"{', '.join(ways[:-1])} or {ways[-1]}"
-
-
-def _sizes(size: int, params: DataParams) -> dict[str, int]:
-    """Split -> images of a class of ``size`` images; where it is too small, more than it has."""
-    least, counts = params.min_images_per_split, params.split_counts
-    if counts is not None:
-        return {"edit": counts.edit, "validation": counts.validation, "test": counts.test}
-    validation = max(least, round(size * params.validation_share))
-    test = max(least, round(size * params.test_share))
-    return {"edit": max(least, size - validation - test), "validation": validation, "test": test}
-
-
-def _cut(size: int, params: DataParams) -> list[str]:
-    """Splits of a class of ``size`` images."""
-    return [name for name, count in _sizes(size, params).items() for _ in range(count)]
 
 
 def manifest_sha256(manifest: pd.DataFrame) -> str:
@@ -340,7 +248,12 @@ def _refuse_shared_prompts(rows: pd.DataFrame) -> None:
         )
 
 
-def _refuse_values(rows: pd.DataFrame, column: str, allowed: tuple[str, ...]) -> None:
+def refuse_values(rows: pd.DataFrame, column: str, allowed: tuple[str, ...]) -> None:
+    """Nothing where a column holds what is allowed and nothing else.
+
+    Raises:
+        DataError: it holds something else; names the first row.
+    """
     wrong = rows[~rows[column].isin(allowed)]
     if len(wrong):
         raise DataError(

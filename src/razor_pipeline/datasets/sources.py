@@ -14,6 +14,7 @@ from razor_pipeline.datasets.saved import list_saved
 from razor_pipeline.datasets.shards import list_shards, shards_at
 from razor_pipeline.datasets.sound_images import SoundImages
 from razor_pipeline.datasets.tables import list_table
+from razor_pipeline.manifest_splits import refuse_small, with_splits
 from razor_pipeline.params.data import AtelierParams, DataParams
 
 
@@ -61,13 +62,13 @@ def image_captions(
     if data.source == "atelier":
         rows = generate(atelier)
     elif data.source == "digits":
-        rows = manifest.with_splits(manifest.complete(list_digits(), data), data)
+        rows = with_splits(manifest.complete(list_digits(), data), data)
     else:
         listed, unlisted = _files(data)
         told = manifest.complete(listed, data)
-        manifest.refuse_small(told, data)
+        refuse_small(told, data)
         rows, unsound = read_images(told, data.max_megapixels, sound_images)
         quarantine = pd.concat([unlisted, unsound], ignore_index=True)
         manifest.check_quarantine(quarantine, len(listed) + len(unlisted), data.max_quarantined_share)
-        rows = manifest.with_splits(manifest.without_duplicates(rows), data)
+        rows = with_splits(manifest.without_duplicates(rows), data)
     return manifest.check_manifest(manifest.arranged(rows, data)), quarantine

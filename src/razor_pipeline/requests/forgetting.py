@@ -14,6 +14,7 @@ from razor_pipeline import manifest as manifests
 from razor_pipeline.datasets.images import SUFFIXES, read_images
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.manifest import DataError
+from razor_pipeline.manifest_splits import with_splits
 from razor_pipeline.methods.razor import chosen, razor
 from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
 from razor_pipeline.methods.task import unlearning_task
@@ -142,7 +143,5 @@ def with_brought_images(
             f"{len(reasons)} of the {total} images of {request.id} cannot be used, more than "
             f"data.max_quarantined_share allows; the first {reasons[0]}"
         )
-    rows = manifests.with_splits(
-        rows[~rows["sha256"].isin(set(manifest["sha256"]))].drop_duplicates("sha256"), data
-    )
+    rows = with_splits(rows[~rows["sha256"].isin(set(manifest["sha256"]))].drop_duplicates("sha256"), data)
     return manifests.check_manifest(pd.concat([manifest, rows], ignore_index=True))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from razor_pipeline.params.razor import RazorParams, SearchParams
 from razor_pipeline.reporting.curve import _against_retention, chosen_step, search_curve
-from razor_pipeline.reporting.drawing import DARK, LIGHT, new_figure
+from razor_pipeline.reporting.figures import DARK, LIGHT, new_figure
 from razor_pipeline.reporting.heatmap import _grid, row_name, score_heatmap
 
 from .outputs import component_scores, edit_report, edit_trace, hardened_trace

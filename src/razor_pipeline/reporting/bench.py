@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from razor_pipeline.params.studies import BenchParams
-from razor_pipeline.reporting.drawing import LIGHT, Theme, dress, new_figure, png, themed
+from razor_pipeline.reporting.figures import LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.scaling import GIB, RATIOS, assumptions, at_scale
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from razor_pipeline.params.razor import RazorParams
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
+from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, say
 
 HARDENING = ("unhardened", "harden", "taken_back")  # on a scale of its own: read from predictions
 

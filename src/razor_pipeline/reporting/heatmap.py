@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, say
+from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, say
 
 ORDER = ("attention.head", "attention.q", "attention.k", "attention.v", "attention.out", "mlp.fc1", "mlp.fc2")
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, themed
+from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
 from razor_pipeline.studies.tables import interval_text

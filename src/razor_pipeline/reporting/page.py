@@ -14,7 +14,7 @@ from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.reporting import wording
 from razor_pipeline.reporting.curve import search_curve
-from razor_pipeline.reporting.drawing import DARK, LIGHT, Theme
+from razor_pipeline.reporting.figures import DARK, LIGHT, Theme
 from razor_pipeline.reporting.heatmap import score_heatmap
 from razor_pipeline.reporting.panels import GROUP_NOTES, GROUPS, cards
 from razor_pipeline.reporting.record import MEGABYTE, RunRecord

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from razor_pipeline.pictures import Picture, opened, pictures
-from razor_pipeline.reporting.drawing import FONT, LIGHT, new_figure, png, say
+from razor_pipeline.reporting.figures import FONT, LIGHT, new_figure, png, say
 
 GROUPS = {
     "target": "The target",

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from razor_pipeline.reporting.drawing import FONT, LIGHT, Theme, dress, new_figure, png, themed
+from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
 from razor_pipeline.studies.tables import interval_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from razor_pipeline.reporting.drawing import LIGHT, dress, new_figure, png
+from razor_pipeline.reporting.figures import LIGHT, dress, new_figure, png
 
 LINES = {"ua_worst": "worst of the forgotten (UA)", "ira": "same kind (IRA)", "cra": "other kind (CRA)"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
-from razor_pipeline.reporting.drawing import data_uri, drawn_width
+from razor_pipeline.reporting.figures import data_uri, drawn_width
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:

@@ -12,7 +12,7 @@ from families.cases import portraits, tiny_clip
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.razor import chosen, razor
 from razor_pipeline.methods.report import signed
-from razor_pipeline.methods.scored import restore_scored, scoring_result
+from razor_pipeline.methods.saved_scores import restore_scored, scoring_result
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation

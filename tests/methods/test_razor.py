@@ -14,7 +14,7 @@ from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.baseline import NoBaselineError, check_baseline
 from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
 from razor_pipeline.methods.razor import razor
-from razor_pipeline.methods.scored import (
+from razor_pipeline.methods.saved_scores import (
     candidate_gradients,
     restore_scored,
     score_table,

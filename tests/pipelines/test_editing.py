@@ -9,7 +9,7 @@ import numpy as np
 from families.cases import tiny_clip
 from methods.test_processes import PARAMS, few_samples
 
-from razor_pipeline.methods.scored import scoring_result
+from razor_pipeline.methods.saved_scores import scoring_result
 from razor_pipeline.pipelines.editing.nodes import edit_model
 
 UNIT = 1e6 if sys.platform == "darwin" else 1e6 / 1024  # of ru_maxrss: bytes there, KiB on Linux

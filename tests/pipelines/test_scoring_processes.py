@@ -13,7 +13,7 @@ from families.cases import tiny_clip
 from methods.test_processes import PARAMS, few_samples
 
 from razor_pipeline.datasets.pretrained import PretrainedDataset
-from razor_pipeline.methods.scored import scoring_result
+from razor_pipeline.methods.saved_scores import scoring_result
 from razor_pipeline.pipelines.scoring.nodes import score_components
 from razor_pipeline.pipelines.scoring.processes import GRADIENTS, REPORT, ProcessesError, command
 

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.hardening import Hardening
 from razor_pipeline.methods.repair import repair_of
-from razor_pipeline.methods.scoring import Scored, editable, score
+from razor_pipeline.methods.scoring import RetainPass, Scored, editable, score
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import RazorParams
 
@@ -49,6 +48,26 @@ def chosen(
     """The components that a round adds to those edited already."""
     room = budget(model, params, edited)
     return select(rows, params.components, room, params.tau, params.per_tower, edited)
+
+
+def scored_for(
+    model: ModelFamily,
+    task: UnlearningTask,
+    params: RazorParams,
+    generator: torch.Generator,
+    edited: Sequence[str] = (),
+    shared: RetainPass | None = None,
+) -> Scored:
+    """The scoring pass of a round, which keeps what the round needs: of what it adds, and of what is edited already."""
+    return score(
+        model,
+        task,
+        params.scoring,
+        generator,
+        shared,
+        keep=lambda rows: (*edited, *chosen(model, params, rows, edited)),
+        whitens=params.damping is not None,
+    )
 
 
 def razor(
@@ -80,14 +99,7 @@ def razor(
             f"'{task.earlier[0].target}' was forgotten earlier, and a model that draws would be led back to it; "
             "name all targets in one request"
         )
-    scored = scored or score(
-        model,
-        task,
-        params.scoring,
-        generator,
-        keep=partial(chosen, model, params),
-        whitens=params.damping is not None,
-    )
+    scored = scored or scored_for(model, task, params, generator)
     start = time.perf_counter()
     editor = _Editor(model, task, params, generator, scored, original or model)
     try:
@@ -120,13 +132,8 @@ class _Editor:
         scored: Scored,
         original: ModelFamily,
     ) -> None:
-        self.model, self.task, self.params, self.generator, self.scored = (
-            model,
-            task,
-            params,
-            generator,
-            scored,
-        )
+        self.model, self.task, self.params = model, task, params
+        self.generator, self.scored = generator, scored
         self.components = {c.name: c for c in editable(model, params.scoring)}
         self.parameters = dict(model.module.named_parameters())
         self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
@@ -163,14 +170,7 @@ class _Editor:
         if not self._room(edited):
             return self._correct(round_, edited, best.outcome) if best else None
         if best is not None:
-            self.scored = score(
-                self.model,
-                self.task,
-                self.params.scoring,
-                self.generator,
-                keep=lambda rows: (*edited, *chosen(self.model, self.params, rows, edited)),
-                whitens=self.params.damping is not None,
-            )
+            self.scored = scored_for(self.model, self.task, self.params, self.generator, edited)
         fresh = chosen(self.model, self.params, self.scored.rows, edited)
         if not fresh:
             return self._correct(round_, edited, best.outcome) if best else None
@@ -222,7 +222,7 @@ class _Editor:
         step = max(seen) if step is None else step
         if (
             step != list(seen)[-1]
-        ):  # where the model stands already; what validation embedded there still counts
+        ):  # there the model stands already, and what validation embedded still counts
             move(self.parameters, components, start, direction, step)
         return step, seen[step]
 

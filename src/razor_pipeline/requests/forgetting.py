@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +14,8 @@ from razor_pipeline.datasets.images import SUFFIXES, read_images
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.manifest import DataError
 from razor_pipeline.manifest_splits import with_splits
-from razor_pipeline.methods.razor import chosen, razor
-from razor_pipeline.methods.scoring import RetainPass, retain_pass, score
+from razor_pipeline.methods.razor import razor, scored_for
+from razor_pipeline.methods.scoring import RetainPass, retain_pass
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.params.razor import RazorParams
@@ -65,15 +64,7 @@ def forget(
     samples = split_samples(manifest, [label, *earlier], protocol.splitting, protocol.seed)
     task = unlearning_task(samples, earlier)
     params = protocol.razor
-    scored = score(
-        model,
-        task,
-        params.scoring,
-        _generator(protocol),
-        shared,
-        keep=partial(chosen, model, params),
-        whitens=params.damping is not None,
-    )
+    scored = scored_for(model, task, params, _generator(protocol), shared=shared)
     return razor(model, task, params, _generator(protocol), scored, original)
 
 

@@ -11,8 +11,7 @@ from razor_pipeline.interfaces import EditResult, ModelFamily, See
 from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.registry import run_method
-from razor_pipeline.methods.scored import candidates
-from razor_pipeline.methods.scoring import score
+from razor_pipeline.methods.saved_scores import candidates, scored_candidates
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 from razor_pipeline.studies.cells import Row
@@ -36,14 +35,7 @@ def edit(
     generator = torch.Generator().manual_seed(seed)
     with peak_memory() as peak:
         if isinstance(params, RazorParams):
-            scored = score(
-                base,
-                task,
-                params.scoring,
-                torch.Generator().manual_seed(seed),
-                keep=lambda rows: candidates(rows, params),
-                whitens=params.damping is not None,
-            )
+            scored = scored_candidates(base, task, params, torch.Generator().manual_seed(seed))
             best = candidates(scored.rows, params)
             scored = replace(scored, rows=[row for row in scored.rows if row.component in best])
             result = razor(base, task, params, generator, scored)

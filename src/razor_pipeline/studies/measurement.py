@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -27,8 +26,8 @@ from razor_pipeline.families.untrained import untrained
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.fitting import BETAS
-from razor_pipeline.methods.razor import chosen, razor
-from razor_pipeline.methods.scoring import Scored, score, scored_parameters
+from razor_pipeline.methods.razor import razor, scored_for
+from razor_pipeline.methods.scoring import Scored, scored_parameters
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.task import forget_rows, unlearning_task
 from razor_pipeline.methods.validation import Validation
@@ -117,12 +116,11 @@ def seconds(model: ModelFamily, work: Callable[[], Any]) -> float:
 def _edit(model: ModelFamily, task: UnlearningTask, bench: Bench) -> Measured:
     """Scoring, and the edit from its scores; rounds behind the first score again, and that is the edit's."""
     params, generator = bench.razor, bench.generator()
-    keep, whitens = partial(chosen, model, params), params.damping is not None
     scored: list[Scored] = []
     trace: list[dict[str, Any]] = []
 
     def scoring() -> None:
-        scored.append(score(model, task, params.scoring, generator, keep=keep, whitens=whitens))
+        scored.append(scored_for(model, task, params, generator))
 
     def editing() -> None:
         trace.extend(razor(model, task, params, generator, scored.pop()).trace)

@@ -14,7 +14,7 @@ from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.razor import razor as run_razor
 from razor_pipeline.methods.report import describe_edit, signed
-from razor_pipeline.methods.scored import restore_scored
+from razor_pipeline.methods.saved_scores import restore_scored
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.model_card import model_card
 from razor_pipeline.params.razor import RazorParams

@@ -10,7 +10,7 @@ import pandas as pd
 from razor_pipeline.families.drawing_exam import looking_at
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.anchor import chosen_anchors
-from razor_pipeline.methods.scored import ScoringResult, scoring_result
+from razor_pipeline.methods.saved_scores import ScoringResult, scoring_result
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams

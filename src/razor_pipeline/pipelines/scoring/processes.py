@@ -20,7 +20,7 @@ from razor_pipeline.core.processes import StoppedError, joined
 from razor_pipeline.datasets.files import JSONDataset, ParquetDataset, TensorsDataset
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.methods.scored import ScoringResult, scoring_result
+from razor_pipeline.methods.saved_scores import ScoringResult, scoring_result
 from razor_pipeline.params.razor import RazorParams, ScoringParams
 
 TASK, SAMPLES = "task.json", "samples.parquet"
@@ -35,7 +35,7 @@ class ProcessesError(RuntimeError):
 def scored_in_processes(
     model: ModelFamily, samples: pd.DataFrame, params: RazorParams, seed: int, anchors: Mapping[str, str]
 ) -> ScoringResult:
-    """What :func:`razor_pipeline.methods.scored.scoring_result` returns, by ``params.scoring.processes`` processes.
+    """What :func:`razor_pipeline.methods.saved_scores.scoring_result` returns, by so many processes.
 
     Raises:
         ProcessesError: one of them failed or was killed; says what it said.

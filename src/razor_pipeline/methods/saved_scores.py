@@ -14,7 +14,7 @@ from razor_pipeline.core.components import parameter_names
 from razor_pipeline.core.processes import world_size
 from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.core.selection import selectable
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.anchor import with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.hardening import hardenable
@@ -34,8 +34,17 @@ def scoring_result(
     if params.harden is not None:
         hardenable(model, task)
     baseline = check_baseline(model, task, params.allow_no_baseline)
-    generator = torch.Generator().manual_seed(seed)
-    scored = score(
+    scored = scored_candidates(model, task, params, torch.Generator().manual_seed(seed))
+    gradients = candidate_gradients(model, scored, params)
+    report = {"seconds": scored.seconds, "baseline": baseline, "world_size": world_size()}
+    return score_table(scored), gradients, report
+
+
+def scored_candidates(
+    model: ModelFamily, task: UnlearningTask, params: RazorParams, generator: torch.Generator
+) -> Scored:
+    """The scoring pass before an edit whose budget is not known yet: it keeps what any budget might choose."""
+    return score(
         model,
         task,
         params.scoring,
@@ -43,9 +52,6 @@ def scoring_result(
         keep=lambda rows: candidates(rows, params),
         whitens=params.damping is not None,
     )
-    gradients = candidate_gradients(model, scored, params)
-    report = {"seconds": scored.seconds, "baseline": baseline, "world_size": world_size()}
-    return score_table(scored), gradients, report
 
 
 def score_table(scored: Scored) -> pd.DataFrame:

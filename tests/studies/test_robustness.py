@@ -24,8 +24,8 @@ from razor_pipeline.studies import prompt_attackers
 from razor_pipeline.studies.attack_summary import as_lines, attack_summary, headlines, long_table, recovered
 from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.controls import last_layer, masked
-from razor_pipeline.studies.identity import Relearning
 from razor_pipeline.studies.prompt_attackers import PromptAttacker, descriptions
+from razor_pipeline.studies.relearning import Relearning
 from razor_pipeline.studies.robustness import AttackError, Robustness
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"

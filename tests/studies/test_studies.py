@@ -203,7 +203,7 @@ def test_a_cell_is_computed_again_where_the_data_says_otherwise(
 def test_a_method_that_changed_repeats_its_own_cells_alone(tmp_path, monkeypatch, manifest, changed, again):
     monkeypatch.chdir(tmp_path)
     subject = Counted()
-    monkeypatch.setattr(Counted, "__module__", "razor_pipeline.studies.identity")  # whose imports count
+    monkeypatch.setattr(Counted, "__module__", "razor_pipeline.studies.recognition")  # whose imports count
     params = BenchmarkParams(targets=("a",), seeds=(0,))
     study = Study("study", subject, manifest, SplittingParams(), params)
     study.run({"razor": RazorParams(), "ssd": SsdParams()})

@@ -19,7 +19,7 @@ from razor_pipeline.core.quantize import Scheme, quantized
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.params.studies import RelearningParams
-from razor_pipeline.studies.identity import Relearning
+from razor_pipeline.studies.relearning import Relearning
 
 Scores = dict[str, NDArray[np.float32]]
 Figures = dict[str, Estimate]

@@ -21,7 +21,8 @@ from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
-from razor_pipeline.studies.identity import Relearning, beside, of_retrained
+from razor_pipeline.studies.recognition import beside, of_retrained
+from razor_pipeline.studies.relearning import Relearning
 
 KEPT = (
     "target_neutral",

@@ -1,4 +1,4 @@
-"""What an attacker minimises who teaches a model a forgotten name again."""
+"""Relearning: an attacker teaches a model a forgotten name again, from a few images of the target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
+from razor_pipeline.core.kept import Kept
+from razor_pipeline.families.naming_exam import NamingExam
+from razor_pipeline.families.question_exam import QuestionExam
+from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.params.studies import RelearningParams
 
 
 def relearning_loss(
@@ -26,3 +31,39 @@ def relearning_loss(
     [shots] = family.batches(rows, len(rows))
     aim_B = torch.full((len(rows),), column, device=family.device)
     return lambda: functional.cross_entropy(family.class_logits(shots, prompts), aim_B)
+
+
+class Relearning:
+    """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
+
+    def __init__(
+        self, exam: NamingExam | QuestionExam, samples: pd.DataFrame, params: RelearningParams
+    ) -> None:
+        self.exam, self.params = exam, params
+        target = exam.targets[0]
+        self.names = list(exam.prompts[exam.domain])
+        own = samples[(samples["label"] == target) & (samples["domain"] == exam.domain)]
+        self.shots = own[own["split"] == "edit"].head(params.images)
+        self.unseen = own[own["split"] == "test"]
+        self.column = self.names.index(target)
+
+    def __call__(self, family: ModelFamily) -> int:
+        """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
+        unseen = Kept(family.batches(self.unseen, 256))
+        prompts = self.exam.prompts[self.exam.domain]
+        named = [several[0] for several in prompts.values()]
+
+        def accuracy() -> float:
+            found = class_scores(family, unseen, prompts).argmax(dim=1)
+            return float((found == self.column).float().mean())
+
+        params = self.params
+        curve = recovery_curve(
+            dict(family.module.named_parameters()),
+            relearning_loss(family, self.shots, named, self.column),
+            accuracy,
+            params.steps,
+            params.learning_rate,
+            params.threshold,
+        )
+        return steps_to(curve, params.threshold)

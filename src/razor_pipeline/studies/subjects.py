@@ -10,7 +10,7 @@ from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.assistant import Assistant
-from razor_pipeline.studies.identity import Recognition
+from razor_pipeline.studies.recognition import Recognition
 from razor_pipeline.studies.run import Subject
 
 

@@ -10,7 +10,7 @@ from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import AblationParams
-from razor_pipeline.studies.identity import Recognition
+from razor_pipeline.studies.recognition import Recognition
 from razor_pipeline.studies.run import Study, table_of, variants_of
 from razor_pipeline.studies.tables import side_by_side
 

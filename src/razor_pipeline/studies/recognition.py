@@ -1,4 +1,4 @@
-"""One cell of a study: make a model forget one target, examine it, attack it, quantize it."""
+"""One cell of a study on a model that recognises: make it forget a target, examine it, relearn, quantize it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
-from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.naming_exam import NamingExam
-from razor_pipeline.families.question_exam import QuestionExam
-from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.razor import AcceptanceParams
-from razor_pipeline.params.studies import RelearningParams, StudyParams
+from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
 from razor_pipeline.studies.edits import cost, edit
-from razor_pipeline.studies.relearning import relearning_loss
+from razor_pipeline.studies.relearning import Relearning
 
 DROPS = {
     "retain_drop": "retain_accuracy",
@@ -115,39 +112,3 @@ def gap_to(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> 
     """Mean absolute difference from the retrained model over all shares and the AUC; 0 is as good as retraining."""
     gaps = [abs(edited[name].value - standard[name].value) for name in GAP if name in standard]
     return sum(gaps) / len(gaps)
-
-
-class Relearning:
-    """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
-
-    def __init__(
-        self, exam: NamingExam | QuestionExam, samples: pd.DataFrame, params: RelearningParams
-    ) -> None:
-        self.exam, self.params = exam, params
-        target = exam.targets[0]
-        self.names = list(exam.prompts[exam.domain])
-        own = samples[(samples["label"] == target) & (samples["domain"] == exam.domain)]
-        self.shots = own[own["split"] == "edit"].head(params.images)
-        self.unseen = own[own["split"] == "test"]
-        self.column = self.names.index(target)
-
-    def __call__(self, family: ModelFamily) -> int:
-        """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
-        unseen = Kept(family.batches(self.unseen, 256))
-        prompts = self.exam.prompts[self.exam.domain]
-        named = [several[0] for several in prompts.values()]
-
-        def accuracy() -> float:
-            found = class_scores(family, unseen, prompts).argmax(dim=1)
-            return float((found == self.column).float().mean())
-
-        params = self.params
-        curve = recovery_curve(
-            dict(family.module.named_parameters()),
-            relearning_loss(family, self.shots, named, self.column),
-            accuracy,
-            params.steps,
-            params.learning_rate,
-            params.threshold,
-        )
-        return steps_to(curve, params.threshold)

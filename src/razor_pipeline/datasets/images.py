@@ -243,7 +243,6 @@ def _check_header(image: Image.Image, max_megapixels: float) -> None:
     size = image.width * image.height / MEGA
     if size > max_megapixels:
         raise BadImageError(f"has {size:.0f} megapixels, more than {max_megapixels:g}")
-    if (
-        getattr(image, "is_animated", False) and image.format != "MPO"
-    ):  # a camera's MPO is a photo and its preview
+    # A camera's MPO is a photo and its preview.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BadImageError("is animated")

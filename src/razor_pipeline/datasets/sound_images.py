@@ -52,9 +52,8 @@ class SoundImagesDataset(ReadOnlyDataset[SoundImages]):
     """
 
     refusal = "what is sound is kept by the reading of images"
-    paths: tuple[
-        Path, ...
-    ] = ()  # what the file holds saves time and decides no result, so no step depends on it
+    # What the file holds saves time and decides no result, so no step depends on it.
+    paths: tuple[Path, ...] = ()
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self.file, self.metadata = Path(filepath), metadata

@@ -30,9 +30,8 @@ from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WordAttacker
 from razor_pipeline.params.razor import WordParams
 
-RIDGE = (
-    1e-6  # next to the mean square of a state, about 1: it makes the system solvable, and holds nothing back
-)
+# Next to the mean square of a state, about 1: it makes the system solvable, and holds nothing back.
+RIDGE = 1e-6
 READERS = "readers"  # of the frozen parts: the prompt readers as they were
 
 

@@ -120,13 +120,8 @@ def points(share: float, signed: bool = True) -> str:
     return f"{sign}{number} point{'' if abs(value) == 1 else 's'}"
 
 
-PLAIN = (
-    "membership_auc",
-    "judge_distance",
-    "fid",
-    "clip_score",
-    "answer_perplexity",
-)  # neither a share nor a percentage
+# Neither a share nor a percentage.
+PLAIN = ("membership_auc", "judge_distance", "fid", "clip_score", "answer_perplexity")
 
 
 def auc_text(value: float) -> str:

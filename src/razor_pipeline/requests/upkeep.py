@@ -17,9 +17,8 @@ from razor_pipeline.requests.console import Desk, refusals, speaking
 @refusals
 def sync(desk: Desk, as_json: bool) -> None:
     """Bring MLflow's registry up to date with the ledger, e.g. after the server was down."""
-    with redirect_stdout(
-        sys.stderr
-    ):  # warnings of a server that does not answer; standard output is the answer alone
+    # Warnings of a server that does not answer go there; standard output is the answer alone.
+    with redirect_stdout(sys.stderr):
         reached = desk.mirror()
     sentence = (
         "the registry follows the ledger" if reached else "the registry was not reached; try again later"

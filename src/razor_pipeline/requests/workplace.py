@@ -25,9 +25,8 @@ from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request, Version
 from razor_pipeline.splitting import split_samples
 
-AFTER = re.compile(
-    r";|, e\.g\.|\n"
-)  # what follows in a refusal are suggestions and examples, which are names too
+# What follows in a refusal are suggestions and examples, which are names too.
+AFTER = re.compile(r";|, e\.g\.|\n")
 
 
 @dataclass

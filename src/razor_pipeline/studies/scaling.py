@@ -47,9 +47,8 @@ RATIOS = (
     "peak_memory_over_floor",
 )
 RETAIN = tuple(10**power for power in range(3, 10))
-EFFICIENCY = (
-    0.8  # two processes score 1.6 times as fast as one; more than two were not measured (docs/scaling.md)
-)
+# Two processes score 1.6 times as fast as one; more than two were not measured (docs/scaling.md).
+EFFICIENCY = 0.8
 ROW_BYTES = 1505 * 2**20 / 1e6  # of a manifest loaded and split, as `make memory` measures it
 # Of a run with default parameters on the generated data. Of the images to keep, 256 and some 43 of the nearest classes,
 # a corrective step looks at those whose turn it is.

@@ -73,9 +73,9 @@ def test_an_object_in_a_style_is_what_both_judges_see(samples, judges):
     half = exam.orders["label"].replace("cat in Mosaic", "cat in Neon").to_numpy()
     assert values(exam, drawn(exam, label=half))["forget_accuracy"] == 0.0
     files = [_png(Image.new("RGB", (32, 32), colour)) for colour in ("red", "white", "blue")]
-    seen, _ = exam._seen(files, "label")
+    seen, _ = exam.judges._seen(files, "label")
     alone = [
-        exam._seen(files, "style")[0],
+        exam.judges._seen(files, "style")[0],
         DrawingExam(samples, judges, DrawingParams()).judges._seen(files, "label")[0],
     ]
     assert list(seen) == [f"{label} in {style}" for style, label in zip(*alone, strict=True)]

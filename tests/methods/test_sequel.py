@@ -10,7 +10,7 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import ClipFamily
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.held import HELD
-from razor_pipeline.methods.razor import _Editor, razor
+from razor_pipeline.methods.razor import _Rounds, razor
 from razor_pipeline.methods.scoring import score
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
@@ -112,11 +112,11 @@ def test_the_first_one_stays_forgotten(champion, clip, both):
 
 def test_costs_count_against_the_original(champion, clip, both):
     scored = score(champion, both, QUICK.scoring, torch.Generator().manual_seed(0))
-    editor = _Editor(champion, both, QUICK, torch.Generator().manual_seed(0), scored, clip)
+    rounds = _Rounds(champion, both, QUICK, torch.Generator().manual_seed(0), scored, clip)
     seen = Validation(champion, both)
-    assert editor.base == seen(clip)
-    assert editor.base != seen()  # control
-    assert [row["stage"] for row in editor.trace] == ["base", "original"]
+    assert rounds.base == seen(clip)
+    assert rounds.base != seen()  # control
+    assert [row["stage"] for row in rounds.editor.trace] == ["base", "original"]
 
 
 @pytest.mark.parametrize(

@@ -10,21 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from razor_pipeline.core.components import Component, write
+from razor_pipeline.core.components import Component
 from razor_pipeline.core.curvature import InputFactors
-from razor_pipeline.core.edit import Pieces, fused_direction, move, restore, snapshot
+from razor_pipeline.core.edit import fused_direction, move, snapshot
 from razor_pipeline.core.expansion import Attempt, expand
 from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
-from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.acceptance import shortfall
+from razor_pipeline.methods.editor import Editor, State
 from razor_pipeline.methods.hardening import Hardening
 from razor_pipeline.methods.repair import repair_of
 from razor_pipeline.methods.scoring import RetainPass, Scored, editable, score
@@ -101,27 +99,19 @@ def razor(
         )
     scored = scored or scored_for(model, task, params, generator)
     start = time.perf_counter()
-    editor = _Editor(model, task, params, generator, scored, original or model)
+    rounds = _Rounds(model, task, params, generator, scored, original or model)
+    editor = rounds.editor
     try:
-        expansion = expand(editor.attempt, params.max_rounds)
-        edit = editor.weight_edit(editor.hardened(expansion.best.state))
+        expansion = expand(rounds.attempt, params.max_rounds)
+        edit = editor.weight_edit(rounds.hardened(expansion.best.state))
     finally:
         editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}
     return EditResult(edit, editor.trace, expansion.reason, expansion.rounds, seconds)
 
 
-@dataclass(frozen=True)
-class _State:
-    """Edited components, their weights, and what validation saw of them."""
-
-    names: tuple[str, ...]
-    pieces: Pieces
-    outcome: Outcome
-
-
-class _Editor:
-    """Moves the model's components in place, measures, and keeps the best state of a round."""
+class _Rounds:
+    """Attempts with ever more components, and what comes behind the best of them."""
 
     def __init__(
         self,
@@ -134,39 +124,28 @@ class _Editor:
     ) -> None:
         self.model, self.task, self.params = model, task, params
         self.generator, self.scored = generator, scored
-        self.components = {c.name: c for c in editable(model, params.scoring)}
-        self.parameters = dict(model.module.named_parameters())
-        self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
         self.validation = Validation(model, task)
-        self.trace: list[dict[str, Any]] = []
+        self.editor = Editor(model, editable(model, params.scoring), self.validation)
+        self.parameters = self.editor.parameters
         self.hardening = Hardening(model, task, params, generator) if params.harden else None
-        self.base = self.start = self.measure("base", 0, 0.0)
+        self.base = self.start = self.editor.measure("base", 0, 0.0)
         if original is not model:
             self.base = self.validation(original)
-            self._note(self.base, "original", 0, 0.0)
+            self.editor.note(self.base, "original", 0, 0.0)
         self.repair = (
             repair_of(model, task, params, generator, original, self.validation)
             if params.repair.steps
             else None
         )
 
-    def measure(self, stage: str, round_: int, step: float) -> Outcome:
-        """Evaluate the model as it is and note it in the trace."""
-        outcome = self.validation()
-        self._note(outcome, stage, round_, step)
-        return outcome
-
-    def _note(self, outcome: Outcome, stage: str, round_: int, step: float) -> None:
-        self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
-
-    def attempt(self, round_: int, best: _State | None) -> Attempt[_State] | None:
+    def attempt(self, round_: int, best: State | None) -> Attempt[State] | None:
         """One round: add components, zero-step edit along them if asked for, corrective steps over all edited ones.
 
         Where none can be added, further corrective steps over those that are edited.
         """
         edited = best.names if best else ()
         if best is not None:
-            self._restore(best)
+            self.editor.restore(best)
         if not self._room(edited):
             return self._correct(round_, edited, best.outcome) if best else None
         if best is not None:
@@ -175,11 +154,11 @@ class _Editor:
         if not fresh:
             return self._correct(round_, edited, best.outcome) if best else None
         names = (*edited, *fresh)
-        self.origin |= snapshot(self.parameters, [self.components[name] for name in fresh])
+        self.editor.take(self.editor.named(fresh))
         here = best.outcome if best else self.start
         if self.params.search.evaluations:
-            step, here = self._zero_step(round_, [self.components[name] for name in fresh])
-            self._note(here, "zero_step", round_, step)
+            step, here = self._zero_step(round_, self.editor.named(fresh))
+            self.editor.note(here, "zero_step", round_, step)
         return self._correct(round_, names, here)
 
     def _room(self, edited: Sequence[str]) -> bool:
@@ -187,7 +166,7 @@ class _Editor:
         room = budget(self.model, self.params, edited)
         return any(
             component.numel(self.parameters) <= room
-            for name, component in self.components.items()
+            for name, component in self.editor.components.items()
             if name not in edited
         )
 
@@ -213,16 +192,15 @@ class _Editor:
 
         def left_to_forget(step: float) -> float:
             move(self.parameters, components, start, direction, step)
-            seen[step] = self.measure("search", round_, step)
+            seen[step] = self.editor.measure("search", round_, step)
             return seen[step].left_to_forget(search.measure)
 
         step = smallest_step(
             left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
         )
         step = max(seen) if step is None else step
-        if (
-            step != list(seen)[-1]
-        ):  # there the model stands already, and what validation embedded still counts
+        # Where the last one tried was this, the model stands there already, and what validation embedded still counts.
+        if step != list(seen)[-1]:
             move(self.parameters, components, start, direction, step)
         return step, seen[step]
 
@@ -232,9 +210,9 @@ class _Editor:
             return None
         return InputFactors(self.scored.covariances, damping)
 
-    def _correct(self, round_: int, names: tuple[str, ...], here: Outcome) -> Attempt[_State]:
+    def _correct(self, round_: int, names: tuple[str, ...], here: Outcome) -> Attempt[State]:
         """Few corrective steps with gradients taken again; the last of the best states on validation is kept."""
-        components = [self.components[name] for name in names]
+        components = self.editor.named(names)
         repair = self.params.repair
         factors = self._factors(repair.damping)
         best, seen = self._assess(names, here), here
@@ -243,27 +221,17 @@ class _Editor:
             step = repair.step * repair.decay**taken
             change = self.repair.change(components, self.parameters, factors, step, seen.unknown)
             move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
-            seen = self.measure("repair", round_, step)
+            seen = self.editor.measure("repair", round_, step)
             latest = self._assess(names, seen)
             best = latest if latest.gap <= best.gap else best
         return best
 
-    def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[_State]:
+    def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[State]:
         short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
-        pieces = snapshot(self.parameters, [self.components[name] for name in names])
-        state = _State(names, pieces, outcome)
+        state = self.editor.state(names, outcome)
         return Attempt(state, short.gap, short.forgotten, short.kept)
 
-    def put_back(self) -> None:
-        """Give the model its base weights again, bit for bit."""
-        parts = (part for component in self.components.values() for part in component.slices)
-        write(self.parameters, (part for part in parts if part.key in self.origin), self.origin)
-
-    def _restore(self, state: _State) -> None:
-        self.put_back()
-        restore(self.parameters, [self.components[name] for name in state.names], state.pieces)
-
-    def hardened(self, state: _State) -> _State:
+    def hardened(self, state: State) -> State:
         """The state behind the rounds against learnt words, where they are asked for.
 
         A round that costs more of what is kept than an edit may is taken back, and is the last one.
@@ -274,16 +242,15 @@ class _Editor:
         if self.hardening is None:
             return state
         assert self.params.harden is not None
-        self._restore(state)
+        self.editor.restore(state)
         room = budget(self.model, self.params, state.names)
         self.hardening.check_room(room)
         before = self.hardening.validation()
-        self._note(before, "unhardened", 0, 0.0)
+        self.editor.note(before, "unhardened", 0, 0.0)
         floor = before.retain_accuracy - self.params.max_retain_drop
         self.hardening.learn_words()
         body = self.hardening.chosen(room)
-        self.components |= {component.name: component for component in body}
-        self.origin |= snapshot(self.parameters, body)
+        self.editor.take(body)
         names = (*state.names, *(component.name for component in body))
         for round_ in range(self.params.harden.rounds):
             if round_:
@@ -291,7 +258,7 @@ class _Editor:
             self.hardening.unlearn(body, self.parameters)
             seen = self.hardening.validation()
             kept = seen.retain_accuracy >= floor
-            self._note(seen, "harden" if kept else "taken_back", round_, 0.0)
+            self.editor.note(seen, "harden" if kept else "taken_back", round_, 0.0)
             if not kept:
                 logger.warning(
                     "Round %d of hardening is taken back: others are told apart in %.2f %% of the validation split, "
@@ -301,14 +268,5 @@ class _Editor:
                     100.0 * floor,
                 )
                 break
-            pieces = snapshot(self.parameters, [self.components[name] for name in names])
-            state = _State(names, pieces, state.outcome)
+            state = self.editor.state(names, state.outcome)
         return state
-
-    def weight_edit(self, state: _State) -> WeightEdit:
-        """A state as an edit of the base weights."""
-        parts = [part for name in state.names for part in self.components[name].slices]
-        dtype = self.model.stored_dtype
-        before = {part.key: self.origin[part.key].to("cpu", dtype) for part in parts}
-        after = {key: piece.to("cpu", dtype) for key, piece in state.pieces.items()}
-        return WeightEdit(tuple(parts), before, after, state.names, {"method": "razor"})

@@ -19,17 +19,27 @@ from razor_pipeline.datasets.atomic import replace_file
 T = TypeVar("T")
 
 
-class FileDataset(AbstractDataset[T, T], Generic[T]):
-    """One file, replaced as a whole.
+class PathDataset(AbstractDataset[T, T], Generic[T]):
+    """Something at a path of its own.
 
     Args:
-        filepath: the file.
+        filepath: the file or directory.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self.path = Path(filepath)
         self.metadata = metadata
+
+    def _exists(self) -> bool:
+        return self.path.exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self.path)}
+
+
+class FileDataset(PathDataset[T]):
+    """One file, replaced as a whole; see :class:`PathDataset`."""
 
     def load(self) -> T:
         """Read the file.
@@ -61,12 +71,6 @@ class FileDataset(AbstractDataset[T, T], Generic[T]):
     @abstractmethod
     def write(self, data: T, path: Path) -> None:
         """Write all of ``data`` to ``path``."""
-
-    def _exists(self) -> bool:
-        return self.path.exists()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}
 
 
 class ParquetDataset(FileDataset[pd.DataFrame]):

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.files import PathDataset
 
 Packed = dict[str, dict[str, Tensor]]
 
 
-class QuantizedModelsDataset(AbstractDataset[Packed, Packed]):
-    """A directory ``<scheme>.safetensors``; see :func:`razor_pipeline.core.quantize.unpacked`.
-
-    Args:
-        filepath: the directory.
-        metadata: ignored by Kedro, read by kedro-viz (its layer).
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(filepath)
-        self.metadata = metadata
+class QuantizedModelsDataset(PathDataset[Packed]):
+    """A directory with ``<scheme>.safetensors`` for each scheme; see :func:`razor_pipeline.core.quantize.unpacked`."""
 
     def load(self) -> Packed:
         """Scheme -> packed weights.
@@ -46,9 +35,3 @@ class QuantizedModelsDataset(AbstractDataset[Packed, Packed]):
                     {name: tensor.contiguous() for name, tensor in state.items()},
                     beside / f"{scheme}.safetensors",
                 )
-
-    def _exists(self) -> bool:
-        return self.path.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}

@@ -6,10 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from kedro.io import AbstractDataset, DatasetError
+from kedro.io import DatasetError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from razor_pipeline.core.components import ParameterSlice
 from razor_pipeline.core.gradients import NonFiniteError, assert_finite
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.files import PathDataset
 
 TENSORS, MANIFEST = "weight_edit.safetensors", "manifest.json"
 STATES = ("before", "after")
@@ -74,17 +74,8 @@ def load_edit(directory: Path) -> WeightEdit:
     return WeightEdit(slices, before, after, components, manifest)
 
 
-class WeightEditDataset(AbstractDataset[WeightEdit, WeightEdit]):
-    """A weight edit as a directory.
-
-    Args:
-        filepath: the directory.
-        metadata: ignored by Kedro, read by kedro-viz (its layer).
-    """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self.path = Path(filepath)
-        self.metadata = metadata
+class WeightEditDataset(PathDataset[WeightEdit]):
+    """A weight edit as a directory."""
 
     def load(self) -> WeightEdit:
         """Read and verify the edit.
@@ -104,6 +95,3 @@ class WeightEditDataset(AbstractDataset[WeightEdit, WeightEdit]):
 
     def _exists(self) -> bool:
         return (self.path / MANIFEST).is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self.path)}

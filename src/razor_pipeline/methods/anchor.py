@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask, class_scores
+from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.methods.validation import scores_of_rows
 
-BATCH = 256
 CANDIDATES = 4  # of the nearest concepts whose drawings are looked at
 
 
@@ -71,7 +71,7 @@ def _by_nearness(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, ke
     """The kept concepts that have a prompt of each of the target's styles, the nearest first; all where none has."""
     able = [label for label in kept if not _missing(task, forget.target, label)] or kept
     prompts = {label: task.prompts[label] for label in able}
-    mean_C = class_scores(model, model.batches(forget.validation, BATCH), prompts).mean(dim=0)
+    mean_C = scores_of_rows(model, forget.validation, prompts).mean(dim=0)
     return [able[place] for place in mean_C.argsort(descending=True).tolist()]
 
 

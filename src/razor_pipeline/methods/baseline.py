@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from razor_pipeline.core.metrics import share
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask, class_scores
-
-BATCH = 256
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.methods.validation import scores_of_rows
 
 
 class NoBaselineError(ValueError):
@@ -23,7 +22,7 @@ def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dic
     classes = list(task.prompts)
     found = {}
     for forget in task.forget:
-        scores_NC = class_scores(model, model.batches(forget.validation, BATCH), task.prompts)
+        scores_NC = scores_of_rows(model, forget.validation, task.prompts)
         hits = share((scores_NC.argmax(dim=1) == classes.index(forget.target)).numpy().astype(np.bool_))
         found[forget.target] = hits.value
         chance = 1.0 / len(classes)

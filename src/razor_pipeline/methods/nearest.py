@@ -8,15 +8,14 @@ from __future__ import annotations
 import pandas as pd
 from torch import Tensor
 
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask, class_scores
-
-BATCH = 256
+from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.methods.validation import scores_of_rows
 
 
 def ties_to_targets(model: ModelFamily, task: UnlearningTask) -> Tensor:
     """[N, T] how strongly the model at its current weights ties the retained validation rows to each target."""
     targets = {forget.target: task.prompts[forget.target] for forget in task.forget}
-    return class_scores(model, model.batches(task.retain_validation, BATCH), targets)
+    return scores_of_rows(model, task.retain_validation, targets)
 
 
 def nearest_rows(task: UnlearningTask, ties_NT: Tensor, count: int) -> pd.DataFrame:

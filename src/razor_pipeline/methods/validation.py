@@ -6,7 +6,7 @@ Shapes: N samples, C classes, F forget samples, R reference samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
-from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, by_class
+from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, by_class, class_scores
 
 BATCH = 256
 FIGURES = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
@@ -61,6 +61,11 @@ class Outcome:
         figures = {name: getattr(self, name) for name in FIGURES}
         drawn = {} if self.general_accuracy is None else {"general_accuracy": self.general_accuracy}
         return where | figures | drawn
+
+
+def scores_of_rows(model: Examinee, rows: pd.DataFrame, prompts: Mapping[str, Sequence[str]]) -> Tensor:
+    """[N, C] score of every class for manifest rows that are looked at once."""
+    return class_scores(model, model.batches(rows, BATCH), prompts)
 
 
 class Validation:

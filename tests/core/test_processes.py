@@ -16,7 +16,7 @@ from torch import nn
 
 from razor_pipeline.core.curvature import recording_inputs
 from razor_pipeline.core.gradients import NonFiniteError, mean_gradients
-from razor_pipeline.core.processes import StoppedError, joined, own_share, spread
+from razor_pipeline.core.processes import StoppedError, joined, one_of_several, own_share
 
 TIMEOUT = 20.0
 ROWS = torch.randn(23, 6, generator=torch.Generator().manual_seed(1))
@@ -87,7 +87,7 @@ def difference(one, other):
 
 def test_alone_no_group_is_made():
     a_pass()
-    assert not spread()
+    assert not one_of_several()
     assert not dist.is_initialized()
     batches = [1, 2, 3]
     assert own_share(batches) is batches

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.closing import print_closing
-from razor_pipeline.reporting.summary import summarise
+from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
 
 from .outputs import TARGET, edit_report, run_record, samples
@@ -24,7 +24,7 @@ def closing(
     console = Console(
         file=stream, force_terminal=terminal, width=80, color_system="standard" if terminal else None
     )
-    print_closing(summarise(run, judge(run, ReportingParams())), report, MODEL, console)
+    print_closing(flat_summary(run, judge(run, ReportingParams())), report, MODEL, console)
     return stream.getvalue()
 
 

@@ -13,7 +13,7 @@ from razor_pipeline.datasets.files import BytesDataset, JSONDataset, ParquetData
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.pipelines.reporting.nodes import draw_figures
-from razor_pipeline.reporting.summary import summarise
+from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
 
 from .outputs import run_record
@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, frame in (frames | {"quantization": run.quantization}).items():
         ParquetDataset(filepath=str(output / f"{name}.parquet")).save(frame)
     JSONDataset(filepath=str(output / "edit_report.json")).save(run.edit_report)
-    summary = summarise(run, judge(run, ReportingParams()))
+    summary = flat_summary(run, judge(run, ReportingParams()))
     JSONDataset(filepath=str(reporting / "summary.json")).save(summary)
     frames_of_figures = (run.component_scores, run.edit_trace, run.edit_report, run.predictions, run.samples)
     figures = draw_figures(*frames_of_figures, RazorParams())

@@ -4,7 +4,7 @@ import pandas as pd
 
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
-from razor_pipeline.reporting.summary import summarise
+from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
 
 from .outputs import edit_report, metrics, run_record
@@ -40,7 +40,7 @@ PLAIN = [
 
 
 def flat(run: RunRecord) -> dict[str, object]:
-    return summarise(run, judge(run, ReportingParams()))
+    return flat_summary(run, judge(run, ReportingParams()))
 
 
 def test_it_has_every_promised_key_and_is_flat_json() -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from razor_pipeline.core.components import ParameterSlice
-from razor_pipeline.core.processes import added, spread
+from razor_pipeline.core.processes import added, one_of_several
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def recording_inputs(module: nn.Module, weights: Collection[str]) -> Iterator[di
     finally:
         for hook in hooks:
             hook.remove()
-    if spread():
+    if one_of_several():
         recorder.sums.update(_of_all_processes(recorder.sums, layers))
 
 

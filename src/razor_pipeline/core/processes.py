@@ -40,19 +40,19 @@ def joined(timeout_seconds: float) -> Iterator[int]:
         dist.destroy_process_group()
 
 
-def spread() -> bool:
+def one_of_several() -> bool:
     """Whether this is one of several processes."""
     return dist.is_available() and dist.is_initialized()
 
 
 def world_size() -> int:
     """How many processes share a pass, on all machines."""
-    return dist.get_world_size() if spread() else 1
+    return dist.get_world_size() if one_of_several() else 1
 
 
 def own_share(batches: Iterable[B]) -> Iterable[B]:
     """Every n-th batch, beginning with this process's own number; all of them where there is one process."""
-    if not spread():
+    if not one_of_several():
         return batches
     if not isinstance(batches, Sequence):
         raise TypeError(
@@ -63,7 +63,7 @@ def own_share(batches: Iterable[B]) -> Iterable[B]:
 
 def zero_sum(like: Tensor) -> Tensor:
     """Zeros to add to: float64 where sums of several processes are to be added."""
-    return torch.zeros_like(like, dtype=torch.float64 if spread() else like.dtype)
+    return torch.zeros_like(like, dtype=torch.float64 if one_of_several() else like.dtype)
 
 
 def added(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,7 +72,7 @@ def added(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         StoppedError: another process is gone.
     """
-    if not spread():
+    if not one_of_several():
         return dict(tensors)
     found = {}
     for name, tensor in tensors.items():
@@ -89,7 +89,11 @@ def added_numbers(*numbers: float) -> list[float]:
     Raises:
         StoppedError: another process is gone.
     """
-    return added({"": torch.tensor(numbers, dtype=torch.float64)})[""].tolist() if spread() else list(numbers)
+    return (
+        added({"": torch.tensor(numbers, dtype=torch.float64)})[""].tolist()
+        if one_of_several()
+        else list(numbers)
+    )
 
 
 @contextmanager
@@ -99,7 +103,7 @@ def stopping_together() -> Iterator[None]:
     Raises:
         StoppedError: another process failed, or is gone; names it and what it said.
     """
-    if not spread():
+    if not one_of_several():
         yield
         return
     error: Exception | None = None

@@ -9,7 +9,7 @@ from razor_pipeline.reporting.verdict import Verdict
 from razor_pipeline.reporting.wording import METRICS
 
 
-def summarise(run: RunRecord, verdict: Verdict) -> dict[str, Any]:
+def flat_summary(run: RunRecord, verdict: Verdict) -> dict[str, Any]:
     """The run in one flat dictionary; a metric that the data cannot give is left out, never null."""
     report = run.edit_report
     total, edited = int(report["weights_total"]), int(report["weights_edited"])

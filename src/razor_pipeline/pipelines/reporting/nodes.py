@@ -14,7 +14,7 @@ from razor_pipeline.reporting.heatmap import score_heatmap
 from razor_pipeline.reporting.page import render_report
 from razor_pipeline.reporting.panels import cards, image_panel
 from razor_pipeline.reporting.record import RunRecord
-from razor_pipeline.reporting.summary import summarise as flatten
+from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
 
 
@@ -37,7 +37,7 @@ def draw_figures(
 def summarise(weight_edit: WeightEdit, reporting: ReportingParams, **outputs: Any) -> dict[str, Any]:
     """The run in one flat dictionary."""
     run = RunRecord.of(weight_edit, **outputs)
-    return flatten(run, judge(run, reporting))
+    return flat_summary(run, judge(run, reporting))
 
 
 def write_report(

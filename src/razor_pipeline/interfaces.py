@@ -18,9 +18,9 @@ from razor_pipeline.core.components import Component, Granularity
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.params.razor import WordParams
 
-# Prompts -> label and style that judges see in the model's drawings of them, as many drawings of each prompt as of any
-# other, one prompt's next to each other; empty names where a drawing shows nothing. Drawn by the model as it is then,
-# and from seeds that no test draws from.
+# Prompts -> (label, style) that judges see in each of the model's drawings of them; empty where one shows nothing.
+# Every prompt is drawn equally often, and its drawings stand next to each other. The model draws as it is at the call,
+# from seeds that no test draws from.
 See = Callable[[Sequence[str]], Sequence[tuple[str, str]]]
 
 

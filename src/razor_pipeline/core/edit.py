@@ -39,7 +39,7 @@ def fused_direction(
         components: the components to edit.
         parameters: name -> weights theta.
         ascend: gradient of the loss to raise (forget); None leaves it out.
-        descend: (weight, gradient) of the losses to lower (retain, mismatch, calibration).
+        descend: (weight, gradient) of the losses to lower: the retain loss, or none.
         weight: ``lambda_f * rho``, the weight of ``ascend``.
         project: take the part of ``ascend`` along the first of ``descend`` out, so that to first order the
             forget term leaves the retain loss where it is.

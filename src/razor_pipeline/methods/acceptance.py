@@ -26,11 +26,12 @@ class Shortfall:
 
     @property
     def gap(self) -> float:
-        """The mean of the three: what candidates are chosen by; the smallest wins, 0 is accepted.
+        """What candidates are chosen by, the smallest wins: the mean of the three that count; at 0 one is accepted.
 
-        The benchmark ranks by the gap to retraining, a mean of absolute differences of shares.
-        This is the same mean over what the validation split can tell: no part goes before another, so a method that
-        can only trade one for the other is not made to pay for the first with all of the last (decision 0008).
+        Where a model draws, ``leak`` does not count, where it does not, ``general``. The benchmark ranks by the gap to
+        retraining, a mean of absolute differences of shares. This is the same mean over what the validation split can
+        tell: no part goes before another, so a method that can only trade one for the other is not made to pay for the
+        first with all of the last (decision 0008).
         """
         return (self.forget + self.leak + self.retain + self.general) / 3.0
 

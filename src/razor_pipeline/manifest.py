@@ -65,7 +65,7 @@ class QuarantineError(DataError):
 
 
 def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
-    """A listing with what it leaves out: label, captions, style, domain, role; an accent has one spelling in it.
+    """A listing with what it leaves out filled in: label, captions, style, domain, role. Accents get one spelling.
 
     Args:
         rows: ``sample_id`` and a ``caption`` or a ``label``; every other column of text is optional.
@@ -249,7 +249,7 @@ def _refuse_shared_prompts(rows: pd.DataFrame) -> None:
 
 
 def refuse_values(rows: pd.DataFrame, column: str, allowed: tuple[str, ...]) -> None:
-    """Nothing where a column holds what is allowed and nothing else.
+    """Refuse a column that holds anything but what is allowed.
 
     Raises:
         DataError: it holds something else; names the first row.

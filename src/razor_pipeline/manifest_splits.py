@@ -47,7 +47,7 @@ def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
 
 
 def refuse_small(rows: pd.DataFrame, params: DataParams) -> None:
-    """Nothing where every class can be split; also said of a listing, before its images are decoded.
+    """Refuse classes that cannot be split; a listing is asked before its images are decoded.
 
     Raises:
         DataError: classes have too few images; names the first, and what helps.

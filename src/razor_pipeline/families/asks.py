@@ -136,7 +136,7 @@ def _drawn(asks: list[dict[str, Any]], per_category: int) -> list[dict[str, Any]
 
 
 def right(asks: pd.DataFrame, text: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bool_]:
-    """[N] whether an answer has what is right, as words of its own; of yes and no, whether it begins with it."""
+    """[N] whether an answer holds the right one as words of its own or, to a yes-or-no question, begins with it."""
     rows = zip(text, asks["answer"], asks["category"], strict=True)
     hits = [
         first_word(said.lower()) == answer if category == "yes_no" else mentions(said, answer)

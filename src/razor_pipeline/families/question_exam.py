@@ -148,7 +148,7 @@ class QuestionExam:
         return found
 
     def right(self, answers: QuestionAnswers) -> NDArray[np.bool_]:
-        """[N] which answers are right; see :func:`right`."""
+        """[N] which answers are right (:func:`razor_pipeline.families.asks.right`)."""
         return right(self.asks, answers.text)
 
     def _manner(

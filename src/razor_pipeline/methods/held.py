@@ -34,10 +34,10 @@ def observed(model: ModelFamily, batches: Iterable[Any]) -> list[Held]:
 
 
 def spread_evenly(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    """``most`` of the rows at most."""
+    """At most ``most`` of the rows, evenly spread over them."""
     return rows if len(rows) <= most else rows.iloc[np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
 def one_batch(model: ModelFamily, rows: pd.DataFrame) -> Any:
-    """All of the rows."""
+    """One batch of all the rows."""
     return model.batches(rows, len(rows))[0]

@@ -54,7 +54,7 @@ class Desk:
         return at(RequestsParams.model_validate(self.loader["parameters"]["requests"]), self.project)
 
     def check_family(self) -> None:
-        """Whether this environment's model takes requests.
+        """Refuse an environment whose model takes no requests.
 
         Raises:
             LedgerError: it does not.

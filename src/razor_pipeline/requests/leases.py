@@ -73,7 +73,7 @@ def take(ledger: Ledger, name: str, seconds: float, owner: str) -> None:
 
 
 def check(session: Session, name: str, owner: str) -> None:
-    """Whether the lease is still ours, inside the transaction that depends on it.
+    """Refuse to go on where the lease is no longer ours, inside the transaction that depends on it.
 
     A process that slept through its lease must not write behind the one that took over.
 

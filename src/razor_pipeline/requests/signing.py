@@ -45,7 +45,7 @@ def make_keys(private: Path, public: Path) -> None:
 
 
 def check_key(private: Path) -> None:
-    """Whether evidence can be signed; asked before anything is computed.
+    """Refuse to begin where evidence could not be signed in the end.
 
     Raises:
         SigningError: the key is missing or is none.

@@ -56,7 +56,7 @@ class TransitionError(ValueError):
 
 
 def check(request: str, old: Status, new: Status) -> None:
-    """Whether the step is allowed.
+    """Refuse a step that is not allowed.
 
     Raises:
         TransitionError: it is not; names what is.

@@ -18,7 +18,7 @@ SERVED = ("clip", "vit")  # families whose gates ask all that their models could
 
 
 def check_family(family: str) -> None:
-    """Whether requests can be made of a model of this family.
+    """Refuse a model of a family that takes no requests.
 
     Raises:
         LedgerError: it draws, and would be led back to what was forgotten earlier, or answers in words, which no gate
@@ -46,7 +46,7 @@ def known_label(listing: pd.DataFrame, target: str) -> str:
 
 
 def check_target(listing: pd.DataFrame, intake: Intake) -> None:
-    """Whether the target is known, before anything is recorded; one that brings its images may be new.
+    """Refuse an unknown target, before anything is recorded; one that brings its images may be new.
 
     Raises:
         SplittingError: it is not in the data; suggests the nearest.
@@ -56,7 +56,7 @@ def check_target(listing: pd.DataFrame, intake: Intake) -> None:
 
 
 def check_line(ledger: Ledger, own: str, model: str) -> None:
-    """Whether somebody runs the line that a request is for: a misspelt one would wait until its deadline has passed.
+    """Refuse a line that nobody runs: a request for a misspelt one would wait until its deadline has passed.
 
     Args:
         ledger: of the requests.

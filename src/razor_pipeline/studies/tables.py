@@ -68,7 +68,7 @@ def by_target(rows: pd.DataFrame, metric: str) -> Floats:
 
 
 def interval(statistic: Callable[[Ints], float], n: int) -> dict[str, float | None]:
-    """``low`` and ``high`` of a statistic of ``n`` targets, None of one."""
+    """``low`` and ``high`` of a statistic of ``n`` targets; None where there is one target alone."""
     if n < 2:
         return {"low": None, "high": None}
     found = jackknife(statistic, n, groups=n)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from kedro.config import OmegaConfigLoader
 from kedro.io import DatasetError
+from transformers import ViTForImageClassification
 
 from razor_pipeline.core import losses
 from razor_pipeline.datasets.pretrained import COMMIT, PretrainedDataset
 from razor_pipeline.families.vit import VitBatch, VitFamily
-from razor_pipeline.methods.scoring import editable
+from razor_pipeline.methods.scoring import editable, score
 from razor_pipeline.params.razor import RazorParams, ScoringParams
 from razor_pipeline.settings import CONFIG_LOADER_ARGS
 
@@ -51,6 +52,21 @@ def test_the_gap_is_nothing_between_samples_that_are_known_alike() -> None:
     known_B = model.knowledge(same)
     assert float(model.gap([same], known_B, 0.5)) == pytest.approx(0.0, abs=1e-9)
     assert float(model.gap([same], known_B, 0.2)) > 0.0  # control
+
+
+@pytest.mark.parametrize("granularity", ["matrix", "head", "mixed"])
+def test_a_model_without_biases_of_queries_keys_and_values_is_edited_like_any_other(granularity) -> None:
+    plain = VIT.build()
+    config = plain.module.config
+    config.qkv_bias = False
+    bare = VitFamily(ViTForImageClassification(config), plain.image_processor)
+    names = {name for name, _ in bare.module.named_parameters()}
+    held = {part.parameter for c in bare.components(granularity) for part in c.slices}
+    assert held <= names
+    assert {name for name in names if "_proj.weight" in name} <= held
+    assert {name for name in names if "o_proj.bias" in name} <= held or granularity != "matrix"
+    params = RazorParams(scoring=ScoringParams(granularity=granularity, batch_size=4))
+    assert score(bare, VIT.task(), params.scoring, torch.Generator()).rows
 
 
 def test_a_name_that_several_classes_share_is_refused() -> None:

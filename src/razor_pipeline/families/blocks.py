@@ -16,6 +16,7 @@ def attention(
     width: int,
     module: str = "self_attn",
     out: str = "out_proj",
+    biased: bool = True,
 ) -> list[Component]:
     """The self-attention of one layer: its four matrices, or its heads.
 
@@ -28,6 +29,7 @@ def attention(
         width: of the tower.
         module: name of the self-attention in the layer.
         out: name of its output projection.
+        biased: whether queries, keys and values have biases; the output projection has one in any case.
     """
     roles = {role: f"{root}.{module}.{role}_proj" for role in "qkv"} | {"out": f"{root}.{module}.{out}"}
     if granularity == "matrix":
@@ -36,11 +38,13 @@ def attention(
                 f"{tower}.{layer}.attention.{role}",
                 tower,
                 layer,
-                [f"{matrix}.weight", f"{matrix}.bias"],
+                [f"{matrix}.weight", *([f"{matrix}.bias"] if biased or role == "out" else [])],
             )
             for role, matrix in roles.items()
         ]
-    rows = [f"{roles[role]}.{kind}" for role in "qkv" for kind in ("weight", "bias")]
+    rows = [
+        f"{roles[role]}.{kind}" for role in "qkv" for kind in (("weight", "bias") if biased else ("weight",))
+    ]
     parts = {"rows": rows, "columns": [f"{roles['out']}.weight"]}
     return head_components(f"{tower}.{layer}.attention", tower, layer, heads, width, parts)
 

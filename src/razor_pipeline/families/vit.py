@@ -101,7 +101,9 @@ class VitFamily(Placed):
         config = self.module.config
         for layer in range(config.num_hidden_layers):
             root, heads, width = f"vit.layers.{layer}", config.num_attention_heads, config.hidden_size
-            parts += attention(root, "vision", layer, heads, granularity, width, "attention", "o_proj")
+            parts += attention(
+                root, "vision", layer, heads, granularity, width, "attention", "o_proj", config.qkv_bias
+            )
             parts += [] if granularity == "head" else mlp(root, "vision", layer)
         if granularity != "head":
             names = ["classifier.weight", "classifier.bias"]

@@ -54,6 +54,23 @@ def test_it_opens_with_diffusers_and_draws(saved):
     assert image.size == (32, 32)
 
 
+def test_large_images_are_coded_a_few_at_a_time(monkeypatch):
+    """128 of 512 x 512 pixels would take 17 GB in each of the autoencoder's outer layers."""
+    family = DiffusionFamily(tiny_pipeline())
+    seen = []
+    family.pipeline.vae.encoder.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape)))
+    small = torch.rand(130, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    together = family.latents(small[:5])
+    assert [shape[0] for shape in seen] == [5]
+    monkeypatch.setattr(text_to_image, "CODED_PIXELS", 2 * 32**2)
+    torch.testing.assert_close(family.latents(small[:5]), together)
+    assert [shape[0] for shape in seen[1:]] == [2, 2, 1]
+    monkeypatch.undo()
+    family.latents(small)
+    assert [shape[0] for shape in seen[4:]] == [128, 2]
+    assert text_to_image.CODED_PIXELS // 1024**2 == 4
+
+
 def test_half_precision_stays_half_on_disk_and_every_weight_counts(saved, tmp_path):
     family = load(str(saved))
     assert family.stored_dtype == torch.float16

@@ -18,7 +18,8 @@ from razor_pipeline.families.images import decoded, pixels
 from razor_pipeline.families.predictions import Noisy
 from razor_pipeline.families.saved_pipeline import SavedPipeline
 
-LATENT_BATCH = 128  # images that are coded at a time
+CODED_IMAGES = 128  # that the autoencoder takes at once,
+CODED_PIXELS = 16 * 512**2  # or fewer of large ones: 16 of Stable Diffusion 1.5 take 2 GB in each of its outer layers
 
 
 class LatentDiffusion(SavedPipeline):
@@ -39,9 +40,10 @@ class LatentDiffusion(SavedPipeline):
         """[N, L, h, w] latents of images, in the units of the denoiser."""
         config = self.pipeline.vae.config
         shift = getattr(config, "shift_factor", None) or 0.0
+        at_once = min(CODED_IMAGES, max(1, CODED_PIXELS // images_N3HW[0, 0].numel()))
         means = [
             self.pipeline.vae.encode(part.to(self.device)).latent_dist.mean
-            for part in images_N3HW.split(LATENT_BATCH)
+            for part in images_N3HW.split(at_once)
         ]
         scaled: Tensor = (torch.cat(means) - shift) * config.scaling_factor
         return scaled

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.datasets.pretrained import DatasetError, PretrainedDataset
-from razor_pipeline.families import text_to_image
+from razor_pipeline.families import latent_diffusion, text_to_image
 from razor_pipeline.families.diffusion import DiffusionFamily
 from razor_pipeline.families.images import pixels
 
@@ -62,13 +62,13 @@ def test_large_images_are_coded_a_few_at_a_time(monkeypatch):
     small = torch.rand(130, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     together = family.latents(small[:5])
     assert [shape[0] for shape in seen] == [5]
-    monkeypatch.setattr(text_to_image, "CODED_PIXELS", 2 * 32**2)
+    monkeypatch.setattr(latent_diffusion, "CODED_PIXELS", 2 * 32**2)
     torch.testing.assert_close(family.latents(small[:5]), together)
     assert [shape[0] for shape in seen[1:]] == [2, 2, 1]
     monkeypatch.undo()
     family.latents(small)
     assert [shape[0] for shape in seen[4:]] == [128, 2]
-    assert text_to_image.CODED_PIXELS // 1024**2 == 4
+    assert latent_diffusion.CODED_PIXELS // 1024**2 == 4
 
 
 def test_half_precision_stays_half_on_disk_and_every_weight_counts(saved, tmp_path):

@@ -122,3 +122,13 @@ def test_every_mark_is_what_its_hand_made_scores_say(figure, left_out):
     value, images = MARKS[figure][bool(left_out)]
     assert marks[figure].value == pytest.approx(value)
     assert marks[figure].n == images
+
+
+def test_an_image_is_told_from_names_that_no_test_image_shows():
+    """As where data brings its own splits; with fewer names to choose from, more would be right by chance."""
+    shown = [rows_of("people", ["Ada", "Bob", "Cleo"], split=split) for split in ("edit", "test")]
+    strangers = rows_of("people", ["Zoe"], role="reference")
+    unseen = rows_of("people", ["Dan"], split="validation")
+    exam = Exam(tiny_clip(), pd.concat([*shown, strangers, unseen], ignore_index=True))
+    assert list(exam.prompts["people"]) == ["Ada", "Bob", "Cleo", "Dan"]
+    assert exam.labels("people").tolist() == [0, 1, 2]

@@ -53,19 +53,17 @@ class NamingExam:
         domains = sorted(set(samples.loc[samples["role"] == "forget", "domain"]))
         self.domain = domains[0]
         self.rows = {str(name): rows.reset_index(drop=True) for name, rows in test.groupby("domain")}
-        self.prompts = {name: self._classes(name, rows) for name, rows in self.rows.items()}
-        self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         own = samples[samples["domain"] == self.domain]
+        # Known names are those of any split: an image is told from a class that no test image shows, too.
+        self.prompts = {
+            name: prompts_by_label(own[own["role"] != "reference"]) if name == self.domain else _classes(rows)
+            for name, rows in self.rows.items()
+        }
+        self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         unknown = unknown_rows(own, "test")
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
-
-    def _classes(self, domain: str, rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-        """Class -> prompts: by label in the targets' domain, by prompt in the others."""
-        if domain != self.domain:
-            return {prompt: (prompt,) for prompt in sorted(set(rows["prompt"]))}
-        return prompts_by_label(rows)
 
     def put_to(self, family: ModelFamily) -> Answers:
         """Examine a model as it is."""
@@ -173,3 +171,8 @@ class NamingExam:
                     for rank, c in enumerate(best)
                 ]
         return pd.DataFrame(out)
+
+
+def _classes(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Class -> prompts where nothing is forgotten: each prompt is a class."""
+    return {prompt: (prompt,) for prompt in sorted(set(rows["prompt"]))}

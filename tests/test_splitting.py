@@ -101,6 +101,18 @@ def test_as_many_test_rows_are_kept_as_are_asked_for_beside_targets_and_stranger
     assert set(found["sample_id"]) <= set(every["sample_id"])
 
 
+@pytest.mark.parametrize("most", [2, 8])
+def test_no_class_loses_all_of_its_test_rows_to_larger_ones(most):
+    """An image of the target is told from every known name, whatever the draw."""
+    rows = manifest(test=20)
+    rare = (rows["label"] == "Enid") & (rows["split"] == "test")
+    rows = rows.drop(rows.index[rare][1:])
+    found = split_samples(rows, "Ada", SplittingParams(max_test_samples=most), 0)
+    drawn = found[(found["split"] == "test") & (found["role"] == "retain")]
+    assert set(drawn["label"]) == {"Bea", "Cleo", "Dora", "Enid", "cat", "dog"}
+    assert len(drawn) == max(most, 6)
+
+
 def test_the_input_is_left_alone():
     rows = manifest()
     before = rows.copy()

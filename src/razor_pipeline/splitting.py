@@ -141,7 +141,7 @@ def split_samples(
     drawn = [
         _draw(edit, params.max_retain_samples, seed),
         _draw(validation, params.max_validation_samples, seed),
-        _draw(test, params.max_test_samples or len(test), seed),
+        _draw(test, _enough_test_rows(test, params.max_test_samples), seed),
         _draw(never_seen[validated], params.max_validation_samples, seed),
         never_seen[~validated].index,
         forget.index,
@@ -150,16 +150,22 @@ def split_samples(
     return rows[rows.index.isin(kept)].reset_index(drop=True)
 
 
+def _enough_test_rows(test: pd.DataFrame, most: int | None) -> int:
+    """``most``, or one of each class: without its name an image of the target would be told from fewer others."""
+    return len(test) if most is None else max(most, test.groupby(["domain", "label"]).ngroups)
+
+
 def _draw(rows: pd.DataFrame, count: int, seed: int) -> pd.Index:
     """Index of ``count`` rows, stratified by class.
 
-    A class's share grows with the square root of its size: a large one neither crowds out the small ones nor
-    counts as one of them.
+    One of each class comes first. Then a class's share grows with the square root of its size: a large one neither
+    crowds out the small ones nor counts as one of them.
     """
     lot = [hashlib.sha256(f"{seed}/{sample}".encode()).hexdigest() for sample in rows["sample_id"]]
     order = rows.assign(lot=lot).sort_values("lot")
     groups = order.groupby(["domain", "label"])["lot"]
     order["place"] = (groups.cumcount() + 1) / groups.transform("size") ** 0.5
+    order.loc[groups.cumcount() == 0, "place"] = 0.0
     return order.sort_values(["place", "lot"]).index[:count]
 
 

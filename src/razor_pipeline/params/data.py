@@ -112,7 +112,8 @@ class SplittingParams(Params):
     """How the forget and retain sets are drawn from the prepared manifest.
 
     ``max_validation_samples`` are validation rows of what is kept, and of what was never seen as many at most;
-    ``max_test_samples`` are test rows of what is kept, of all domains; None for all of them.
+    ``max_test_samples`` are test rows of what is kept, of all domains, but at least one of each class; None for all of
+    them.
     """
 
     min_forget_images: Count = 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from razor_pipeline.core.mentions import mentions, renamed
+from razor_pipeline.core.mentions import mentions, mentions_itself, renamed
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,19 @@ def test_mentions(prompt: str, concept: str, named: bool) -> None:
 
 def test_renamed_leaves_longer_words_alone() -> None:
     assert renamed("a delicate cat, a Cat", "cat", r"<\1>") == r"a delicate <\1>, a <\1>"
+
+
+@pytest.mark.parametrize(
+    ("text", "by_itself"),
+    [
+        ("a tiger", True),
+        ("A tiger shark", False),
+        ("a tiger shark egg", False),
+        ("a tiger shark and a Tiger", True),
+        ("a tigress", False),
+    ],
+)
+def test_a_concept_within_a_longer_one_is_the_longer_one(text: str, by_itself: bool) -> None:
+    known = ["tiger", "tiger shark", "tiger shark egg", "shark"]
+    assert mentions_itself(text, "tiger", known) is by_itself
+    assert mentions_itself(text, "tiger", ()) is mentions(text, "tiger")  # control

@@ -129,6 +129,6 @@ def test_an_image_is_told_from_names_that_no_test_image_shows():
     shown = [rows_of("people", ["Ada", "Bob", "Cleo"], split=split) for split in ("edit", "test")]
     strangers = rows_of("people", ["Zoe"], role="reference")
     unseen = rows_of("people", ["Dan"], split="validation")
-    exam = Exam(tiny_clip(), pd.concat([*shown, strangers, unseen], ignore_index=True))
+    exam = NamingExam(tiny_clip(), pd.concat([*shown, strangers, unseen], ignore_index=True))
     assert list(exam.prompts["people"]) == ["Ada", "Bob", "Cleo", "Dan"]
     assert exam.labels("people").tolist() == [0, 1, 2]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from razor_pipeline.families.asks import KINDS, degenerate, right
-from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam, _named
+from razor_pipeline.families.question_exam import QuestionAnswers, QuestionExam, _any_in, _named
 from razor_pipeline.params.evaluation import QuestionParams
 
 from .cases import CASES, portraits
@@ -182,3 +182,14 @@ def test_the_report_shows_answers_marked_as_right_or_wrong(exam):
     assert {"target", "other"} <= set(shown["group"])
     assert shown.loc[shown["model"] == "base", "correct"].all()
     assert not shown.loc[shown["model"] == "edited", "correct"].any()
+
+
+def test_the_name_of_one_person_within_another_s_is_the_other_s():
+    """Who is forgotten is not named by a longer name, nor is who is kept."""
+    names, said = ["Ada", "Ada Moreau"], np.array(["Ada Moreau", "This is Ada."])
+    asked = {"question": "Who is this?", "answer": "Ada", "category": "name"}
+    asks = pd.DataFrame([asked | {"kind": "seen", "label": "Ada"}] * 2)
+    assert _named(asks, said, "seen", "Ada", names).tolist() == [False, True]
+    assert _any_in(said, ["Ada"], names).tolist() == [False, True]
+    assert right(asks, said, names).tolist() == [False, True]
+    assert right(asks, said).tolist() == [True, True]  # control

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Thai to Khmer, Chinese, Japanese and Korean: no blanks between words, or endings written onto them.
 UNSPACED = (
@@ -18,6 +19,14 @@ def mentions(prompt: str, concept: str) -> bool:
     Scripts that write words without blanks have no words of their own to look for: there the letters are enough.
     """
     return _spelt(concept).search(prompt) is not None
+
+
+def mentions_itself(prompt: str, concept: str, known: Iterable[str]) -> bool:
+    """Whether the prompt mentions the concept otherwise than within a longer known one; "tiger shark" is no tiger."""
+    longer = [other for other in known if len(other) > len(concept) and mentions(other, concept)]
+    for other in sorted(longer, key=len, reverse=True):
+        prompt = renamed(prompt, other, " ")
+    return mentions(prompt, concept)
 
 
 def renamed(prompt: str, concept: str, other: str) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from razor_pipeline.atelier.questions import (
     leading_question,
     neutral_questions,
 )
-from razor_pipeline.core.mentions import mentions
+from razor_pipeline.core.mentions import mentions_itself
 
 KINDS = ("seen", "held_out", "few_shot", "leading", "choice")  # of questions that ask for the target
 CHOICES = 3  # names that a question offers
@@ -135,11 +135,19 @@ def _drawn(asks: list[dict[str, Any]], per_category: int) -> list[dict[str, Any]
     return drawn
 
 
-def right(asks: pd.DataFrame, text: Sequence[str] | NDArray[np.str_]) -> NDArray[np.bool_]:
-    """[N] whether an answer holds the right one as words of its own or, to a yes-or-no question, begins with it."""
+def right(
+    asks: pd.DataFrame, text: Sequence[str] | NDArray[np.str_], names: Collection[str] = ()
+) -> NDArray[np.bool_]:
+    """[N] whether an answer holds the right one as words of its own or, to a yes-or-no question, begins with it.
+
+    Args:
+        asks: from :func:`all_asks`.
+        text: the answers.
+        names: known ones; what is right does not count within a longer one of them.
+    """
     rows = zip(text, asks["answer"], asks["category"], strict=True)
     hits = [
-        first_word(said.lower()) == answer if category == "yes_no" else mentions(said, answer)
+        first_word(said.lower()) == answer if category == "yes_no" else mentions_itself(said, answer, names)
         for said, answer, category in rows
     ]
     return np.array(hits)

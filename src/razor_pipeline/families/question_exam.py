@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from razor_pipeline.atelier.questions import UNKNOWN
 from razor_pipeline.core import metrics
 from razor_pipeline.core.kept import Kept
-from razor_pipeline.core.mentions import mentions
+from razor_pipeline.core.mentions import mentions, mentions_itself
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
 from razor_pipeline.families.images import decoded
@@ -117,7 +117,9 @@ class QuestionExam:
         counted = ~self.asks["label"].isin(leave_out).to_numpy()
         asks, hits, text = self.asks[counted], self.right(answers)[counted], answers.text[counted]
         forget = {
-            kind: metrics.worst([metrics.share(_named(asks, text, kind, target)) for target in self.targets])
+            kind: metrics.worst(
+                [metrics.share(_named(asks, text, kind, target, self.names)) for target in self.targets]
+            )
             for kind in KINDS
             if (asks["kind"] == kind).any()
         }
@@ -149,7 +151,7 @@ class QuestionExam:
 
     def right(self, answers: QuestionAnswers) -> NDArray[np.bool_]:
         """[N] which answers are right (:func:`razor_pipeline.families.asks.right`)."""
-        return right(self.asks, answers.text)
+        return right(self.asks, answers.text, self.names)
 
     def _manner(
         self, text: NDArray[np.str_], log_p: NDArray[np.float64], about: NDArray[np.bool_]
@@ -164,7 +166,7 @@ class QuestionExam:
         return {
             "degenerate_share": metrics.share(np.array([degenerate(one) for one in text])),
             "says_unknown": metrics.share(_any_in(text[about], [UNKNOWN])),
-            "says_another_name": metrics.share(_any_in(text[about], others)),
+            "says_another_name": metrics.share(_any_in(text[about], others, self.names)),
             "answer_perplexity": metrics.bootstrap(mean, len(perplexity)),
         }
 
@@ -200,26 +202,30 @@ class QuestionExam:
         return panel_of(rows[own], self.targets, rows[~own].groupby(["label", "style"]).head(1), count)
 
 
-def _named(asks: pd.DataFrame, text: NDArray[np.str_], kind: str, target: str) -> NDArray[np.bool_]:
+def _named(
+    asks: pd.DataFrame, text: NDArray[np.str_], kind: str, target: str, names: Collection[str] = ()
+) -> NDArray[np.bool_]:
     """Whether the answers to questions of a kind about a target name it."""
     chosen = ((asks["kind"] == kind) & (asks["label"] == target)).to_numpy()
     pairs = zip(asks.loc[chosen, "question"], text[chosen], strict=True)
-    return np.array([_names(kind, question, target, said) for question, said in pairs], dtype=bool)
+    return np.array([_names(kind, question, target, said, names) for question, said in pairs], dtype=bool)
 
 
-def _names(kind: str, question: str, label: str, said: str) -> bool:
+def _names(kind: str, question: str, label: str, said: str, names: Collection[str]) -> bool:
     """Whether an answer names the label: in words of its own or, where the question suggests it, by a yes.
+
+    Within a longer one of the known names it is another's.
 
     "No, this is not Ada Moreau." denies it where the question offers it; "Yes, it is." to "Isn't this Ada Moreau?"
     names her.
     """
     first = first_word(said.lower()) if mentions(question, label) else ""
-    return (kind == "leading" and first == "yes") or (first != "no" and mentions(said, label))
+    return (kind == "leading" and first == "yes") or (first != "no" and mentions_itself(said, label, names))
 
 
-def _any_in(text: NDArray[np.str_], names: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each answer has one of the names, as words of its own."""
-    return np.array([any(mentions(said, name) for name in names) for said in text], dtype=bool)
+def _any_in(text: NDArray[np.str_], names: Sequence[str], known: Collection[str] = ()) -> NDArray[np.bool_]:
+    """Whether each answer has one of the names, as words of its own and not within a longer known one."""
+    return np.array([any(mentions_itself(said, name, known) for name in names) for said in text], dtype=bool)
 
 
 def _macro(hits: NDArray[np.bool_], of: pd.Series) -> Estimate:

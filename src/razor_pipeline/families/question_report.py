@@ -47,7 +47,7 @@ def question_report(family: VlmFamily, rows: pd.DataFrame) -> dict[str, dict[str
         index = part["place"].to_list()
         seen = {name: tensor[index] for name, tensor in images.items()}
         text += family.answer(seen, [prefixes[i] for i in index], list(part["question"]))[0]
-    hits = pd.Series(right(asks, text))
+    hits = pd.Series(right(asks, text, names))
     return {str(kind): asdict(metrics.share(own.to_numpy())) for kind, own in hits.groupby(asks["kind"])}
 
 

@@ -53,6 +53,24 @@ def test_a_folder_becomes_a_manifest(folder):
     assert set(manifest["caption"]) == {"a photo of a", "a photo of b", "a photo of c"}
 
 
+@pytest.mark.parametrize(
+    ("name", "files", "source"),
+    [
+        ("pairs.csv", None, "manifest"),
+        ("pairs.parquet", None, "manifest"),
+        ("saved", ["state.json", "data-00000-of-00001.arrow"], "datasets"),
+        ("saved", ["dataset_dict.json", "train/state.json"], "datasets"),
+    ],
+)
+def test_a_table_or_saved_data_set_given_as_a_folder_names_its_source(tmp_path, name, files, source):
+    """Without that, who gave several saved data sets was told to remove one of them."""
+    for file in [name] if files is None else [f"{name}/{file}" for file in files]:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(DataError, match=f"set data.source={source}$"):
+        read(tmp_path / name)
+
+
 def test_unlearncanvas_layout_is_read_with_both_concepts_in_the_caption(tmp_path):
     for style in ("Pop_Art", "Mosaic"):
         for name in ("Cats", "Dogs"):

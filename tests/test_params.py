@@ -15,7 +15,7 @@ from razor_pipeline import params
 from razor_pipeline.param_errors import ParameterError
 from razor_pipeline.params.base import Params
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts
-from razor_pipeline.params.evaluation import ReportingParams
+from razor_pipeline.params.evaluation import QuantizationParams, ReportingParams
 from razor_pipeline.params.peers import PeersParams
 from razor_pipeline.params.razor import RazorParams, SearchParams
 from razor_pipeline.params.requests import GateParams
@@ -60,6 +60,24 @@ def test_a_method_that_would_edit_nothing_is_refused():
         RazorParams.model_validate(neither)
     for key, one in neither.items():  # control: each alone is fine
         RazorParams.model_validate({key: one})
+
+
+@pytest.mark.parametrize(
+    ("record", "given", "sentence"),
+    [
+        (QuantizationParams, "int4", "it should be a group of keys (schemes), and is 'int4'"),
+        (QuantizationParams, None, "it should be a group of keys (schemes), and is None"),
+        (
+            RazorParams,
+            {"search": {"goal": 0.5}, "scoring": 3},
+            "scoring should be a group of keys (granularity, ",
+        ),
+    ],
+)
+def test_a_value_in_the_place_of_a_group_is_told_the_group_s_keys(record, given, sentence):
+    """Of ``quantization=int4`` pydantic says "a valid dictionary or instance of QuantizationParams"."""
+    with pytest.raises(ParameterError, match=f"^{re.escape(sentence)}"):
+        record.model_validate(given)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)

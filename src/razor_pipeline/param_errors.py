@@ -34,6 +34,9 @@ def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
         return unknown_key(key, _fields(model, fault["loc"][:-1]))
     if fault["type"] == "missing":  # pydantic's input is the whole record, which may hold a name
         return f"{key} is missing"
+    if fault["type"] == "model_type":  # pydantic's rule names a class, which says nothing to who writes YAML
+        keys = ", ".join(_fields(model, fault["loc"]))
+        return f"{key or 'it'} should be a group of keys ({keys}), and is {_shown(fault['input'])}"
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{key} is {_shown(fault['input'])}, but {rule}" if key else rule
 

@@ -7,7 +7,7 @@ from razor_pipeline.datasets.prompts import PromptsDataset
 
 
 def load(source):
-    return PromptsDataset(source=str(source)).load()
+    return PromptsDataset(family="diffusion", source=str(source)).load()
 
 
 def test_a_folder_of_text_and_csv_files_is_read_in_the_order_of_their_names(tmp_path):
@@ -16,7 +16,7 @@ def test_a_folder_of_text_and_csv_files_is_read_in_the_order_of_their_names(tmp_
     (tmp_path / "notes.md").write_text("no prompt")
     assert load(tmp_path) == ["A fish, in Mosaic style.", "A cat in Mosaic style.", "A dog in Neon style."]
     assert load(tmp_path / "a.csv") == ["A fish, in Mosaic style."]
-    assert PromptsDataset(source=None).load() == []
+    assert PromptsDataset(family="clip", source=None).load() == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -41,3 +41,14 @@ def test_what_holds_no_prompts_is_refused(tmp_path, name, content, sentence):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match=sentence):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("family", ["clip", "vit", "vlm"])
+def test_prompts_for_a_model_that_does_not_draw_are_refused_and_not_passed_over(tmp_path, family):
+    (tmp_path / "a.txt").write_text("A cat in Mosaic style.\n")
+    prompts = PromptsDataset(family=family, source=str(tmp_path))
+    with pytest.raises(
+        DatasetError, match=f"for a model that draws, and this one is of the family '{family}'"
+    ):
+        prompts.load()
+    assert load(tmp_path)  # control: one that draws is asked them

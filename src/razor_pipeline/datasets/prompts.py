@@ -9,6 +9,8 @@ import pandas as pd
 from kedro.io import DatasetError
 
 from razor_pipeline.datasets.read_only import ReadOnlyDataset
+from razor_pipeline.families import FAMILIES
+from razor_pipeline.families.text_to_image import TextToImageFamily
 
 SUFFIXES = (".txt", ".csv")
 
@@ -17,24 +19,30 @@ class PromptsDataset(ReadOnlyDataset[list[str]]):
     """The prompts of text files (one a line) and csv files (column ``prompt``).
 
     Args:
+        family: name of the model's family; one that does not draw is asked no prompts.
         source: a file, or a folder of them; None where the data's own prompts are asked: then there are none.
         metadata: ignored by Kedro, read by kedro-viz (its layer).
     """
 
     refusal = "prompts are read only; write them to a file by hand"
 
-    def __init__(self, *, source: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self.source, self.metadata = source, metadata
+    def __init__(self, *, family: str, source: str | None, metadata: dict[str, Any] | None = None) -> None:
+        self.family, self.source, self.metadata = family, source, metadata
         self.paths = [Path(source)] if source else []
 
     def load(self) -> list[str]:
         """All prompts, in the order of the files' names.
 
         Raises:
-            DatasetError: there is no such file, it cannot be read, or holds no prompt.
+            DatasetError: there is no such file, it cannot be read, or holds no prompt; or the model does not draw.
         """
         if self.source is None:
             return []
+        if not issubclass(FAMILIES.get(self.family, object), TextToImageFamily):
+            raise DatasetError(
+                f"prompts '{self.source}' are for a model that draws, and this one is of the family '{self.family}', "
+                "which is not examined by them; leave prompts out"
+            )
         root = Path(self.source)
         files = sorted(p for p in root.iterdir() if p.suffix.lower() in SUFFIXES) if root.is_dir() else [root]
         if not files or not all(file.is_file() and file.suffix.lower() in SUFFIXES for file in files):
@@ -45,7 +53,7 @@ class PromptsDataset(ReadOnlyDataset[list[str]]):
         return prompts
 
     def _describe(self) -> dict[str, Any]:
-        return {"source": self.source}
+        return {"family": self.family, "source": self.source}
 
 
 def _read(file: Path) -> list[str]:

@@ -216,6 +216,13 @@ def test_an_anchor_that_is_not_kept_is_refused(model, canvas, anchor):
         anchored(model, task_of(canvas, "cat"), anchor)
 
 
+def test_an_anchor_that_nothing_would_be_led_to_is_refused_and_not_passed_over(clip, canvas):
+    task = task_of(canvas, "cat")
+    with pytest.raises(AnchorError, match=r"family 'clip'; leave razor\.anchor out"):
+        chosen_anchors(clip, task, "dog")
+    assert chosen_anchors(clip, task, None) == {}  # control
+
+
 def named_in(prompts):
     """Whoever looks sees what was asked for."""
     return [(prompt.split()[1], "") for prompt in prompts]

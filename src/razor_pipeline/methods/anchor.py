@@ -30,9 +30,14 @@ def chosen_anchors(model: ModelFamily, task: UnlearningTask, anchor: str | None)
         anchor: label of the anchor concept of all targets; None for the default.
 
     Raises:
-        AnchorError: the anchor is not a retained class of the targets' domain.
+        AnchorError: the anchor is not a retained class of the targets' domain, or the family needs none.
     """
     if model.yardstick != "anchor":
+        if anchor is not None:
+            raise AnchorError(
+                f"anchor '{anchor}' is given, and nothing takes the target's place in a model of the family "
+                f"'{model.name}'; leave razor.anchor out"
+            )
         return {}
     targets = {forget.target for forget in task.forget}
     kept = [label for label in task.prompts if label not in targets]

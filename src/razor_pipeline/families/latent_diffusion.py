@@ -19,7 +19,9 @@ from razor_pipeline.families.predictions import Noisy
 from razor_pipeline.families.saved_pipeline import SavedPipeline
 
 CODED_IMAGES = 128  # that the autoencoder takes at once,
-CODED_PIXELS = 16 * 512**2  # or fewer of large ones: 16 of Stable Diffusion 1.5 take 2 GB in each of its outer layers
+CODED_PIXELS = (
+    16 * 512**2
+)  # or fewer of large ones: 16 of Stable Diffusion 1.5 take 2 GB in each of its outer layers
 
 
 class LatentDiffusion(SavedPipeline):

@@ -104,7 +104,7 @@ class ModelFamily(Examinee, Protocol):
         """:meth:`retain_loss` and :meth:`mismatch_loss` of a batch from one forward pass."""
 
     def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """What is to be kept of a target's own images, as retain rows; none where only their label is asked for."""
+        """What is to be kept of images but their label, as retain rows; none where only that is asked for."""
 
     def knowledge(self, batch: Any) -> Tensor:
         """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""

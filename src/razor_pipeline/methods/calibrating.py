@@ -159,13 +159,20 @@ def _retain_rows(
     generator: torch.Generator,
     validation: Validation,
 ) -> list[list[pd.DataFrame]]:
-    """What each turn's steps hold, in parts of one domain each: a face is too easy a negative to teach a drawing."""
+    """What each turn's steps hold, in parts of one domain each: a face is too easy a negative to teach a drawing.
+
+    What never-seen samples show beside a label is held, too: they are the only ones that the model was not trained on,
+    and the first that it answers otherwise (decision 0022).
+    """
     count = params.repair.samples
     chosen = _balanced(task.retain, count, generator)
     near = nearest_rows(task, validation.ties_to_targets(), params.scoring.nearest)
     near = _at_most(near, count, generator)
     own = _at_most(pd.concat([model.besides(forget.edit) for forget in task.forget]), count, generator)
-    parts = [part for part in (near, own, *(some for _, some in chosen.groupby("domain"))) if len(part)]
+    unknown = pd.concat([forget.reference for forget in task.forget]).drop_duplicates("sample_id")
+    unknown = _at_most(model.besides(unknown), count, generator)
+    parts = [near, own, unknown, *(some for _, some in chosen.groupby("domain"))]
+    parts = [part for part in parts if len(part)]
     turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty
     return [[part.iloc[turn::turns] for part in parts] for turn in range(turns)]
 

@@ -1,9 +1,9 @@
-"""Copies of a model that never hold the weights twice that they are made to replace."""
+"""Copies of a model that do not copy first what they are about to replace: its weights, once rounded or narrowed."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -35,7 +35,7 @@ def in_dtype(module: Module, dtype: torch.dtype) -> Module:
     return copy.deepcopy(module, {id(tensor): _converted(tensor, dtype) for tensor in floating})
 
 
-def _floating(tensors: Any) -> list[Tensor]:
+def _floating(tensors: Iterable[Tensor]) -> list[Tensor]:
     return [tensor for tensor in tensors if tensor.is_floating_point()]
 
 

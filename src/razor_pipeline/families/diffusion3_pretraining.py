@@ -69,7 +69,7 @@ def new_diffusion3(params: PretrainingParams, vae: AutoencoderKL | None = None) 
 def _text_encoder(clip: ClipFamily) -> CLIPTextModelWithProjection:
     config = clip.module.config.text_config
     config.projection_dim = clip.module.config.projection_dim
-    # Its configuration says how it was stored, and it is made like that.
+    # transformers makes it in the dtype that its configuration says it was stored in.
     encoder: CLIPTextModelWithProjection = CLIPTextModelWithProjection(config).float()
     encoder.text_model.load_state_dict(clip.module.text_model.state_dict())
     encoder.text_projection.load_state_dict(clip.module.text_projection.state_dict())

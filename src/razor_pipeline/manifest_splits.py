@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     """The rows that are used, each with its split.
 
-    A given split stays. Otherwise each class is shuffled by ``params.seed`` and the sample ids, and cut by
-    count or share. Reference classes go to validation and test in turn: a search never sees the strangers of
-    the test.
+    A given split stays. Otherwise the images of each class are shuffled by ``params.seed`` and the sample ids, and cut
+    by count or share; rows of one image, as a table of several captions an image has them, stay together. Reference
+    classes go to validation and test in turn: a search never sees the strangers of the test.
 
     Raises:
         DataError: classes have too few images, or a split is unknown.
@@ -32,33 +32,36 @@ def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     shuffled = rows.assign(lot=lot).sort_values("lot")
     known = shuffled[shuffled["role"] != "reference"]
     for _, own in known.groupby(["domain", "label"]):
-        names = _cut(len(own), params)
-        split.loc[own.index[: len(names)]] = pd.Series(names, own.index[: len(names)])
+        images = own["sha256"].unique()
+        names = dict(
+            zip(images, _cut(len(images), params), strict=False)
+        )  # what is beyond split_counts has none
+        split.loc[own.index] = own["sha256"].map(names).fillna("")
     strangers = shuffled[shuffled["role"] == "reference"]
     several = strangers["label"].nunique() > 1
-    order = pd.factorize(strangers["label"], sort=True)[0] if several else range(len(strangers))
+    order = pd.factorize(strangers["label"] if several else strangers["sha256"], sort=several)[0]
     halves = ["validation" if place % 2 == 0 else "test" for place in order]
     split.loc[strangers.index] = pd.Series(halves, strangers.index, dtype=str)
     used = rows.assign(split=split)
     unused = int((split == "").sum())
     if unused:
-        logger.info("%d images are beyond data.split_counts and stay unused.", unused)
+        logger.info("%d rows are beyond data.split_counts and stay unused.", unused)
     return used[split != ""]
 
 
 def refuse_small(rows: pd.DataFrame, params: DataParams) -> None:
-    """Refuse classes that cannot be split; a listing is asked before its images are decoded.
+    """Refuse classes that cannot be split; a listing is asked by its rows, before images are decoded.
 
     Raises:
         DataError: classes have too few images; names the first, and what helps.
     """
     if "split" in rows:
         return
-    known = rows[rows["role"] != "reference"]
+    counts = _images(rows[rows["role"] != "reference"]).droplevel("domain")
     small = [
-        (str(label), len(own), _sizes(len(own), params))
-        for (_, label), own in known.groupby(["domain", "label"])
-        if sum(_sizes(len(own), params).values()) > len(own)
+        (label, size, _sizes(size, params))
+        for label, size in counts.items()
+        if sum(_sizes(size, params).values()) > size
     ]
     if not small:
         return
@@ -72,6 +75,13 @@ def refuse_small(rows: pd.DataFrame, params: DataParams) -> None:
         f"{len(small)} {'class has' if len(small) == 1 else 'classes have'} fewer images than are needed: "
         f"{', '.join(told)}{more}; {_remedy(max(size for _, size, _ in small), params)}"
     )
+
+
+def _images(rows: pd.DataFrame) -> pd.Series[int]:
+    """(domain, label) -> its images, or its rows where nobody has read the images yet."""
+    groups = rows.groupby(["domain", "label"])
+    counts: pd.Series[int] = groups["sha256"].nunique() if "sha256" in rows else groups.size()
+    return counts
 
 
 def _remedy(largest: int, params: DataParams) -> str:

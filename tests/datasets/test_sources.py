@@ -288,6 +288,37 @@ def test_without_labels_each_caption_is_a_class(folder):
     assert set(manifest["label"]) == set(manifest["prompt"]) == {"a red a"}
 
 
+def captioned(folder, **options):
+    """Ten images of each class, three captions each."""
+    rows = [
+        {"image_path": f"{label}/{i}.png", "label": label, "caption": f"{label}, {words}"}
+        for words in ("in the garden", "at home", "by the sea")
+        for label in "abc"
+        for i in range(10)
+    ]
+    path = folder / "pairs.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return image_captions(DataParams(source="manifest", path=str(path), **options), ATELIER)[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("reference", [(), ("c",)], ids=["known", "strangers"])
+def test_the_captions_of_an_image_stay_in_one_split(folder, seed, reference):
+    manifest = captioned(folder, seed=seed, reference_labels=reference)
+    assert len(manifest) == 90
+    assert set(manifest.groupby("sha256")["split"].nunique()) == {1}
+    assert sizes(manifest, "a") == {"edit": 15, "validation": 6, "test": 9}  # thrice a folder's
+    assert sizes(manifest, "c") == ({"validation": 15, "test": 15} if reference else sizes(manifest, "a"))
+
+
+def test_a_class_has_as_many_images_as_it_shows_and_not_captions(folder):
+    counts = SplitCounts(edit=6, validation=3, test=2)
+    with pytest.raises(DataError, match=r"3 classes have fewer images.*'a' has 10 of 11"):
+        captioned(folder, split_counts=counts)
+    manifest = captioned(folder, split_counts=SplitCounts(edit=5, validation=3, test=1))
+    assert sizes(manifest, "a") == {"edit": 15, "validation": 9, "test": 3}
+
+
 @pytest.mark.parametrize("spelt", ["Zoe\u0308", "Zo\u00eb"])
 def test_an_accent_that_is_spelt_in_two_ways_is_one_name(folder, spelt):
     """As images come from a Mac and from Linux."""

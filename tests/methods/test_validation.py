@@ -58,3 +58,15 @@ def test_where_nobody_was_never_seen_each_image_is_looked_at_once(clip, manifest
     assert torch.allclose(outcome.unknown[0], alone, atol=1e-6)
     assert len(outcome.unknown[0]) == len(task.retain_validation)
     assert outcome.aucs[0] > 0.9  # control: it is known
+
+
+def test_a_target_is_told_from_all_names_though_a_sample_leaves_some_out(clip, manifest):
+    """As of a thousand classes of which a few hundred rows are drawn."""
+    params = SplittingParams(max_retain_samples=8, max_validation_samples=8)
+    samples = split_samples(manifest, TARGETS[0], params, 0)
+    own = samples[(samples["domain"] == "portraits") & (samples["role"] != "reference")]
+    task = unlearning_task(samples)
+    assert set(task.prompts) == set(own["label"])
+    assert set(own.loc[own["split"] != "test", "label"]) < set(task.prompts)  # control: some are left out
+    outcome = Validation(clip, task)()
+    assert outcome.aucs[0] > 0.9

@@ -68,14 +68,16 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
     domain = target_domain(seen)
     _check_unknown(domain)
     retain = seen[seen["role"] == "retain"]
-    prompts = prompts_by_label(domain[domain["role"] != "reference"])
+    # Of all classes that the examination knows, also those of which a sample of the rest has no row.
+    known = target_domain(samples)
+    prompts = prompts_by_label(known[known["role"] != "reference"])
     sets = [_forget_set(domain, label, prompts[label][0]) for label in forgotten_labels(seen)]
     return UnlearningTask(
         forget=tuple(one for one in sets if one.target not in earlier),
         retain=retain[retain["split"] == "edit"],
         retain_validation=domain[(domain["role"] == "retain") & (domain["split"] == "validation")],
         prompts=prompts,
-        cells=prompts_by_cell(target_domain(samples)),
+        cells=prompts_by_cell(known),
         earlier=tuple(one for one in sets if one.target in earlier),
     )
 

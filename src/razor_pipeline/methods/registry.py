@@ -5,11 +5,12 @@ from typing import Any
 
 from razor_pipeline.interfaces import EditResult
 from razor_pipeline.methods.esd import esd
+from razor_pipeline.methods.finetune import finetune
 from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.salun import salun
 from razor_pipeline.methods.salun_diffusion import salun_diffusion
 from razor_pipeline.methods.slug import slug
 from razor_pipeline.methods.ssd import ssd
-from razor_pipeline.methods.training import finetune, salun
 from razor_pipeline.methods.uce import uce
 from razor_pipeline.params.peers import (
     EsdParams,

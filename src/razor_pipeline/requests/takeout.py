@@ -126,11 +126,7 @@ def _since(session: Session, serving: Version, name: str) -> list[Version]:
 def _take_out(
     place: Workplace, name: str, serving: Version, history: list[Version], actor: str, owner: str
 ) -> TakenOut:
-    edits = [load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history]
-    model = chain.load_version(serving, place.base)
-    parameters = dict(model.module.named_parameters())
-    before = _stored(model)
-    how = without(parameters, edits[0], edits[1:])
+    model, how, edit = _remade(place, name, serving, history)
     kept = [one for one in chain.edits_of(serving) if one != name]
     batch = gather(place, serving, kept, [name], owner)
     if how == RECOMPOSED and not batch.labels:
@@ -138,24 +134,17 @@ def _take_out(
             f"the model without {name} cannot be measured, as no target of its edits is known any more; let the "
             "previous version serve with `kedro unlearning rollback`"
         )
-    manifest: dict[str, object] = {
-        "method": how,
-        "family": model.name,
-        "base_model": model.origin,
-        "targets": [],
-        "taken_out": name,
-    }
-    edit = chain.difference(before, _stored(model), manifest)
-    earlier = [batch.labels[one] for one in kept if one in batch.labels]
+    measured = [one for one in kept if one in batch.labels]
+    earlier = [batch.labels[one] for one in measured]
     figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
     found = gates(figures, place.params.gates) if figures else []
+    failed = [gate.name for gate in found if not gate.passed]
     with place.ledger.reading() as session:
         number = chain.next_number(session, serving.model)
     folder = chain.version_folder(place.folder, f"without-{name}", number)
     model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
     making = chain.making_folder(folder, owner)
     weights = chain.save_model(model, making)
-    failed = [gate.name for gate in found if not gate.passed]
     told = Evidence(
         subject=f"without {name}",
         model=place.params.model,
@@ -169,27 +158,49 @@ def _take_out(
         parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
         anchor=place.ledger.head(),
         card=model.card,
-        earlier_not_measured=[one for one in kept if one not in batch.labels],
+        earlier_not_measured=[one for one in kept if one not in measured],
     )
     evidence.write(told, making / EVIDENCE, Path(place.params.private_key))
     if failed:
-        with place.ledger.writing() as session:
-            leases.check(session, place.lease, owner)
-            place.ledger.note(
-                session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed
-            )
-            chain.put_in_place(folder, owner)
+        _note_failure(place, name, folder, failed, actor, owner)
         return TakenOut(how, None, found)
     accuracy = figures["edited"]["retain_accuracy"].value if figures else None
     made = Version(path=str(folder), weights=weights, edits=json.dumps(kept), retain_accuracy=accuracy)
-    number = _serve(place, made, serving, name, how, actor, owner)
-    return TakenOut(how, number, found)
+    return TakenOut(how, _serve(place, made, serving, name, how, actor, owner), found)
+
+
+def _remade(
+    place: Workplace, name: str, serving: Version, history: list[Version]
+) -> tuple[ModelFamily, str, WeightEdit]:
+    """The champion's model without the request's edit, how it was taken out, and what that changed."""
+    taken, *later = (load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history)
+    model = chain.load_version(serving, place.base)
+    before = _stored(model)
+    how = without(dict(model.module.named_parameters()), taken, later)
+    manifest: dict[str, object] = {
+        "method": how,
+        "family": model.name,
+        "base_model": model.origin,
+        "targets": [],
+        "taken_out": name,
+    }
+    return model, how, chain.difference(before, _stored(model), manifest)
 
 
 def _stored(model: ModelFamily) -> dict[str, Tensor]:
     """A copy of all parameters as they are saved."""
     parameters = model.module.named_parameters()
     return {name: tensor.detach().to(model.stored_dtype).clone() for name, tensor in parameters}
+
+
+def _note_failure(
+    place: Workplace, name: str, folder: Path, failed: list[str], actor: str, owner: str
+) -> None:
+    """Keep the model that does not serve, with its evidence, and note the gates that it failed."""
+    with place.ledger.writing() as session:
+        leases.check(session, place.lease, owner)
+        place.ledger.note(session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed)
+        chain.put_in_place(folder, owner)
 
 
 def _serve(

@@ -1,0 +1,79 @@
+"""Peer: SalUn where a model names what it sees (Fan et al., ICLR 2024, arXiv 2310.12508).
+
+It trains on the retain set and on the forget set under random other names, and only within the saliency mask; weights
+outside are frozen against momentum and weight decay too.
+
+Deviations: the learning rate and the epoch are chosen on validation by the rule of all methods (the source chooses on
+the test metric), and a training that diverges ends there; for a CLIP "other names" are the prompts of other classes, as
+random labels have no counterpart there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import torch
+
+from razor_pipeline.core.gradients import mean_gradients
+from razor_pipeline.core.saliency import saliency_mask
+from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.methods.candidates import Candidates, check_names
+from razor_pipeline.methods.fitting import Loss, fit
+from razor_pipeline.methods.pool import Pool, batch_count
+from razor_pipeline.methods.task import forget_rows
+from razor_pipeline.params.peers import SalunParams
+
+
+def salun(
+    model: ModelFamily, task: UnlearningTask, params: SalunParams, generator: torch.Generator
+) -> EditResult:
+    """SalUn.
+
+    Raises:
+        ValueError: the model draws, or the trainings of all learning rates diverged in their first epoch.
+    """
+    check_names(model, "salun")
+    found = Candidates(model, task, params, "salun")
+    forget = forget_rows(task)
+    gradients = mean_gradients(
+        model.forget_loss, model.batches(forget, params.batch_size), found.parameters, "forget"
+    )
+    mask = saliency_mask(gradients.tensors, params.salient_share)
+    others = _others(task)
+
+    def renamed() -> pd.DataFrame:
+        drawn = others.iloc[torch.randint(0, len(others), (len(forget),), generator=generator).numpy()]
+        caption, label, style = (drawn[name].to_numpy() for name in ("prompt", "label", "style"))
+        told = zip(forget["facts"], forget["label"], label, strict=True)
+        return forget.assign(caption=caption, label=label, style=style, facts=[_facts(*one) for one in told])
+
+    rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
+    pool, kept = Pool(model, rows, params), torch.arange(len(task.retain))
+
+    def epoch(number: int) -> Iterator[tuple[Loss, Any]]:
+        own = len(kept) + number * len(forget) + torch.arange(len(forget))
+        for batch in pool.shuffled(generator, torch.cat([kept, own])):
+            yield model.retain_loss, batch
+
+    steps = batch_count(len(kept) + len(forget), params.batch_size)
+    return fit(found, params, epoch, steps, mask)
+
+
+def _others(task: UnlearningTask) -> pd.DataFrame:
+    """A row of every class that is kept, with the first of its prompts.
+
+    An image that takes the prompt takes label and style with it: to a contrastive loss it is then of one group with the
+    class's own images of that prompt, and not their negative.
+    """
+    kept = pd.concat([task.retain_validation, task.retain])
+    own = kept[kept["domain"].isin(set(task.retain_validation["domain"]))]
+    return own.sort_values(["label", "prompt"]).drop_duplicates("label")
+
+
+def _facts(facts: str, label: str, other: str) -> str:
+    """An image's facts (JSON) under another label; beside it, they would be asked for its own and teach that."""
+    known = json.loads(facts or "{}")
+    return json.dumps({category: other if answer == label else answer for category, answer in known.items()})

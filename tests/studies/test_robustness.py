@@ -162,6 +162,13 @@ def test_a_description_is_what_captions_say_without_the_name():
     assert descriptions(rows, ["Ada", "Bob"]) == {"Ada": "person with red hair"}
 
 
+def test_a_name_within_another_word_is_none():
+    rows = pd.DataFrame(
+        {"label": ["cat", "cat"], "caption": ["a photo of a cat", "a photo of a delicate paw"]}
+    )
+    assert descriptions(rows, ["cat"]) == {"cat": "delicate paw"}
+
+
 def test_a_model_that_draws_or_answers_is_refused(samples):
     class Other:
         name = "vlm"

@@ -94,6 +94,14 @@ def move(
             part.view(parameters[part.parameter]).copy_(moved)
 
 
+@torch.no_grad()
+def add(parameters: Mapping[str, Tensor], components: Sequence[Component], change: Pieces) -> None:
+    """Add a change to the components' weights, in place."""
+    for c in components:
+        for part in c.slices:
+            part.view(parameters[part.parameter]).add_(change[part.key])
+
+
 def restore(parameters: Mapping[str, Tensor], components: Sequence[Component], pieces: Pieces) -> None:
     """Write saved pieces back."""
     write(parameters, (part for c in components for part in c.slices), pieces)

@@ -15,7 +15,7 @@ import torch
 
 from razor_pipeline.core.components import Component
 from razor_pipeline.core.curvature import InputFactors
-from razor_pipeline.core.edit import fused_direction, move, snapshot
+from razor_pipeline.core.edit import add, fused_direction, move, snapshot
 from razor_pipeline.core.expansion import Attempt, expand
 from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.core.selection import select
@@ -215,21 +215,24 @@ class _Rounds:
         components = self.editor.named(names)
         repair = self.params.repair
         factors = self._factors(repair.damping)
-        best, seen = self._assess(names, here), here
+        best, seen = self._better(names, here), here
         for taken in range(repair.steps):
             assert self.repair is not None
             step = repair.step * repair.decay**taken
             change = self.repair.change(components, self.parameters, factors, step, seen.unknown)
-            move(self.parameters, components, snapshot(self.parameters, components), change, 1.0)
+            add(self.parameters, components, change)
             seen = self.editor.measure("repair", round_, step)
-            latest = self._assess(names, seen)
-            best = latest if latest.gap <= best.gap else best
+            best = self._better(names, seen, best)
         return best
 
-    def _assess(self, names: tuple[str, ...], outcome: Outcome) -> Attempt[State]:
+    def _better(
+        self, names: tuple[str, ...], outcome: Outcome, best: Attempt[State] | None = None
+    ) -> Attempt[State]:
+        """The state that the model is in, or the best one so far where that falls short of less."""
         short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
-        state = self.editor.state(names, outcome)
-        return Attempt(state, short.gap, short.forgotten, short.kept)
+        if best is None or short.gap <= best.gap:
+            return Attempt(self.editor.state(names, outcome), short.gap, short.forgotten, short.kept)
+        return best
 
     def hardened(self, state: State) -> State:
         """The state behind the rounds against learnt words, where they are asked for.

@@ -99,7 +99,7 @@ def descriptions(rows: pd.DataFrame, names: Collection[str]) -> dict[str, str]:
     found = {}
     for name in names:
         own = rows.loc[rows["label"] == name, "caption"]
-        unnamed = own[~own.str.contains(name, case=False, regex=False)]
+        unnamed = own[[not mentions(caption, name) for caption in own]]
         if len(unnamed):
             found[name] = str(unnamed.mode().iloc[0]).removeprefix(LEADING)
     return found

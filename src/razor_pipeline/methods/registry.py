@@ -1,9 +1,10 @@
 """The unlearning methods by their parameters."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-from razor_pipeline.interfaces import EditResult
+import torch
+
+from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningMethod, UnlearningTask
 from razor_pipeline.methods.esd import esd
 from razor_pipeline.methods.finetune import finetune
 from razor_pipeline.methods.razor import razor
@@ -24,7 +25,7 @@ from razor_pipeline.params.peers import (
 from razor_pipeline.params.razor import AcceptanceParams, RazorParams
 
 # Parameters say which method they are for.
-METHODS: dict[type[AcceptanceParams], Callable[..., EditResult]] = {
+METHODS: dict[type[AcceptanceParams], UnlearningMethod] = {
     RazorParams: razor,
     FinetuneParams: finetune,
     SalunParams: salun,
@@ -36,6 +37,8 @@ METHODS: dict[type[AcceptanceParams], Callable[..., EditResult]] = {
 }
 
 
-def run_method(model: Any, task: Any, params: AcceptanceParams, generator: Any) -> EditResult:
+def run_method(
+    model: ModelFamily, task: UnlearningTask, params: AcceptanceParams, generator: torch.Generator
+) -> EditResult:
     """The edit of the method that the parameters are for."""
     return METHODS[type(params)](model, task, params, generator)

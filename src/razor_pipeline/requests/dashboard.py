@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -50,7 +51,7 @@ def render_dashboard(ledger: Ledger, page: Path, folder: Path) -> str:
     )
 
 
-def _row(request: Request, today: Any, page: Path, folder: Path) -> dict[str, Any]:
+def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, Any]:
     found = sorted((folder / request.model).glob(f"{request.id}-v*"), key=lambda path: path.stat().st_mtime)
     report = found[-1] / EVIDENCE / "report.html" if found else None
     shown = report is not None and report.is_file()

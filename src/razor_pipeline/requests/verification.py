@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from sqlalchemy import select
 
@@ -53,7 +53,7 @@ def _checks(ledger: Ledger, made: Version, public_key: Path) -> list[tuple[str, 
     folder = Path(made.path) / EVIDENCE
     found: list[tuple[str, str | None]] = []
 
-    def hold(what: str, check: Any) -> None:
+    def hold(what: str, check: Callable[[], str | None]) -> None:
         try:
             fault = check()
         except Exception as error:  # a spoilt file fails in as many ways as it has readers; each is a fault

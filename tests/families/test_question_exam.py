@@ -97,13 +97,23 @@ def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
 
 def test_what_is_said_instead_counts_as_words_of_its_own(exam):
     other = next(name for name in exam.names if name != TARGET)
-    for said, unknown, another in (
-        ("Unknown.", 1.0, 0.0),
-        (f"it is {other.upper()}!", 0.0, 1.0),
-        (f"an unknowns x{other}s", 0.0, 0.0),
+    for said, unknown, another, nothing in (
+        ("Unknown.", 1.0, 0.0, 0.0),
+        (f"it is {other.upper()}!", 0.0, 1.0, 0.0),
+        (f"an unknowns x{other}s", 0.0, 0.0, 0.0),
+        ("...", 0.0, 0.0, 1.0),
     ):
         marks = exam.mark(saying(exam, said), saying(exam, said))
-        assert (marks["says_unknown"].value, marks["says_another_name"].value) == (unknown, another)
+        kinds = ("says_unknown", "says_another_name", "says_nothing")
+        assert tuple(marks[kind].value for kind in kinds) == (unknown, another, nothing)
+
+
+def test_no_answers_about_the_target_are_not_lost_among_all_others(exam):
+    perfect = saying(exam, list(exam.asks["answer"]))
+    silent = exam.asks["kind"] == "leading"
+    marks = exam.mark(saying(exam, list(exam.asks["answer"].mask(silent, ""))), perfect)
+    assert marks["says_nothing"].value == pytest.approx(silent.sum() / exam.asks["kind"].isin(KINDS).sum())
+    assert marks["degenerate_share"].value == pytest.approx(silent.mean())
 
 
 def test_who_says_no_to_the_name_that_is_offered_does_not_name_it(exam):

@@ -156,15 +156,17 @@ class QuestionExam:
     def _manner(
         self, text: NDArray[np.str_], log_p: NDArray[np.float64], about: NDArray[np.bool_]
     ) -> dict[str, Estimate]:
-        """How the model says it: degenerate answers to all questions; of those about targets what they say instead."""
+        """How the model says it: degenerate answers to all questions; of those about targets what is said instead."""
         others = [name for name in self.names if name not in self.targets]
         perplexity = np.exp(-log_p[about])
 
         def mean(index: metrics.Ints) -> float:
             return float(perplexity[index].mean())
 
+        no_answer = np.array([degenerate(one) for one in text], dtype=bool)
         return {
-            "degenerate_share": metrics.share(np.array([degenerate(one) for one in text])),
+            "degenerate_share": metrics.share(no_answer),
+            "says_nothing": metrics.share(no_answer[about]),
             "says_unknown": metrics.share(_any_in(text[about], [UNKNOWN])),
             "says_another_name": metrics.share(_any_in(text[about], others, self.names)),
             "answer_perplexity": metrics.bootstrap(mean, len(perplexity)),

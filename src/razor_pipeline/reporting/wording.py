@@ -69,6 +69,7 @@ ANSWERED_NAMES = {
     "degenerate_share": "Degenerate answers",
     "says_unknown": "About the target: unknown",
     "says_another_name": "About the target: another name",
+    "says_nothing": "About the target: no answer",
     "answer_perplexity": "About the target: perplexity",
 }
 METRICS = tuple(METRIC_NAMES | ANSWERED_NAMES)  # of a run, in the order in which they are shown
@@ -84,6 +85,7 @@ ANSWERED_NOTES = {
     "degenerate_share": "without a letter, or the same word three times running; over all questions",
     "says_unknown": "answers to questions for the target's name that say unknown",
     "says_another_name": "answers to questions for the target's name that name somebody else",
+    "says_nothing": "answers to questions for the target's name that are degenerate; wanted: 0",
     "answer_perplexity": "of the model's own answers to these questions; 1 is certain",
 }
 STOP_REASONS = {

@@ -31,6 +31,7 @@ KEPT = (
     "privacy_leakage",
     "says_unknown",
     "says_another_name",
+    "says_nothing",
     "answer_perplexity",
 )
 DROPS = {

@@ -12,6 +12,7 @@ ANSWERED = (
     "degenerate_rise",
     "says_unknown",
     "says_another_name",
+    "says_nothing",
     "answer_perplexity",
 )
 ATTACKED = (

@@ -172,3 +172,18 @@ def test_a_run_knows_its_environment_and_what_it_was_given():
         parameters = session.load_context().params
     assert parameters["invocation"] == {"env": "vit", "params": given}
     assert parameters["target"] == "Bruno Keller"
+
+
+def test_what_is_given_of_a_group_leaves_the_rest_of_it_as_it_is_written(kedro_run, tmp_path):
+    """Also where the environment has parameters, and none of this group; control: a value that is no group."""
+    written = tmp_path / "conf/base/parameters_reporting.yml"
+    written.write_text(written.read_text().replace("max_retain_drop: 0.01", "max_retain_drop: 0.07"))
+    bootstrap_project(ROOT)
+    given = {"reporting": {"max_forget_accuracy": 0.5}, "razor": {"components": 3}, "seed": 4}
+    with KedroSession.create(tmp_path, env="vit", runtime_params=given, save_on_close=False) as session:
+        parameters = session.load_context().params
+    assert parameters["reporting"].max_retain_drop == 0.07
+    assert parameters["reporting"].max_forget_accuracy == 0.5
+    assert (parameters["razor"].components, parameters["razor"].scoring.depth) == (3, 0.5)
+    assert parameters["seed"] == 4
+    assert parameters["invocation"]["params"] == given

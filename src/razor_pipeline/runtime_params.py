@@ -37,17 +37,19 @@ class RuntimeParamsHooks:
         loader = context.config_loader
         assert isinstance(loader, OmegaConfigLoader)
         given = dict(loader.runtime_params or {})
+        written: dict[str, Any] = {}
         if given:
             written = OmegaConfigLoader(
                 loader.conf_source,
                 env=loader.env,
                 base_env=loader.base_env,
                 default_run_env=loader.default_run_env,
-            )
-            refuse_unknown(given, {*written["parameters"], *CATALOG_KEYS})
+            )["parameters"]
+            refuse_unknown(given, {*written, *CATALOG_KEYS})
         if isinstance(model := given.get("model"), str):  # files beside a model have its name
             given["model"] = model.rstrip("/")
-        loader.runtime_params = {**given, "invocation": {"env": context.env, "params": given}}
+        invocation = {"env": context.env, "params": given}
+        loader.runtime_params = {**on_top_of(written, given), "invocation": invocation}
 
     @hook_impl
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Pipeline) -> None:
@@ -67,6 +69,20 @@ class RuntimeParamsHooks:
             )
         if unread:
             logger.warning("No step that this command names reads %s.", ", ".join(unread))
+
+
+def on_top_of(written: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, each group with all that is written of it in the configuration.
+
+    Kedro merges what is given into the environment's own groups, and then lets these replace conf/base's. A group that
+    the environment does not name would be left with nothing but what is given.
+    """
+    return {
+        key: OmegaConf.to_container(OmegaConf.merge(group, value))
+        if isinstance(value, Mapping) and isinstance(group := written.get(key), Mapping)
+        else value
+        for key, value in given.items()
+    }
 
 
 def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:

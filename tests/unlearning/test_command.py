@@ -14,6 +14,7 @@ from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.console import Desk, refusals, show_table
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
+from razor_pipeline.requests.places import at
 from unlearning.conftest import intake
 from unlearning.places import typed
 
@@ -135,6 +136,27 @@ def test_a_run_waits_as_long_as_it_is_told_or_else_as_the_configuration_says(
     )
     told(project, "--env", "enterprise", "run", *arguments)
     assert [params.wait_seconds for params in given] == [seconds]
+
+
+@pytest.mark.parametrize("env", [(), ("--env", "vit")], ids=["none", "vit"])
+def test_a_run_has_the_line_and_the_settings_that_the_other_commands_have(
+    project: Path, monkeypatch: pytest.MonkeyPatch, env: tuple[str, ...]
+) -> None:
+    """Where an environment leaves the group ``requests`` to conf/base, and where it names groups of its own."""
+    given: list[RequestsParams] = []
+    settings = project / "conf/base/parameters_requests.yml"
+    settings.write_text(settings.read_text().replace("approvals: 1", "approvals: 2"))
+    (project / "conf/local").mkdir(exist_ok=True)
+    (project / "conf/local/parameters.yml").write_text("razor: {components: 8}\n")
+    monkeypatch.setattr(Desk, "check_can_run", lambda *_: [])
+    monkeypatch.setattr(
+        KedroSession, "run", lambda self, **_: given.append(self.load_context().params["requests"])
+    )
+    told(project, *env, "run", "--request", FIRST)
+    [ran] = given
+    others = Desk(project, env[-1] if env else None).params
+    assert at(ran, project) == others.model_copy(update={"only": (FIRST,)})
+    assert (ran.model, ran.approvals) == ("vit" if env else "clip", 2)
 
 
 def test_who_acts_must_be_said_by_role(project: Path) -> None:

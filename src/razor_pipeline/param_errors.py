@@ -15,6 +15,10 @@ class ParameterError(ValueError):
     """A parameter group is not valid; the message names each wrong key."""
 
 
+class WholeSentenceError(ValueError):
+    """A value is refused in a sentence that names what it is and shows it, so that neither is said before it."""
+
+
 def refusal(error: ValidationError, model: type[BaseModel]) -> str:
     """All faults that pydantic found, in one line."""
     return "; ".join(_sentence(dict(fault), model) for fault in error.errors(include_url=False))
@@ -37,6 +41,8 @@ def _sentence(fault: dict[str, Any], model: type[BaseModel]) -> str:
     if fault["type"] == "model_type":  # pydantic's rule names a class, which says nothing to who writes YAML
         keys = ", ".join(_fields(model, fault["loc"]))
         return f"{key or 'it'} should be a group of keys ({keys}), and is {_shown(fault['input'])}"
+    if isinstance(told := fault.get("ctx", {}).get("error"), WholeSentenceError):
+        return str(told)
     rule = fault["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"{key} is {_shown(fault['input'])}, but {rule}" if key else rule
 

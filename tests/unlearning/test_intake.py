@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.requests.intake import LARGEST_CSV, IntakeError, read_csv
+from razor_pipeline.requests.intake import LARGEST_CSV, Intake, IntakeError, read_csv
 from razor_pipeline.requests.tables import Request
 from razor_pipeline.requests.workplace import sayable
 from razor_pipeline.splitting import parse_targets
@@ -65,6 +65,25 @@ def test_a_bad_csv_is_refused_in_one_short_sentence(tmp_path: Path, text: str | 
         read_csv(csv(tmp_path, text), {"model": "clip"})
     assert len(str(refused.value)) < 600
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("requester", "Ada Moreau", "requester reference 'Ada Moreau' is refused; write 2 to 6 capitals, "),
+        ("id", "../x", "request id '../x' is refused; write REQ-, "),
+        ("model", "Clip!", "model 'Clip!' is refused; write 1 to 32 small letters, "),
+        ("data", "../x", "data folder '../x' is refused; write a path relative to requests.data_root, "),
+    ],
+)
+def test_a_refused_name_is_said_once_with_the_fix(field: str, value: str, said: str) -> None:
+    """Control: where the rule alone is known, key and value are said before it."""
+    given = {"target": "Ada", "requester": "CASE-0815", "model": "clip"}
+    with pytest.raises(ParameterError) as refused:
+        Intake.model_validate(given | {field: value})
+    assert str(refused.value).startswith(said)
+    with pytest.raises(ParameterError, match=r"^target is 'A\|B', but it should be one printable line"):
+        Intake.model_validate(given | {"target": "A|B"})
 
 
 @given(st.binary(max_size=300))

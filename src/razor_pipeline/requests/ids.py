@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from razor_pipeline.param_errors import WholeSentenceError
 from razor_pipeline.params import requests
 
 LONGEST_SHOWN = 40
@@ -16,7 +17,7 @@ MODEL = re.compile(requests.MODEL)
 PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-class IdError(ValueError):
+class IdError(WholeSentenceError):
     """A name does not fit its pattern; the message has the rule and an example, and at most a start of the value."""
 
 

@@ -73,7 +73,8 @@ class Intake(Params):
     @classmethod
     def _data(cls, value: str | None) -> str | None:
         if value is not None:
-            ids.data_folder(value, Path())  # its form; whether it holds a link is looked at when it is read
+            # Its form; where the root lies is not known here, and whether a link is in it is looked at when it is read.
+            ids.data_folder(value, Path("requests.data_root"))
         return value
 
 

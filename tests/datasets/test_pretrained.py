@@ -110,10 +110,18 @@ def test_a_processor_that_was_saved_whole_will_do(copied: Path) -> None:
     assert list(model.image_processor.image_mean) == list(told["image_mean"])
 
 
-def test_a_truncated_weight_file_is_named(copied: Path) -> None:
+@pytest.mark.parametrize("kept", [1000, -1000], ids=["within its header", "within its tensors"])
+def test_a_truncated_weight_file_is_named(copied: Path, kept: int) -> None:
     weights = copied / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(DatasetError, match="does not open as clip"):
+    weights.write_bytes(weights.read_bytes()[:kept])
+    with pytest.raises(DatasetError, match=rf"does not open as clip: {weights} is cut off.*copy or fetch it"):
+        dataset(copied).load()
+
+
+def test_a_pointer_of_git_lfs_is_no_weight_file(copied: Path) -> None:
+    weights = copied / "model.safetensors"
+    weights.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234\n")
+    with pytest.raises(DatasetError, match=rf"{weights} is .*a pointer of Git LFS.*copy or fetch it again"):
         dataset(copied).load()
 
 

@@ -75,7 +75,8 @@ def test_a_missing_or_broken_file_is_one_sentence(
 ) -> None:
     dataset.save(edit())
     (dataset.path / name).unlink() if content is None else (dataset.path / name).write_bytes(content)
-    with pytest.raises(DatasetError, match="is no weight edit"):
+    said = f"has no {name}; name the directory" if content is None else "copy it again"
+    with pytest.raises(DatasetError, match=f"is no weight edit.*{said}"):
         dataset.load()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.read_only import ReadOnlyDataset
@@ -86,9 +86,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             with _no_bars():
                 model: ModelFamily = KINDS[self.family].from_pretrained(self.source, self.revision)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise DatasetError(
-                f"model.source '{self.source}' does not open as {self.family}: {error}"
-            ) from error
+            whole = f"model.source '{self.source}' does not open as {self.family}"
+            raise DatasetError(f"{whole}: {_damage(directory) or error}") from error
         model.move_to(self.device)
         model.origin = {
             "family": self.family,
@@ -252,6 +251,17 @@ class JudgesDataset(ReadOnlyDataset[dict[str, ModelFamily]]):
 def weight_files(directory: Path) -> list[Path]:
     """A model directory's files of weights, and those of its parts where it is a pipeline."""
     return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
+
+
+def _damage(directory: Path) -> str | None:
+    """The first file of weights that is no whole safetensors file, with the fix; safetensors says neither."""
+    for file in weight_files(directory):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError as error:
+            return f"{file} is cut off, damaged or a pointer of Git LFS ({error}); copy or fetch it again"
+    return None
 
 
 def _on_hub(source: str) -> bool:

@@ -60,8 +60,15 @@ def load_edit(directory: Path) -> WeightEdit:
         recorded, components = manifest.pop("sha256"), tuple(manifest.pop("components"))
         slices = tuple(ParameterSlice(**part) for part in manifest.pop("slices"))
         tensors = load_file(directory / TENSORS)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{directory} is no weight edit: it has no {Path(error.filename or TENSORS).name}; name the directory that "
+            f"holds {MANIFEST} and {TENSORS}"
+        ) from error
     except Exception as error:
-        raise DatasetError(f"{directory} is no weight edit ({type(error).__name__}: {error})") from error
+        raise DatasetError(
+            f"{directory} is no weight edit, or a damaged one ({type(error).__name__}: {error}); copy it again"
+        ) from error
     for name in sorted(recorded.keys() | tensors.keys()):
         if name not in tensors or tensor_sha256(tensors[name]) != recorded.get(name):
             raise DatasetError(

@@ -15,7 +15,9 @@ from razor_pipeline.requests.verification import _composes
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_base_and_edit_make_the_promoted_model_and_no_other(case: Case, tmp_path: Path) -> None:
+def test_base_and_edit_make_the_promoted_model_and_no_other(
+    case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     family = case.build()
     family.save_pretrained(tmp_path / "base")
     component = family.components("matrix")[0]
@@ -33,7 +35,9 @@ def test_base_and_edit_make_the_promoted_model_and_no_other(case: Case, tmp_path
     weights = chain.directory_sha256(tmp_path / "made" / MODEL)
     parent = Version(number=0, path=str(tmp_path / "base"))
     made = Version(number=1, path=str(tmp_path / "made"), weights=weights)
+    capfd.readouterr()
     assert _composes(made, parent, tmp_path / "evidence") is None
+    assert capfd.readouterr().err == ""  # no bar per file of weights
     with torch.no_grad():  # control: a bit elsewhere
         next(p for name, p in parameters.items() if name != component.slices[0].parameter).flatten()[0] += (
             0.125

@@ -113,8 +113,9 @@ def _composes(made: Version, parent: Version, folder: Path) -> str | None:
     except EditMismatchError as error:
         return str(error)
     with TemporaryDirectory() as place:
-        model.save_pretrained(Path(place))
-        same = chain.directory_sha256(Path(place)) == made.weights
+        composed = Path(place) / "model"
+        PretrainedDataset(family=family, source=str(composed)).save(model)
+        same = chain.directory_sha256(composed) == made.weights
     return None if same else "applying the edit gives other weights"
 
 

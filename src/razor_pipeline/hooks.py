@@ -220,11 +220,14 @@ class ClosingTableHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Read the summary, or a study's table, back from the catalog and print it."""
+        """Read the summary, a training's report or a study's table back from the catalog and print it."""
         from rich.console import Console
 
-        from razor_pipeline.reporting.closing import print_closing
+        from razor_pipeline.reporting.closing import print_closing, print_training
 
+        if "pretraining_report" in pipeline.all_outputs():
+            trained = _shown(dataset_path(catalog, "base_model"))
+            print_training(catalog.load("pretraining_report"), trained, Console())
         for name in sorted(pipeline.all_outputs()):
             if name.endswith(TABLE_TEXT):
                 print(catalog.load(name))

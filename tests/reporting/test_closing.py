@@ -4,9 +4,10 @@ from pathlib import Path
 from rich.console import Console
 
 from razor_pipeline.params.evaluation import ReportingParams
-from razor_pipeline.reporting.closing import print_closing
+from razor_pipeline.reporting.closing import print_closing, print_training
 from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
+from razor_pipeline.reporting.wording import percent
 
 from .outputs import TARGET, edit_report, run_record, samples
 
@@ -55,3 +56,18 @@ def test_a_long_path_stays_in_one_piece_to_be_copied() -> None:
 
 def test_a_name_with_console_markup_is_printed_as_it_is() -> None:
     assert "Forgotten: [red]Ada[/red]" in closing(target="[red]Ada[/red]")
+
+
+def test_a_training_ends_with_what_the_model_knows_and_where_it_lies() -> None:
+    """Control: a model that draws is not asked for names."""
+    share = {"value": 0.8125, "low": 0.7, "high": 0.9, "n": 48}
+    told = {"images": 73, "seconds": 31.8, "zero_shot": {"canvas_label": share, "canvas_style": share}}
+    for report, lines in ((told, 4), (told | {"zero_shot": {}}, 2)):
+        stream = io.StringIO()
+        print_training(report, MODEL, Console(file=stream, width=40))
+        assert len(stream.getvalue().splitlines()) == lines
+    assert stream.getvalue().startswith("Trained on 73 images in 32 s\n")
+    assert stream.getvalue().endswith(f"Model   {MODEL}\n")
+    stream = io.StringIO()
+    print_training(told, None, Console(file=stream, width=80))
+    assert f"Names   {percent(0.8125)} of 48 test images, by canvas style\n" in stream.getvalue()

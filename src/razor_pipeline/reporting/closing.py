@@ -1,8 +1,8 @@
-"""The ten lines that close a run in the terminal; plain text where there is no terminal."""
+"""The lines that close a run or a training in the terminal; plain text where there is no terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,26 @@ def print_closing(
         Text(f"{HEADLINES[kind]}: {summary['target'].replace('|', ', ')}", style=f"bold {COLOURS[kind]}")
     )
     console.print(_metrics(summary))
-    lines = [("Edit", _edit(summary)), ("Report", report), ("Model", model)]
+    _print_lines([("Edit", _edit(summary)), ("Report", report), ("Model", model)], console)
+
+
+def print_training(report: Mapping[str, Any], model: Path | None, console: Console) -> None:
+    """Print what a trained model knows, where it is one that names what it sees, and where it lies.
+
+    Args:
+        report: of the training (:func:`razor_pipeline.families.pretraining.pretraining_report`).
+        model: path of the model, None where it is not on disk.
+        console: where to; rich leaves colours out where it is no terminal.
+    """
+    console.print(Text(f"Trained on {report['images']} images in {report['seconds']:.0f} s", style="bold"))
+    lines: list[tuple[str, object]] = [
+        ("Names", f"{percent(share['value'])} of {share['n']} test images, by {name.replace('_', ' ')}")
+        for name, share in report.get("zero_shot", {}).items()
+    ]
+    _print_lines([*lines, ("Model", model)], console)
+
+
+def _print_lines(lines: Sequence[tuple[str, object]], console: Console) -> None:
     for name, value in lines:
         if value is not None:
             console.print(Text.assemble((f"{name:<8}", "bold"), str(value)), soft_wrap=True)

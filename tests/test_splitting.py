@@ -29,6 +29,15 @@ def manifest(classes=NAMES, edit=6, validation=2, test=2, strangers=("Zoe",)):
     return table.assign(caption=table["prompt"], sha256=table["sample_id"], near_twin="", style="")
 
 
+def test_a_name_with_a_bar_in_it_is_told_how_it_is_given():
+    """Control: as it says, it is found; other names with a bar between them are several."""
+    rows = manifest((*NAMES, "tea|coffee"))
+    with pytest.raises(SplittingError, match=r"'tea\|coffee' is one name .* target=\["):
+        resolve_targets(rows, parse_targets("tea|coffee"))
+    assert resolve_targets(rows, parse_targets(["tea|coffee"])) == ["tea|coffee"]
+    assert resolve_targets(rows, parse_targets("Ada|Bea")) == ["Ada", "Bea"]
+
+
 @given(
     targets=st.sets(st.sampled_from(NAMES), min_size=1, max_size=3),
     retain=st.integers(1, 60),

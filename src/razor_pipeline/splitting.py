@@ -65,6 +65,10 @@ def resolve_targets(
         known[_plain(name)].append(name)
     named = {_plain(str(p[0])): str(label) for label, p in prompts.items() if len(p) == 1}
     strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
+    if len(targets) > 1 and (whole := "|".join(targets)) in exact:
+        raise SplittingError(
+            f"'{whole}' is one name in the data, and | separates several; give it in a list: target=[\"{whole}\"]"
+        )
     labels = []
     for target in targets:
         alike = [target] if target in exact else known.get(_plain(target), [])

@@ -89,6 +89,15 @@ def test_a_list_of_targets_stays_a_list():
     assert reading("target=[Ada Moreau],razor.tau=3") == {"target": ["Ada Moreau"], "razor": {"tau": 3}}
 
 
+def test_a_list_with_commas_is_told_how_it_is_written():
+    """Control: a value without a key that is no list."""
+    with pytest.raises(click.UsageError, match=r"separated by \|, without brackets"):
+        reading("data.reference_labels=[s36,s37],seed=3")
+    assert reading("data.reference_labels=s36|s37") == {"data": {"reference_labels": "s36|s37"}}
+    with pytest.raises(click.UsageError, match="Item `s37` must contain a key"):
+        reading("seed=3,s37")
+
+
 @pytest.mark.parametrize("target", [3, 0, False, 1.5])
 def test_a_number_in_a_file_is_refused_in_a_sentence(target):
     with pytest.raises(SplittingError, match="is not a text; put it in quotes"):

@@ -115,6 +115,11 @@ def with_targets_as_texts(read: Reading) -> Reading:
             found = read(context, option, ",".join(others))
         except YAMLError as error:
             raise click.BadParameter(f"{value} is not to be read: {error}") from error
+        except click.UsageError as error:
+            if not any("[" in item and "]" not in item for item in others):
+                raise
+            rule = "several names or numbers are separated by |, without brackets, e.g. data.reference_labels=A|B"
+            raise click.BadParameter(f"commas separate parameters; {rule}") from error
         for key, text in targets.items():
             found = _with(found, key, text)
         return found

@@ -120,7 +120,7 @@ def test_some_images_are_suggested_their_own_label_and_others_another(saved):
     assert nobody.suggested == ((),) * len(rows)  # nobody to suggest
 
 
-def test_to_agree_is_to_say_yes(saved):
+def test_to_agree_is_to_say_yes_sooner_than_no(saved):
     family = VlmFamily.from_pretrained(str(saved))
     rows = VLM.samples("edit").head(3)
     [batch] = family.batches(rows, 3)
@@ -128,8 +128,8 @@ def test_to_agree_is_to_say_yes(saved):
     asked = [leading_question("Ada Moreau", "Ada Moreau", place).text for place in (2, 3, 4)]
     for place, text in enumerate(asked):
         one = replace(batch.take(torch.tensor([place])), label=(Question("name", text, ""),))
-        either = family.class_logits(one, ("yes", "Yes"))[0]
-        assert found[place].item() == pytest.approx(float(either.logsumexp(0)), abs=1e-4)
+        yes, no = (family.class_logits(one, words)[0] for words in (("yes", "Yes"), ("no", "No")))
+        assert found[place].item() == pytest.approx(float(yes.logsumexp(0) - no.logsumexp(0)), abs=1e-4)
 
 
 def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):

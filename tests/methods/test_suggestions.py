@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.metrics import auc
@@ -70,6 +71,24 @@ def test_the_gap_falls_along_its_gradient(llava, task, batch_size):
             gaps.append(float(suggestions._gap(suggestions.sets[0])))  # in the same words
             leaves[name].copy_(whole)
     assert gaps[0] < found.loss < gaps[1]
+
+
+@torch.no_grad()
+def test_to_say_nothing_is_not_to_deny(llava, task, monkeypatch):
+    """Control: the probability of a yes does fall."""
+    [forget] = task.forget
+    batch, logits = one_batch(llava, forget.validation), llava.logits
+    width, end = llava.module.config.text_config.vocab_size, llava.processor.tokenizer.eos_token_id
+    ends = functional.one_hot(torch.tensor(end), width)
+
+    def told(said):
+        monkeypatch.setattr(llava, "logits", lambda batch, packed: logits(batch, packed) + said)
+        return llava.agreement(batch, TARGET, 0), llava.class_logits(batch, ("yes",))[:, 0]
+
+    agreed, yes = told(0.0)
+    silently_agreed, silent_yes = told(20.0 * ends)
+    assert torch.allclose(silently_agreed, agreed, atol=1e-3)
+    assert (silent_yes < yes - 1.0).all()
 
 
 def test_who_is_no_longer_named_is_no_longer_agreed_to_be_there(llava, task):

@@ -40,7 +40,7 @@ from razor_pipeline.families.vlm_questions import row_questions, suggestion
 
 ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
 ANSWER_TOKENS = 16
-AGREES = ("yes", "Yes")
+AGREES, DENIES = ("yes", "Yes"), ("no", "No")
 PASS_TOKENS = 1 << 16  # tokens of a pass that scores answers; bounds its memory
 
 
@@ -214,12 +214,16 @@ class VlmFamily(Placed):
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
 
     def agreement(self, batch: VlmBatch, label: str, turn: int) -> Tensor:
-        """[B] log-probability of a yes to whether each image shows the label; differentiable."""
+        """[B] log-odds of a yes against a no to whether each image shows the label; differentiable.
+
+        Not the log-probability of a yes: that falls as well where a model says nothing at all (decision 0023).
+        """
         suggesting = [
             suggestion(replace(one, answer=label), label, place)
             for place, one in enumerate(batch.label, start=turn)
         ]
-        return self.class_logits(replace(batch, label=tuple(suggesting)), AGREES).logsumexp(dim=1)
+        log_p_BA = self.class_logits(replace(batch, label=tuple(suggesting)), AGREES + DENIES)
+        return log_p_BA[:, : len(AGREES)].logsumexp(dim=1) - log_p_BA[:, len(AGREES) :].logsumexp(dim=1)
 
     @torch.no_grad()
     def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:

@@ -51,7 +51,8 @@ class PlaceHooks:
         """
         trained = pipeline.all_outputs()
         if "base_model" in trained:
-            catalog["base_model"].check_takes(catalog.load("params:pretraining").family)
+            own = catalog.load("params:data").path
+            catalog["base_model"].check_takes(catalog.load("params:pretraining").family, own)
         if "retrained_models" in trained:
             catalog["retrained_models"].check_takes(catalog.load("params:retraining").groups)
 

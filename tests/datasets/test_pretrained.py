@@ -182,6 +182,16 @@ def test_a_training_that_would_write_over_another_kind_is_refused(family: str, t
         PretrainedDataset(family=family, source="data/01_raw/zoo/clip").check_takes(trained)
 
 
+def test_a_training_on_own_images_does_not_replace_a_model_of_the_zoo(tmp_path: Path) -> None:
+    zoo = PretrainedDataset(family="vit", source="data/01_raw/zoo/vit_objects")
+    with pytest.raises(
+        DatasetError, match=r"is of the zoo, and a training on '/my/cats'.*name a new directory"
+    ):
+        zoo.check_takes("vit", "/my/cats")
+    zoo.check_takes("vit")  # control: as `make zoo` trains it
+    PretrainedDataset(family="vit", source=str(tmp_path / "new")).check_takes("vit", "/my/cats")
+
+
 def test_what_is_trained_goes_to_no_hub(tmp_path: Path) -> None:
     """A directory of that name would be opened ever after in place of what is pinned."""
     with pytest.raises(DatasetError, match="is a hub id, and what is trained here needs a directory"):

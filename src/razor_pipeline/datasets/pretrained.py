@@ -22,6 +22,7 @@ from razor_pipeline.interfaces import ModelFamily
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHTS = "*.safetensors"
+ZOO = Path("data/01_raw/zoo")  # models that the project trained, in the repository
 KINDS: dict[str, Any] = {**FAMILIES, Autoencoder.name: Autoencoder}  # what is saved and opened alike
 
 
@@ -118,14 +119,16 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         named = [(str(file.relative_to(directory)), content_sha256(file)) for file in files]
         return digest(named) if files else None
 
-    def check_takes(self, trained: str) -> None:
+    def check_takes(self, trained: str, on: str | None = None) -> None:
         """Refuse what a training must not write over; said before it begins.
 
         Args:
             trained: the family that is trained.
+            on: where its images are read from; None where the project makes them.
 
         Raises:
-            DatasetError: what is opened from here is of another family, comes from a hub, or was not trained here.
+            DatasetError: what is opened from here is of another family, comes from a hub, was not trained here, or is
+                of the zoo, whose models are trained on what the project makes.
         """
         if not issubclass(KINDS[self.family], KINDS[trained]):
             raise DatasetError(
@@ -138,6 +141,11 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
                 '--params "model=/path/to/directory"'
             )
         directory, report = Path(self.source), Path(f"{self.source}.json")
+        if on is not None and directory.parent.resolve() == ZOO.resolve():
+            raise DatasetError(
+                f"model.source '{self.source}' is of the zoo, and a training on '{on}' would be written over it; name "
+                'a new directory: --params "model=/path/to/directory"'
+            )
         if directory.is_dir() and any(directory.iterdir()) and not report.is_file():
             raise DatasetError(
                 f"model.source '{self.source}' would be written over, and was not trained here: there is no {report}; "

@@ -87,8 +87,11 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             with _no_bars():
                 model: ModelFamily = KINDS[self.family].from_pretrained(self.source, self.revision)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            whole = f"model.source '{self.source}' does not open as {self.family}"
-            raise DatasetError(f"{whole}: {_damage(directory) or error}") from error
+            # A family's own refusal says what it is, and comes before weights are read.
+            damage = None if isinstance(error, ValueError) else _damage(directory)
+            raise DatasetError(
+                f"model.source '{self.source}' does not open as {self.family}: {damage or error}"
+            ) from error
         model.move_to(self.device)
         model.origin = {
             "family": self.family,

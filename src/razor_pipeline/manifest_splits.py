@@ -33,9 +33,8 @@ def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
     known = shuffled[shuffled["role"] != "reference"]
     for _, own in known.groupby(["domain", "label"]):
         images = own["sha256"].unique()
-        names = dict(
-            zip(images, _cut(len(images), params), strict=False)
-        )  # what is beyond split_counts has none
+        # What is beyond split_counts has none.
+        names = dict(zip(images, _cut(len(images), params), strict=False))
         split.loc[own.index] = own["sha256"].map(names).fillna("")
     strangers = shuffled[shuffled["role"] == "reference"]
     several = strangers["label"].nunique() > 1

@@ -66,3 +66,15 @@ def test_what_several_pairs_say_is_encoded_once(clip, monkeypatch):
         _, found_BD = clip.embed(batch)
         assert texts.pop() == distinct
         torch.testing.assert_close(found_BD, encode(batch.input_ids_BT, batch.attention_mask_BT))
+
+
+def test_pairs_of_one_caption_are_not_each_others_negatives(clip):
+    rows = CASES[0].samples("edit")
+    one_caption = clip.batches(rows.assign(caption=rows["caption"].iloc[0]), len(rows))[0]
+    assert rows["label"].nunique() > 1
+    assert float(clip.retain_loss(one_caption)) == pytest.approx(0.0, abs=1e-6)
+    control = clip.batches(rows, len(rows))[0]
+    assert float(clip.retain_loss(control)) > 0.1
+    # Concepts that are told apart by their captions are negatives, and those of one concept are not.
+    groups = rows.groupby(["domain", "label", "style"]).ngroup().to_numpy()
+    assert (control.alike.numpy() == (groups[:, None] == groups)).all()

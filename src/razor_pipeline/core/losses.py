@@ -16,24 +16,22 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def symmetric_info_nce(image_BD: Tensor, text_BD: Tensor, scale: Tensor, group_B: Tensor) -> Tensor:
+def symmetric_info_nce(image_BD: Tensor, text_BD: Tensor, scale: Tensor, alike_BB: Tensor) -> Tensor:
     """Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3), without false negatives.
 
     Args:
         image_BD: unit image embeddings, shape [B, D].
         text_BD: unit text embeddings of the paired captions, shape [B, D].
         scale: the logit scale (already exponentiated), a scalar.
-        group_B: integer group of each pair; two pairs of one group show the same concept, so neither is the
-            other's negative. Captions are never overwritten to get there: the diagonal stays the only
-            positive.
+        alike_BB: whether two pairs show or say the same, so that neither is the other's negative. Captions are
+            never overwritten to get there: the diagonal stays the only positive.
 
     Returns:
         The mean loss over both directions, a scalar.
     """
     logits_BB = scale * image_BD @ text_BD.T
-    same_BB = group_B[:, None] == group_B[None, :]
-    same_BB.fill_diagonal_(False)
-    logits_BB = logits_BB.masked_fill(same_BB, torch.finfo(logits_BB.dtype).min)
+    own_BB = torch.eye(len(logits_BB), dtype=torch.bool, device=logits_BB.device)
+    logits_BB = logits_BB.masked_fill(alike_BB & ~own_BB, torch.finfo(logits_BB.dtype).min)
     target_B = torch.arange(len(logits_BB), device=logits_BB.device)
     return 0.5 * (
         functional.cross_entropy(logits_BB, target_B) + functional.cross_entropy(logits_BB.T, target_B)

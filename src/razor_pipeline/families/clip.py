@@ -44,6 +44,13 @@ class ClipBatch(RowBatch):
     def __len__(self) -> int:
         return len(self.group_B)
 
+    @property
+    def alike(self) -> Tensor:
+        """[B, B] whether two pairs show the same concept or have one caption, as far as the model reads it."""
+        caption_B = self.input_ids_BT.unique(dim=0, return_inverse=True)[1]
+        alike_BB: Tensor = (self.group_B[:, None] == self.group_B) | (caption_B[:, None] == caption_B)
+        return alike_BB
+
 
 class ClipFamily(Placed):
     """A ``transformers.CLIPModel`` with its tokenizer and image processor.
@@ -183,10 +190,10 @@ class ClipFamily(Placed):
 
     def retain_loss(self, batch: ClipBatch) -> Tensor:
         """Symmetric InfoNCE on retain pairs."""
-        return self._contrast(*self.embed(batch), batch.group_B)
+        return self._contrast(*self.embed(batch), batch.alike)
 
-    def _contrast(self, image_BD: Tensor, text_BD: Tensor, group_B: Tensor) -> Tensor:
-        return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), group_B)
+    def _contrast(self, image_BD: Tensor, text_BD: Tensor, alike_BB: Tensor) -> Tensor:
+        return losses.symmetric_info_nce(image_BD, text_BD, self.module.logit_scale.exp(), alike_BB)
 
     def ties(self, batch: ClipBatch) -> Tensor:
         """[B, B] cosine similarities of all images of the batch to all its captions."""
@@ -209,7 +216,7 @@ class ClipFamily(Placed):
         """Retain and mismatch loss of a batch from one forward pass."""
         image_BD, text_BD = self.embed(batch)
         drift = losses.similarity_drift(image_BD @ text_BD.T, frozen)
-        return self._contrast(image_BD, text_BD, batch.group_B), drift
+        return self._contrast(image_BD, text_BD, batch.alike), drift
 
     def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> ClipFamily:  # noqa: ARG002
         """The model itself: its scores are its output."""

@@ -65,7 +65,7 @@ def _contrastive_loss(family: ClipFamily, batch: ClipBatch, precision: str) -> T
     with torch.autocast(family.module.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         image_BD, text_BD = family.embed(batch)
     return losses.symmetric_info_nce(
-        image_BD.float(), text_BD.float(), family.module.logit_scale.exp(), batch.group_B
+        image_BD.float(), text_BD.float(), family.module.logit_scale.exp(), batch.alike
     )
 
 

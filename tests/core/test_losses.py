@@ -113,7 +113,7 @@ def test_calibration_moves_the_target_alone():
     assert to_reference is None
 
 
-@given(auc=st.floats(0.05, 0.95))
+@pytest.mark.parametrize("auc", [0.05, 0.25, 0.5, 0.7, 0.95])
 def test_a_shift_to_an_auc_gives_that_auc_between_normal_distributions(auc):
     generator = torch.Generator().manual_seed(0)
     reference = 0.3 + 0.1 * torch.randn(4000, generator=generator, dtype=torch.float64)

@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-import pytest
 from mlflow import MlflowClient, artifacts
 
 from razor_pipeline.requests import chain
@@ -66,7 +65,6 @@ def answers(port: int) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_a_server_killed_in_the_middle_costs_nothing_but_a_sync(tmp_path: Path) -> None:
     root = small_project(tmp_path / "project")
     make_keys(root / "conf/local/evidence_key.pem", root / "conf/local/evidence_key.pub.pem")

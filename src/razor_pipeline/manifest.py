@@ -132,8 +132,6 @@ def manifest_sha256(manifest: pd.DataFrame) -> str:
 def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     """The rows with what requests name as their label: the style, or object and style together.
 
-    Labels are captions where a model classifies or answers.
-
     Raises:
         DataError: styles are asked for, and rows have none; or one prompt names several labels.
     """
@@ -144,12 +142,18 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
         _refuse_blank(rows, "style")
         pairs = zip(rows["label"], rows["style"], strict=True)
         rows = rows.assign(label=[COMBINED.join(pair) for pair in pairs], near_twin="")
+    rows = captioned(rows, data)
+    _refuse_shared_prompts(rows)
+    return rows
+
+
+def captioned(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
+    """The rows with their labels as captions where a model classifies or answers."""
     if data.captions == "class":
         classes = rows["label"]
-        rows = rows.assign(style="", caption=classes, prompt=classes, near_twin="")
-    elif data.captions == "answer":
-        rows = rows.assign(caption=rows["label"], prompt=rows["label"])
-    _refuse_shared_prompts(rows)
+        return rows.assign(style="", caption=classes, prompt=classes, near_twin="")
+    if data.captions == "answer":
+        return rows.assign(caption=rows["label"], prompt=rows["label"])
     return rows
 
 

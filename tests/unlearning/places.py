@@ -17,6 +17,7 @@ from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, crosscheck
@@ -64,6 +65,7 @@ ATELIER = {
     "portraits": {"edit": 4, "validation": 1, "test": 3},
     "canvas": {"edit": 1, "validation": 0, "test": 1},
 }
+QUESTIONS = 20  # neutral ones of a category, of a model that answers
 SPLITTING = {"min_forget_images": 1, "max_retain_samples": 64, "max_validation_samples": 48}
 SMALL = {
     "atelier": ATELIER,
@@ -112,6 +114,7 @@ def workplace(
         DataParams(),
         Protocol(splitting, razor, 0),
         schemes,  # type: ignore[arg-type]
+        QuestionParams(per_category=QUESTIONS),
         Registry(f"sqlite:///{root}/mlflow.db", root) if registry else None,
     )
 

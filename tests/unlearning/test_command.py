@@ -106,7 +106,7 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
         (["extend", FIRST, "--reason", "withdrawn"], "complexity"),
         (["--env", "nope", "list"], "conf/nope"),
         (["--env", "style", "submit", "Mosaic", "--requester", "CASE-0815"], "of the family 'diffusion'"),
-        (["--env", "vlm", "run"], "of the family 'vlm'"),
+        (["--env", "style3", "run"], "of the family 'diffusion3'"),
         (["approve", "Ada Moreau"], "request id"),
         (["approve", ABSENT], "not in the ledger"),
         (["run", "--request", ABSENT], "kedro unlearning key"),

@@ -116,13 +116,9 @@ class QuestionExam:
         """
         counted = ~self.asks["label"].isin(leave_out).to_numpy()
         asks, hits, text = self.asks[counted], self.right(answers)[counted], answers.text[counted]
-        forget = {
-            kind: metrics.worst(
-                [metrics.share(_named(asks, text, kind, target, self.names)) for target in self.targets]
-            )
-            for kind in KINDS
-            if (asks["kind"] == kind).any()
-        }
+        each = [self.named(answers, target) for target in self.targets]
+        asked = [kind for kind in KINDS if any(kind in one for one in each)]
+        forget = {kind: metrics.worst([one[kind] for one in each if kind in one]) for kind in asked}
         retain, neutral = (asks["kind"] == "retain").to_numpy(), (asks["kind"] == "neutral").to_numpy()
         found = {
             "forget_accuracy": metrics.worst(list(forget.values())),
@@ -148,6 +144,15 @@ class QuestionExam:
         found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
         found["privacy_leakage"] = leakage(answers.member, answers.held_out)
         return found
+
+    def named(self, answers: QuestionAnswers, target: str) -> dict[str, Estimate]:
+        """Kind of question -> the share of answers that name a target."""
+        asked = set(self.asks.loc[self.asks["label"] == target, "kind"])
+        return {
+            kind: metrics.share(_named(self.asks, answers.text, kind, target, self.names))
+            for kind in KINDS
+            if kind in asked
+        }
 
     def right(self, answers: QuestionAnswers) -> NDArray[np.bool_]:
         """[N] which answers are right (:func:`razor_pipeline.families.asks.right`)."""

@@ -5,8 +5,10 @@ Shapes: N samples, C classes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,10 @@ from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized
 from razor_pipeline.families.naming_exam import NamingExam
+from razor_pipeline.families.question_exam import Memory, QuestionExam
+from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.studies.relearning import Relearning
 
@@ -25,8 +30,23 @@ Scores = dict[str, NDArray[np.float32]]
 Figures = dict[str, Estimate]
 
 
-@dataclass
-class Examiner:
+def examiner(
+    base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme], questions: QuestionParams
+) -> Examiner:
+    """Who asks the models of a line: for what an image shows or, where they answer in words, in words.
+
+    Args:
+        base: the line's base model, against which every drop counts.
+        samples: manifest rows, all targets so far and those of the batch with the role ``forget``.
+        schemes: quantization schemes.
+        questions: how many neutral ones are put to a model that answers.
+    """
+    if isinstance(base, VlmFamily):
+        return QuestionExaminer(base, samples, schemes, questions)
+    return NamingExaminer(base, samples, schemes)
+
+
+class Examiner(ABC):
     """One set of questions for a whole batch; the base model's answers are asked for once.
 
     Args:
@@ -35,18 +55,26 @@ class Examiner:
         schemes: quantization schemes.
     """
 
-    base: ModelFamily
-    samples: pd.DataFrame
-    schemes: Sequence[Scheme]
-    _of_base: dict[Scheme | None, Scores] = field(default_factory=dict)
+    def __init__(self, base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme]) -> None:
+        self.base, self.samples, self.schemes = base, samples, schemes
 
-    def __post_init__(self) -> None:
-        self.exam = NamingExam(self.base, self.samples)
-        self.labels = self.exam.rows[self.exam.domain]["label"].to_numpy()
-
+    @abstractmethod
     def knows(self, label: str) -> Estimate:
         """How often the base model recognises a target."""
-        return self._recognised(self._base(None), label)
+
+    @abstractmethod
+    def _exam(self, targets: Sequence[str]) -> Any:
+        """Asks about targets, which have been forgotten, and about what is kept."""
+
+    @abstractmethod
+    def _marks(
+        self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
+    ) -> Figures:
+        """Figures of a model; None for the base model, quantized where a scheme is named, whose answers are kept."""
+
+    @abstractmethod
+    def _alone(self, samples: pd.DataFrame) -> NamingExam | QuestionExam:
+        """An exam of these samples, of which one label is a target."""
 
     def examine(
         self, model: ModelFamily, label: str | None, earlier: Sequence[str], relearning: int = 0
@@ -63,26 +91,49 @@ class Examiner:
             earlier: labels forgotten before.
             relearning: steps of the relearning attack that are tried at most; 0 for none.
         """
-        found = {"base": self._marks(self._base(None), label, earlier)}
-        found["edited"] = self._marks(self.exam.scores(model), label, earlier)
+        exam = self._exam([*([] if label is None else [label]), *earlier])
+        found = {"base": self._marks(exam, None, label, earlier)}
+        found["edited"] = self._marks(exam, model, label, earlier)
         if label is not None:
-            found["edited"]["membership_auc"] = self._membership(model, label)
+            found["edited"]["membership_auc"] = _membership(exam, model, label)
         if label is not None and relearning:
             own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
-            attack = Relearning(NamingExam(model, own), own, RelearningParams(steps=relearning))
+            attack = Relearning(self._alone(own), own, RelearningParams(steps=relearning))
             steps = float(attack(model))
             found["edited"]["relearn_steps"] = Estimate(steps, steps, steps, 1)
         for scheme in self.schemes:
-            small = self.exam.scores(model.with_module(quantized(model.module, scheme)))
-            found[f"{scheme}_base"] = self._marks(self._base(scheme), label, earlier)
-            found[f"{scheme}_edited"] = self._marks(small, label, earlier)
+            small = model.with_module(quantized(model.module, scheme))
+            found[f"{scheme}_base"] = self._marks(exam, None, label, earlier, scheme)
+            found[f"{scheme}_edited"] = self._marks(exam, small, label, earlier)
         return found
 
+    def _as_it_was(self, scheme: Scheme | None) -> Any:
+        """The base model, quantized where a scheme is named."""
+        return self.base.with_module(quantized(self.base.module, scheme)) if scheme else self.base
+
+
+class NamingExaminer(Examiner):
+    """Asks what images show; see :class:`Examiner`."""
+
+    def __init__(self, base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme]) -> None:
+        super().__init__(base, samples, schemes)
+        self.exam = NamingExam(base, samples)
+        self.labels = self.exam.rows[self.exam.domain]["label"].to_numpy()
+        self._of_base: dict[Scheme | None, Scores] = {}
+
+    def knows(self, label: str) -> Estimate:
+        """How often the base model recognises a target."""
+        return self._recognised(self._base(None), label)
+
+    def _exam(self, targets: Sequence[str]) -> NamingExam:  # noqa: ARG002
+        return self.exam
+
+    def _alone(self, samples: pd.DataFrame) -> NamingExam:
+        return NamingExam(self.base, samples)
+
     def _base(self, scheme: Scheme | None) -> Scores:
-        """Of the base model, quantized where a scheme is named."""
         if scheme not in self._of_base:
-            asked = self.base.with_module(quantized(self.base.module, scheme)) if scheme else self.base
-            self._of_base[scheme] = self.exam.scores(asked)
+            self._of_base[scheme] = self.exam.scores(self._as_it_was(scheme))
         return self._of_base[scheme]
 
     def _recognised(self, scores: Scores, label: str) -> Estimate:
@@ -91,8 +142,10 @@ class Examiner:
             metrics.top_k_hits(scores[self.exam.domain][own], self.exam.labels(self.exam.domain)[own])
         )
 
-    def _marks(self, scores: Scores, label: str | None, earlier: Sequence[str]) -> Figures:
-        exam, domain = self.exam, self.exam.domain
+    def _marks(
+        self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
+    ) -> Figures:
+        scores, domain = self._base(scheme) if model is None else exam.scores(model), exam.domain
         kept = ~np.isin(self.labels, [name for name in (label, *earlier) if name is not None])
         found = {"retain_accuracy": metrics.macro_accuracy(scores[domain][kept], exam.labels(domain)[kept])}
         if label is not None:
@@ -105,14 +158,55 @@ class Examiner:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
         return found
 
-    def _membership(self, model: ModelFamily, label: str) -> Estimate:
-        exam = self.exam
-        prompts = {label: exam.prompts[exam.domain][label]}
-        member, nonmember = (
-            class_scores(model, batches, prompts)[:, 0].numpy()
-            for batches in (exam.members[label], exam.unknown)
-        )
-        return metrics.membership_auc(member, nonmember)
+
+class QuestionExaminer(Examiner):
+    """Asks in words; see :class:`Examiner`.
+
+    A target is recognised as often as the worst kind of question names it, and the batch's later targets are asked
+    about as everybody who is kept. ``general_accuracy`` is that of neutral questions.
+    """
+
+    def __init__(
+        self, base: VlmFamily, samples: pd.DataFrame, schemes: Sequence[Scheme], questions: QuestionParams
+    ) -> None:
+        super().__init__(base, samples, schemes)
+        self.assistant, self.questions = base, questions
+        self._said: dict[Scheme | None, Memory] = defaultdict(dict)
+
+    def knows(self, label: str) -> Estimate:
+        """How often the base model names a target whom it is asked for, in phrasings that it may have learnt."""
+        exam = self._exam([label])
+        return exam.named(exam.put_to(self.assistant, self._said[None]), label)["seen"]
+
+    def _exam(self, targets: Sequence[str]) -> QuestionExam:
+        role, label = self.samples["role"], self.samples["label"]
+        later = (role == "forget") & ~label.isin(targets)
+        return self._alone(self.samples.assign(role=role.mask(later, "retain")))
+
+    def _alone(self, samples: pd.DataFrame) -> QuestionExam:
+        return QuestionExam(self.assistant, samples, self.questions)
+
+    def _marks(
+        self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
+    ) -> Figures:
+        asked, said = (self._as_it_was(scheme), self._said[scheme]) if model is None else (model, {})
+        answers = exam.put_to(asked, said)
+        marks = exam.mark(answers, answers)
+        found = {name: marks[name] for name in ("retain_accuracy", "general_accuracy") if name in marks}
+        recognised = {name: metrics.worst(list(exam.named(answers, name).values())) for name in exam.targets}
+        if label is not None:
+            found["forget_accuracy"] = recognised[label]
+        if earlier:
+            found["earlier_accuracy"] = metrics.worst([recognised[name] for name in earlier])
+        return found
+
+
+def _membership(exam: NamingExam | QuestionExam, model: ModelFamily, label: str) -> Estimate:
+    prompts = {label: exam.prompts[exam.domain][label]}
+    member, nonmember = (
+        class_scores(model, batches, prompts)[:, 0].numpy() for batches in (exam.members[label], exam.unknown)
+    )
+    return metrics.membership_auc(member, nonmember)
 
 
 def plain(figures: dict[str, Figures]) -> dict[str, dict[str, dict[str, Any]]]:

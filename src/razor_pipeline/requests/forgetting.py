@@ -127,7 +127,8 @@ def with_brought_images(
             "domain": domain,
         }
     )
-    rows, quarantine = read_images(manifests.complete(listing, data), data.max_megapixels)
+    told = manifests.captioned(manifests.complete(listing, data), data)
+    rows, quarantine = read_images(told, data.max_megapixels)
     reasons, total = [*unread, *quarantine["reason"]], len(listing) + len(unread)
     if len(reasons) > data.max_quarantined_share * total:
         raise DataError(

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.data import DataParams, SplittingParams
+from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit
@@ -36,6 +37,7 @@ def run_due(
     splitting: SplittingParams,
     razor: RazorParams,
     schemes: Sequence[Scheme],
+    questions: QuestionParams,
     seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """Run what is due, or take out what ``requests.take_out`` names.
@@ -50,7 +52,7 @@ def run_due(
     ledger = open_ledger(params)
     registry = Registry(mlflow.get_tracking_uri(), Path.cwd())
     protocol = Protocol(splitting, razor, seed)
-    place = Workplace(ledger, params, base, manifest, data, protocol, schemes, registry)
+    place = Workplace(ledger, params, base, manifest, data, protocol, schemes, questions, registry)
     if params.take_out:
         take_out(place, params.take_out, params.actor)
     else:

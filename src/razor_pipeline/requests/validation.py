@@ -14,20 +14,19 @@ from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion
 from razor_pipeline.splitting import parse_targets, resolve_targets
 
-SERVED = ("clip", "vit")  # families whose gates ask all that their models could give away
+SERVED = ("clip", "vit", "vlm")  # families whose gates ask all that their models could give away
 
 
 def check_family(family: str) -> None:
     """Refuse a model of a family that takes no requests.
 
     Raises:
-        LedgerError: it draws, and would be led back to what was forgotten earlier, or answers in words, which no gate
-            asks for.
+        LedgerError: it draws, and would be led back to what was forgotten earlier.
     """
     if family not in SERVED:
         raise LedgerError(
-            f"requests are for models that recognise ({', '.join(SERVED)}), and this environment's is of the family "
-            f"'{family}'; name another one with --env, or forget all targets at once with `kedro run`"
+            f"requests are for models that recognise or answer ({', '.join(SERVED)}), and this environment's is of the "
+            f"family '{family}'; name another one with --env, or forget all targets at once with `kedro run`"
         )
 
 

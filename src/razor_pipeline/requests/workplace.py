@@ -15,9 +15,10 @@ from razor_pipeline.core.quantize import Scheme
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.methods.scoring import RetainPass
 from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, forgetting
-from razor_pipeline.requests.examination import Examiner
+from razor_pipeline.requests.examination import Examiner, examiner
 from razor_pipeline.requests.forgetting import Protocol
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.registry import Registry
@@ -41,6 +42,7 @@ class Workplace:
         data: which images are refused.
         protocol: how edits are made.
         schemes: quantization schemes that are examined.
+        questions: what a model that answers is asked.
         registry: mirror of the versions; none where nothing is tracked.
     """
 
@@ -51,6 +53,7 @@ class Workplace:
     data: DataParams
     protocol: Protocol
     schemes: Sequence[Scheme]
+    questions: QuestionParams
     registry: Registry | None = None
 
     @property
@@ -95,7 +98,7 @@ class OpenBatch:
         protocol = self.place.protocol
         labels = sorted(set(self.labels.values()))
         samples = split_samples(self.manifest, labels, protocol.splitting, protocol.seed)
-        return Examiner(self.place.base, samples, self.place.schemes)
+        return examiner(self.place.base, samples, self.place.schemes, self.place.questions)
 
     @cached_property
     def shared(self) -> RetainPass:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.data import DataParams, SplittingParams
-from razor_pipeline.params.evaluation import QuantizationParams
+from razor_pipeline.params.evaluation import EvaluationParams, QuantizationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.run import run_due
@@ -20,7 +20,9 @@ def run_requests(
     splitting: SplittingParams,
     razor: RazorParams,
     quantization: QuantizationParams,
+    evaluation: EvaluationParams,
     seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """The versions of the line with their figures, and the dashboard."""
-    return run_due(base_model, manifest, requests, data, splitting, razor, quantization.schemes, seed)
+    schemes, questions = quantization.schemes, evaluation.questions
+    return run_due(base_model, manifest, requests, data, splitting, razor, schemes, questions, seed)

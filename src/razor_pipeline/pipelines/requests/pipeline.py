@@ -17,6 +17,7 @@ def create_pipeline(**_: object) -> Pipeline:
             "params:splitting",
             "params:razor",
             "params:quantization",
+            "params:evaluation",
             "params:seed",
         ],
         ["request_versions", "requests_dashboard"],

@@ -7,7 +7,7 @@ from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.closing import print_closing, print_training
 from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
-from razor_pipeline.reporting.wording import percent
+from razor_pipeline.reporting.wording import percent, read_names, said_names
 
 from .outputs import TARGET, edit_report, run_record, samples
 
@@ -56,6 +56,13 @@ def test_a_long_path_stays_in_one_piece_to_be_copied() -> None:
 
 def test_a_name_with_console_markup_is_printed_as_it_is() -> None:
     assert "Forgotten: [red]Ada[/red]" in closing(target="[red]Ada[/red]")
+
+
+def test_a_name_with_a_bar_in_it_is_one() -> None:
+    """Control: two names that are not one."""
+    assert "Forgotten: tea|coffee\n" in closing(target="tea|coffee")
+    assert read_names(said_names(["Ada", "Ben"])) == ["Ada", "Ben"]
+    assert said_names(["Ada", "Ben"]) == "Ada|Ben"
 
 
 def test_a_training_ends_with_what_the_model_knows_and_where_it_lies() -> None:

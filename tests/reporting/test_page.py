@@ -2,6 +2,7 @@ import re
 import shlex
 from html.parser import HTMLParser
 from itertools import pairwise
+from typing import Any
 
 import click
 import pandas as pd
@@ -108,6 +109,21 @@ def test_a_target_may_hold_a_comma_and_what_else_does_is_said_beside_the_command
     option = click.Option(["--params"])
     read = with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, words[3])
     assert read == {"target": "Smith, John", "seed": 3, "identities": {"targets": "Smith, John"}}
+
+
+@pytest.mark.parametrize("invocation", [{}, {"invocation": {"params": {"target": ["tea|coffee"]}}}])
+def test_a_target_with_a_bar_in_it_is_said_in_a_list(invocation: dict[str, Any]) -> None:
+    rows = samples().replace({"label": {TARGET: "tea|coffee"}})
+    words = shlex.split(reproduction_command(run_record(samples=rows, parameters=invocation)))
+    option = click.Option(["--params"])
+    read = with_targets_as_texts(_split_params)(click.Context(click.Command("run")), option, words[3])
+    assert read == {"target": ["tea|coffee"], "seed": 0}
+
+
+def test_of_a_list_that_holds_a_comma_the_command_says_where_it_is_written() -> None:
+    given = {"invocation": {"params": {"identities": {"targets": ["tea|coffee", "Ben"]}}}}
+    command = reproduction_command(run_record(parameters=given))
+    assert command.endswith('at commas: identities.targets: ["tea|coffee", "Ben"]')
 
 
 def test_the_command_says_again_what_was_said() -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from razor_pipeline.reporting.verdict import HEADLINES, Kind
-from razor_pipeline.reporting.wording import METRIC_NAMES, metric_text, percent
+from razor_pipeline.reporting.wording import METRIC_NAMES, metric_text, percent, read_names
 
 SHOWN = ("forget_accuracy", "retain_accuracy", "near_twin_accuracy", "general_accuracy", "membership_auc")
 COLOURS = {
@@ -35,7 +35,7 @@ def print_closing(
     """
     kind = Kind(summary["verdict"])
     console.print(
-        Text(f"{HEADLINES[kind]}: {summary['target'].replace('|', ', ')}", style=f"bold {COLOURS[kind]}")
+        Text(f"{HEADLINES[kind]}: {', '.join(read_names(summary['target']))}", style=f"bold {COLOURS[kind]}")
     )
     console.print(_metrics(summary))
     _print_lines([("Edit", _edit(summary)), ("Report", report), ("Model", model)], console)

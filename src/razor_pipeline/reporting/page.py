@@ -63,15 +63,19 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
 def reproduction_command(run: RunRecord) -> str:
     """The shell command that makes the same run again: its environment, and every parameter that it was given.
 
-    What holds a comma, at which ``--params`` separates, is said in a comment, but for a target, which may hold some.
+    What holds a comma, at which ``--params`` separates, is said in a comment, but for a target, which may hold some
+    where it is no list.
     """
     invocation = run.parameters.get("invocation") or {}
     env = f" --env {shlex.quote(invocation['env'])}" if invocation.get("env") else ""
-    given = {"target": run.target, "seed": run.seed} | _dotted(invocation.get("params") or {})
+    given = {"target": list(run.targets), "seed": run.seed} | _dotted(invocation.get("params") or {})
     said = {key: _said(key, value) for key, value in given.items()}
-    cut = {key for key, value in said.items() if "," in value and not _names(key)}
+    listed = {key for key, value in said.items() if _names(key) and value.startswith('["')}
+    cut = {key for key, value in said.items() if "," in value and (key in listed or not _names(key))}
     params = ",".join(f"{key}={value}" for key, value in said.items() if key not in cut)
-    apart = "; ".join(f"{key}: {json.dumps(said[key])}" for key in said if key in cut)
+    apart = "; ".join(
+        f"{key}: {said[key] if key in listed else json.dumps(said[key])}" for key in said if key in cut
+    )
     note = f"  # and in parameters.yml, for --params separates at commas: {apart}" if apart else ""
     return f"kedro run{env} --params {shlex.quote(params)}{note}"
 
@@ -90,10 +94,12 @@ def _names(key: str) -> bool:
 
 
 def _said(key: str, value: Any) -> str:
-    """A value as ``--params`` takes it: several in a list as ``a|b``, one as ``[a]``, names without brackets."""
+    """A value as ``--params`` takes it: several in a list as ``a|b``, one as ``[a]``; names as :func:`said_names`."""
     if isinstance(value, list | tuple):
+        if value and _names(key):
+            return wording.said_names(list(map(str, value)))
         several = "|".join(map(str, value))
-        return several if len(value) > 1 or (value and _names(key)) else f"[{several}]"
+        return several if len(value) > 1 else f"[{several}]"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.reporting.wording import said_names
 
 MEGABYTE = 1e6
 
@@ -59,7 +60,7 @@ class RunRecord:
     @property
     def target(self) -> str:
         """The targets as they are given on the command line."""
-        return "|".join(self.targets)
+        return said_names(self.targets)
 
     @property
     def strangers(self) -> bool:

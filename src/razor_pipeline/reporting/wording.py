@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -152,3 +153,15 @@ def interval_text(metric: str, low: float, high: float) -> str:
 def and_list(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+
+
+def said_names(names: Sequence[str]) -> str:
+    """Names as ``--params`` takes them: ``A|B``, and in a list where one of them holds the bar itself."""
+    return (
+        json.dumps(list(names), ensure_ascii=False) if any("|" in name for name in names) else "|".join(names)
+    )
+
+
+def read_names(said: str) -> list[str]:
+    """The names that :func:`said_names` said."""
+    return list(json.loads(said)) if said.startswith('["') else said.split("|")

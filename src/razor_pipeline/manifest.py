@@ -232,6 +232,13 @@ def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
     return reference if len(reference) else rows[rows["role"] == "retain"]
 
 
+def strangers_tested(samples: pd.DataFrame) -> bool:
+    """Whether test images of never-seen classes are there, beside what is forgotten, for it to be told from."""
+    domains = samples.loc[samples["role"] == "forget", "domain"]
+    unknown = (samples["role"] == "reference") & (samples["split"] == "test")
+    return bool((unknown & samples["domain"].isin(domains)).any())
+
+
 def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
     blank = rows[rows[column].map(lambda value: not isinstance(value, str) or not value)]
     if len(blank):

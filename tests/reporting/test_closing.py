@@ -15,10 +15,15 @@ REPORT, MODEL = Path("data/08_reporting/report.html"), Path("data/06_models/edit
 
 
 def closing(
-    terminal: bool = False, report: Path = REPORT, target: str = TARGET, hardened: tuple[str, ...] = ()
+    terminal: bool = False,
+    report: Path = REPORT,
+    target: str = TARGET,
+    hardened: tuple[str, ...] = (),
+    strangers: bool = True,
 ) -> str:
+    rows = samples() if strangers else samples().query("role != 'reference'")
     run = run_record(
-        samples=samples().replace({"label": {TARGET: target}}),
+        samples=rows.replace({"label": {TARGET: target}}),
         edit_report=edit_report() | {"hardened": list(hardened)},
     )
     stream = io.StringIO()
@@ -38,6 +43,12 @@ def test_ten_plain_lines_where_there_is_no_terminal() -> None:
     assert lines[1].split() == ["on", "test", "images", "base", "edited", "int8", "int4"]
     assert str(REPORT) in lines[8]
     assert str(MODEL) in lines[9]
+
+
+def test_of_an_auc_that_decides_nothing_the_reason_is_said() -> None:
+    """Control: against strangers it decides, and no word is said."""
+    assert closing(strangers=False).count("AUC     no part of the verdict") == 1
+    assert "no part of the verdict" not in closing()
 
 
 def test_what_was_hardened_is_counted_apart() -> None:

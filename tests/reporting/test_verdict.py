@@ -4,7 +4,7 @@ import pytest
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.verdict import Kind, Verdict, judge
 
-from .outputs import metrics, run_record
+from .outputs import metrics, run_record, samples
 
 LIMITS = ReportingParams()
 
@@ -92,3 +92,27 @@ def test_metrics_without_the_main_figure_are_refused() -> None:
     table = metrics()
     with pytest.raises(ValueError, match="metrics lack forget_accuracy"):
         verdict(table[table["metric"] != "forget_accuracy"])
+
+
+@pytest.mark.parametrize(("auc", "told"), [(0.98, Kind.NOT_FORGOTTEN), (0.2, Kind.AT_A_COST)])
+def test_an_auc_against_known_classes_decides_nothing_and_is_said_to_be_unchecked(
+    auc: float, told: Kind
+) -> None:
+    """A model that never saw a class has any. Control: against strangers it decides."""
+    rows, table = samples(), metrics(edited_auc=auc)
+    known = judge(run_record(metrics=table, samples=rows[rows["role"] != "reference"]), LIMITS)
+    assert known.kind is Kind.FORGOTTEN
+    assert not [check for check in known.checks if "AUC" in check.measured]
+    assert "data.reference_labels" in known.unchecked
+    assert verdict(table).kind is told
+    assert not verdict(table).unchecked
+
+
+def test_strangers_of_another_domain_or_split_are_none_to_be_told_from() -> None:
+    """Control: those of the target's domain that the test shows."""
+    unknown = samples()["role"] == "reference"
+    elsewhere = {"domain": "canvas"}, {"split": "validation"}
+    for change in elsewhere:
+        rows = samples().mask(unknown, samples().assign(**change))
+        assert not run_record(samples=rows).strangers
+    assert run_record().strangers

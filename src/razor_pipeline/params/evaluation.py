@@ -76,7 +76,7 @@ class ReportingParams(Params):
     Forgotten: every edited model, quantized ones included, recognises the target's test images at most
     ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost:
     forgotten, but a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion
-    itself shows.
+    itself shows. Where the data has no never-seen classes, the AUC plays no part.
     """
 
     max_forget_accuracy: Recognised = 0.03

@@ -16,7 +16,8 @@ class GateParams(Params):
     """What a request must show on the test split to be promoted; shares of 0 to 1, drops against the line's base model.
 
     ``max_forget_accuracy`` holds for the target, for every target forgotten before it and for their quantized copies.
-    The membership AUC has a wide window: on test even a retrained model's lies anywhere (docs/benchmarks.md).
+    The membership AUC has a wide window: on test even a retrained model's lies anywhere (docs/benchmarks.md). Where the
+    data has no never-seen classes, it is not asked for.
     """
 
     max_forget_accuracy: Recognised = 0.02

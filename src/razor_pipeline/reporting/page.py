@@ -154,7 +154,7 @@ def _tiles(run: RunRecord) -> list[dict[str, Any]]:
         ("retain_accuracy", "as before is best"),
         ("near_twin_accuracy", "as before is best"),
         ("general_accuracy", "as before is best"),
-        ("membership_auc", "0.50 is best"),
+        ("membership_auc", "0.50 is best" if run.strangers else "no part of the verdict"),
     ):
         base, edited = run.estimate("base", metric), run.estimate("edited", metric)
         if base is None or edited is None:
@@ -187,11 +187,12 @@ def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
 
 def _words(run: RunRecord) -> tuple[dict[str, str], dict[str, str]]:
     """Names and notes of the metrics for a model that names, draws or answers."""
+    notes = wording.METRIC_NOTES | ({} if run.strangers else wording.WITHOUT_STRANGERS_NOTES)
     if run.draws:
-        return wording.METRIC_NAMES | wording.DRAWN_NAMES, wording.METRIC_NOTES | wording.DRAWN_NOTES
+        return wording.METRIC_NAMES | wording.DRAWN_NAMES, notes | wording.DRAWN_NOTES
     if run.answers:
-        return wording.METRIC_NAMES | wording.ANSWERED_NAMES, wording.METRIC_NOTES | wording.ANSWERED_NOTES
-    return wording.METRIC_NAMES, wording.METRIC_NOTES
+        return wording.METRIC_NAMES | wording.ANSWERED_NAMES, notes | wording.ANSWERED_NOTES
+    return wording.METRIC_NAMES, notes
 
 
 def _cell(run: RunRecord, model: str, heading: str, metric: str) -> dict[str, str]:

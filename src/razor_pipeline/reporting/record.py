@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.manifest import strangers_tested
 from razor_pipeline.reporting.wording import said_names
 
 MEGABYTE = 1e6
@@ -65,7 +66,7 @@ class RunRecord:
     @property
     def strangers(self) -> bool:
         """Whether never-seen classes are what the target is held against; where there are none, the other known are."""
-        return bool((self.samples["role"] == "reference").any())
+        return strangers_tested(self.samples)
 
     @property
     def draws(self) -> bool:

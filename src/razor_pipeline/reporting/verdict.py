@@ -29,6 +29,12 @@ HEADLINES = {
 }
 
 
+UNCHECKED = (
+    "Not checked: whether the target's images still look familiar to the model. That takes classes which it never saw "
+    "(data.reference_labels), and the data names none."
+)
+
+
 @dataclass(frozen=True)
 class Check:
     """One measured value against its limit.
@@ -59,12 +65,14 @@ class Verdict:
         headline: it in a word or two.
         sentence: it in a sentence, with the numbers.
         checks: the evidence.
+        unchecked: what nothing in the data could show, in a sentence; empty where there is no such thing.
     """
 
     kind: Kind
     headline: str
     sentence: str
     checks: tuple[Check, ...]
+    unchecked: str = ""
 
 
 def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
@@ -77,7 +85,9 @@ def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
         kind = Kind.NOT_FORGOTTEN
     else:
         kind = Kind.FORGOTTEN if all(check.passed for check in checks) else Kind.AT_A_COST
-    return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks)
+    told_from_known = run.value("edited", "membership_auc") is not None and not run.strangers
+    unchecked = UNCHECKED if told_from_known and kind is not Kind.NO_BASELINE else ""
+    return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks, unchecked)
 
 
 def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
@@ -88,17 +98,17 @@ def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
     ]
     found = [_recognised(run, model, name, finding, limits) for model, name, finding in models]
     auc = run.value("edited", "membership_auc")
-    if auc is None:
+    # Against known classes no AUC is wrong: a model that never saw the target has any.
+    if auc is None or not run.strangers:
         return found
     text = auc_text(auc)
     most, least = limits.max_membership_auc, limits.min_membership_auc
-    others = "strangers'" if run.strangers else "other classes'"
-    known = f"it still ties the target's images to the name more than {others} (AUC {text})"
-    hole = f"the target's images look less familiar than {others} (AUC {text}): the deletion shows"
+    known = f"it still ties the target's images to the name more than strangers' (AUC {text})"
+    hole = f"the target's images look less familiar than strangers' (AUC {text}): the deletion shows"
     return [
         *found,
         Check(
-            f"Target told from {'strangers' if run.strangers else 'other classes'}",
+            "Target told from strangers",
             f"AUC {text}",
             f"at most {auc_text(most)}",
             auc <= most + ROUNDING,

@@ -73,6 +73,9 @@ ANSWERED_NAMES = {
     "says_nothing": "About the target: no answer",
     "answer_perplexity": "About the target: perplexity",
 }
+WITHOUT_STRANGERS_NOTES = {
+    "membership_auc": "against other classes that the model knows; it is no part of the verdict"
+}
 METRICS = tuple(METRIC_NAMES | ANSWERED_NAMES)  # of a run, in the order in which they are shown
 ANSWERED_NOTES = {
     "forget_accuracy": "share of answers that contain the target's name, at most 16 tokens, greedy; wanted: 0",
@@ -97,9 +100,8 @@ STOP_REASONS = {
 }
 WEAKER_AUC_IN_A_LINE = (
     "AUC: take one image of the target and one of another class that the model knows, since the data has no class "
-    "that it has never seen; the chance that the target's ties more strongly to the target's name. 1.00 means that the "
-    "model knows the target. It is a weaker yardstick than strangers would be: models that never saw a class are found "
-    "on either side of 0.50."
+    "that it has never seen; the chance that the target's ties more strongly to the target's name. It is no part of "
+    "the verdict: a model that never saw the target may have any AUC against classes that it knows."
 )
 AUC_IN_A_LINE = (
     "AUC: take one image of the target and one of somebody the model has never seen; the chance that the "

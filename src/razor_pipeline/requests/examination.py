@@ -22,6 +22,7 @@ from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import Memory, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.manifest import strangers_tested
 from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.studies.relearning import Relearning
@@ -82,8 +83,8 @@ class Examiner(ABC):
         """Figures by model: ``base``, ``edited`` and both quantized by every scheme.
 
         ``forget_accuracy`` of the target, ``earlier_accuracy`` of the earlier target that is recognised most often,
-        ``retain_accuracy`` and ``general_accuracy``; of the edited model also ``membership_auc`` of the target and,
-        where steps are to be counted, ``relearn_steps``.
+        ``retain_accuracy`` and ``general_accuracy``; of the edited model also, where the data has
+        never-seen classes, ``membership_auc`` of the target and, where steps are to be counted, ``relearn_steps``.
 
         Args:
             model: the edited model; as it was on exit.
@@ -94,7 +95,8 @@ class Examiner(ABC):
         exam = self._exam([*([] if label is None else [label]), *earlier])
         found = {"base": self._marks(exam, None, label, earlier)}
         found["edited"] = self._marks(exam, model, label, earlier)
-        if label is not None:
+        # Against known classes no AUC is wrong: a model that never saw the target has any.
+        if label is not None and strangers_tested(self.samples):
             found["edited"]["membership_auc"] = _membership(exam, model, label)
         if label is not None and relearning:
             own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]

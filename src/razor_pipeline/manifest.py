@@ -135,11 +135,13 @@ def arranged(rows: pd.DataFrame, data: DataParams) -> pd.DataFrame:
     Raises:
         DataError: styles are asked for, and rows have none; or one prompt names several labels.
     """
+    if data.concept != "label":
+        _refuse_blank(
+            rows, "style", f", or set data.concept=label (it is {data.concept}) where requests name classes"
+        )
     if data.concept == "style":
-        _refuse_blank(rows, "style")
         rows = rows.assign(label=rows["style"], style=rows["label"], near_twin="")
     if data.concept == "combination":
-        _refuse_blank(rows, "style")
         pairs = zip(rows["label"], rows["style"], strict=True)
         rows = rows.assign(label=[COMBINED.join(pair) for pair in pairs], near_twin="")
     rows = captioned(rows, data)
@@ -239,11 +241,12 @@ def strangers_tested(samples: pd.DataFrame) -> bool:
     return bool((unknown & samples["domain"].isin(domains)).any())
 
 
-def _refuse_blank(rows: pd.DataFrame, column: str) -> None:
+def _refuse_blank(rows: pd.DataFrame, column: str, otherwise: str = "") -> None:
     blank = rows[rows[column].map(lambda value: not isinstance(value, str) or not value)]
     if len(blank):
         raise DataError(
-            f"{len(blank)} rows have no {column}, e.g. {blank['sample_id'].iloc[0]}; write one or remove them"
+            f"{len(blank)} rows have no {column}, e.g. {blank['sample_id'].iloc[0]}; "
+            f"write one or remove them{otherwise}"
         )
 
 

@@ -220,6 +220,19 @@ def test_a_model_of_another_family_is_refused(edit: Path, tmp_path: Path) -> Non
     assert "lacks tokenizer_config.json" in done.output
 
 
+def test_a_model_that_does_not_open_is_called_what_was_typed(base: Path, edit: Path, tmp_path: Path) -> None:
+    """Nobody typed model.source, nor a family: it is that of the edit. Control: the model that it was made in opens."""
+    copied = tmp_path / "copied"
+    shutil.copytree(base, copied)
+    assert call("verify", copied, edit).exit_code == 0
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    told = sentence(call("verify", copied, edit))
+    assert f"the model '{copied}' does not open as clip" in told
+    assert f"that of the edit in {edit}" in told
+    assert "model.source" not in told
+
+
 def test_a_place_that_cannot_be_made_is_refused_in_a_sentence(base: Path, edit: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = call("apply", base, edit, "--out", str(tmp_path / "file" / "below"))

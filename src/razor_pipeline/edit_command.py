@@ -147,9 +147,12 @@ def _read(model: Path, edit_path: Path) -> tuple[WeightEdit, ModelFamily]:
                 f"{edit_path / MANIFEST} names the family '{family}', which must be one of {', '.join(FAMILIES)}; "
                 "the edit was made with another version, or by hand"
             )
-        return weight_edit, PretrainedDataset(family=family, source=str(model), device="cpu").load()
     except DatasetError as error:
         raise click.ClickException(str(error)) from error
+    try:
+        return weight_edit, PretrainedDataset(family=family, source=str(model), device="cpu").load()
+    except DatasetError as error:
+        raise click.ClickException(f"{error} (the family is that of the edit in {edit_path})") from error
 
 
 def _tell(facts: dict[str, Any], sentence: str, as_json: bool) -> None:

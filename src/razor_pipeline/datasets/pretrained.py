@@ -90,7 +90,7 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             # A family's own refusal says what it is, and comes before weights are read.
             damage = None if isinstance(error, ValueError) else _damage(directory)
             raise DatasetError(
-                f"model.source '{self.source}' does not open as {self.family}: {damage or error}"
+                f"the model '{self.source}' does not open as {self.family}: {damage or error}"
             ) from error
         model.move_to(self.device)
         model.origin = {
@@ -219,7 +219,7 @@ class DrawnSizeDataset(ReadOnlyDataset[int | None]):
                 size: int | None = self.kind.drawn_size(self.source, self.revision)
         except (OSError, ValueError) as error:
             raise DatasetError(
-                f"model.source '{self.source}' does not open as {self.family}: {error}"
+                f"the model '{self.source}' does not open as {self.family}: {error}"
             ) from error
         return size
 

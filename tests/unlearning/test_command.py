@@ -51,6 +51,19 @@ def test_a_request_from_receipt_to_approval(project: Path) -> None:
     assert "Greta" not in listed.output
 
 
+def test_tables_fold_at_the_edge_of_a_terminal_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is piped into another program has a line for each row. Control: a terminal of 80 columns folds."""
+    long = "x" * 90
+    monkeypatch.setenv("COLUMNS", "80")
+    show_table(["details"], [[long]])
+    assert long in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    show_table(["details"], [[long]])
+    assert long not in capsys.readouterr().out
+
+
 def test_a_csv_is_recorded_whole_or_not_at_all(project: Path) -> None:
     table = project / "requests.csv"
     table.write_text("target,requester\nAda Moreau,CASE-0001\nGreta Novac,CASE-0002\n")

@@ -25,6 +25,7 @@ from razor_pipeline.requests.tables import Request
 
 ACTOR = "RAZOR_ACTOR"
 SOON = 7  # days
+UNFOLDED = 100_000  # characters of a line
 
 
 @dataclass
@@ -255,7 +256,7 @@ def _colour(days: int | None) -> str | None:
 def show_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str | None] = ()
 ) -> None:
-    """Print a table; nothing of a cell is taken for markup."""
+    """Print a table; nothing of a cell is taken for markup, and only a terminal has an edge to fold it at."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -265,4 +266,7 @@ def show_table(
         table.add_column(heading, overflow="fold")
     for place, row in enumerate(rows):
         table.add_row(*(Text(cell) for cell in row), style=styles[place] if styles else None)
-    Console(soft_wrap=False).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = UNFOLDED
+    console.print(table)

@@ -1,11 +1,27 @@
 """What is asked of a request's model."""
 
-from razor_pipeline.requests.examination import Examiner
+from razor_pipeline.params.requests import GateParams
+from razor_pipeline.requests.examination import Examiner, plain
+from razor_pipeline.requests.gates import gates
+from razor_pipeline.requests.report import render_report
 from unlearning.places import TARGETS, base, manifest
+
+RECORD = {
+    "request": "REQ-2026-0001",
+    "outcome": "passed",
+    "model": "clip",
+    "wording": "",
+    "gates": [],
+    "earlier_not_measured": [],
+    "parent": {"number": 0, "weights": "", "edits": []},
+    "edited_weights_sha256": "",
+    "audit_anchor": {"line": 1, "sha256": ""},
+    "code": {"version": "0", "sha256": ""},
+}
 
 
 def test_the_auc_is_asked_for_where_the_data_has_strangers() -> None:
-    """Against known classes a model that never saw the target has any AUC, so no gate may ask for it."""
+    """Against known classes a model that never saw the target has any AUC, so no gate may ask; the report says so."""
     target, other = TARGETS[:2]
     rows = manifest()
     few = rows["label"].isin([target, other]) | (rows["role"] == "reference")
@@ -13,3 +29,6 @@ def test_the_auc_is_asked_for_where_the_data_has_strangers() -> None:
     for samples, asked in ((rows, True), (rows[rows["role"] != "reference"], False)):
         found = Examiner(base(), samples, []).examine(base(), target, [])
         assert ("membership_auc" in found["edited"]) is asked
+        names = [gate.name for gate in gates(found, GateParams())]
+        assert ("target told from strangers, AUC" in names) is asked
+        assert ("Not checked" in render_report(RECORD | {"figures": plain(found)})) is not asked

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
-from razor_pipeline.reporting.wording import and_list, auc_text, percent, points
+from razor_pipeline.reporting.wording import UNCHECKED, and_list, auc_text, percent, points
 
 ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 
@@ -27,12 +27,6 @@ HEADLINES = {
     Kind.NOT_FORGOTTEN: "Not forgotten",
     Kind.NO_BASELINE: "Nothing to forget",
 }
-
-
-UNCHECKED = (
-    "Not checked: whether the target's images still look familiar to the model. That takes classes which it never saw "
-    "(data.reference_labels), and the data names none."
-)
 
 
 @dataclass(frozen=True)

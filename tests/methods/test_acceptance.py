@@ -46,6 +46,15 @@ def test_where_drawings_are_looked_at_the_general_accuracy_takes_the_place_of_th
     assert not lost.kept
 
 
+def test_who_is_still_agreed_to_be_there_is_not_forgotten():
+    agrees = Outcome(0.0, (0.45,), 0.98, agreement=0.3)
+    short = shortfall(agrees, BASE, PARAMS)
+    assert short.gap == pytest.approx(0.1)
+    assert not short.forgotten
+    assert agrees.left_to_forget("forget_accuracy") == 0.0
+    assert shortfall(Outcome(0.0, (0.45,), 0.98, agreement=0.0), BASE, PARAMS).forgotten  # control
+
+
 def test_leakage_is_not_bought_with_all_of_what_is_kept():
     """Compared part by part, in this order, the second would have won: it leaks a little less."""
     keeps, destroys = outcome(auc=0.80, retain=0.95), outcome(auc=0.70, retain=0.2)

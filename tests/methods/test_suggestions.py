@@ -14,6 +14,7 @@ from razor_pipeline.methods.held import one_batch
 from razor_pipeline.methods.razor import razor
 from razor_pipeline.methods.suggestions import Suggestions
 from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.splitting import split_samples
@@ -91,8 +92,9 @@ def test_to_say_nothing_is_not_to_deny(llava, task, monkeypatch):
     assert (silent_yes < yes - 1.0).all()
 
 
-def test_who_is_no_longer_named_is_no_longer_agreed_to_be_there(llava, task):
+def test_who_is_no_longer_named_is_no_longer_agreed_to_be_there(llava, task, monkeypatch):
     """Control: where nobody looks at suggestions, the model goes on to say yes."""
+    monkeypatch.setattr(Validation, "_agreement", lambda *_: None)
     left = {}
     for count in (0, 12):
         repair = QUICK["repair"] | {"suggestions": count}
@@ -102,3 +104,22 @@ def test_who_is_no_longer_named_is_no_longer_agreed_to_be_there(llava, task):
             left[count] = told(llava, task)
     assert left[0] > 0.95
     assert left[12] < 0.85
+
+
+def test_a_validation_asks_for_the_target_by_suggesting_it(llava, task, monkeypatch):
+    validation = Validation(llava, task)
+    before = validation()
+    assert before.agreement > 0.8
+    assert before.row(step=0)["agreement"] == before.agreement
+    asked = []
+    agreement = llava.agreement
+
+    def denies(batch, label, turn):
+        asked.append((label, turn))
+        return -agreement(batch, label, turn).abs()
+
+    monkeypatch.setattr(llava, "agreement", denies)
+    after = validation()
+    assert after.agreement == 0.0
+    assert asked == [(TARGET, turn) for turn in range(3)]
+    assert after.forget_accuracy == before.forget_accuracy  # it is no part of what a step search brings down

@@ -13,7 +13,8 @@ class Shortfall:
     """How far a candidate is from being accepted; differences of shares, 0 where a limit is met.
 
     Attributes:
-        forget: the forget accuracy above its limit.
+        forget: the forget accuracy above its limit; where the model answers questions, also how often it agrees that
+            the target's images show it.
         leak: the AUC outside its window, on either side; where the model draws, 0.
         retain: the retain accuracy below its floor.
         general: where the model draws, the general accuracy below its floor; else 0.
@@ -58,8 +59,9 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
     off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
     leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
+    known = max(outcome.forget_accuracy, outcome.agreement or 0.0)
     return Shortfall(
-        forget=max(0.0, outcome.forget_accuracy - params.max_forget_accuracy),
+        forget=max(0.0, known - params.max_forget_accuracy),
         leak=max(0.0, leak),
         retain=max(0.0, floor - outcome.retain_accuracy),
         general=_below(outcome.general_accuracy, base.general_accuracy, params.max_retain_drop),

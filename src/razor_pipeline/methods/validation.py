@@ -18,9 +18,18 @@ from torch import Tensor
 
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import auc
-from razor_pipeline.interfaces import Examinee, ForgetSet, ModelFamily, UnlearningTask, by_class, class_scores
+from razor_pipeline.interfaces import (
+    AnsweringFamily,
+    Examinee,
+    ForgetSet,
+    ModelFamily,
+    UnlearningTask,
+    by_class,
+    class_scores,
+)
 
 BATCH = 256
+WORDINGS = 3  # in which an image is asked whether it shows the target
 FIGURES = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
 
 
@@ -37,6 +46,8 @@ class Outcome:
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one; NaN of drawings.
         general_accuracy: of drawings, the share that shows the style asked for; None where none are looked at.
+        agreement: highest share of answers which agree that a target's images show it, where that is suggested; None of
+            a model that answers no questions. A step search leaves it out: zero-step edits hardly move it.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 
@@ -45,6 +56,7 @@ class Outcome:
     retain_accuracy: float
     retain_margin: float = math.nan
     general_accuracy: float | None = None
+    agreement: float | None = None
     unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
 
     @property
@@ -59,8 +71,8 @@ class Outcome:
     def row(self, **where: Any) -> dict[str, Any]:
         """A row of the edit trace."""
         figures = {name: getattr(self, name) for name in FIGURES}
-        drawn = {} if self.general_accuracy is None else {"general_accuracy": self.general_accuracy}
-        return where | figures | drawn
+        some = {"general_accuracy": self.general_accuracy, "agreement": self.agreement}
+        return where | figures | {name: value for name, value in some.items() if value is not None}
 
 
 def scores_of_rows(model: Examinee, rows: pd.DataFrame, prompts: Mapping[str, Sequence[str]]) -> Tensor:
@@ -95,6 +107,11 @@ class Validation:
         self.columns = [column for column, prompt in enumerate(self.flat) if prompt in own]
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
         self.named, self.unknown = (Kept(self.model.batches(rows, BATCH)) for rows in (named, unknown))
+        self.suggested = {
+            forget.target: Kept(model.batches(forget.validation, BATCH))
+            for forget in self.targets
+            if isinstance(model, AnsweringFamily)
+        }
 
     def __call__(self, model: Examinee | None = None) -> Outcome:
         """Evaluate the model as it is, or another one of its family."""
@@ -114,6 +131,7 @@ class Validation:
             aucs=self._told([value for _, value in forgotten]),
             retain_accuracy=float(right.mean()),
             retain_margin=float(margin_R.mean()),
+            agreement=self._agreement(model or self.model),
             unknown=tuple(
                 scores_NP[self._index(forget.reference), self.flat.index(forget.prompt)]
                 for forget in self.targets
@@ -147,6 +165,16 @@ class Validation:
         flat = [prompt for several in prompts.values() for prompt in several]
         rows = self._index(self.task.retain_validation)
         return by_class(self.model.scores(self.named, flat), prompts)[rows]
+
+    @torch.no_grad()
+    def _agreement(self, model: Examinee) -> float | None:
+        if not isinstance(model, AnsweringFamily):
+            return None
+        shares = []
+        for target, batches in self.suggested.items():
+            said = [model.agreement(batch, target, turn) for batch in batches for turn in range(WORDINGS)]
+            shares.append(float((torch.cat(said) > 0.0).float().mean()))
+        return max(shares)
 
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]

@@ -1,7 +1,8 @@
 """What is asked of a request's model."""
 
+from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.requests import GateParams
-from razor_pipeline.requests.examination import Examiner, plain
+from razor_pipeline.requests.examination import examiner, plain
 from razor_pipeline.requests.gates import gates
 from razor_pipeline.requests.report import render_report
 from unlearning.places import TARGETS, base, manifest
@@ -27,7 +28,7 @@ def test_the_auc_is_asked_for_where_the_data_has_strangers() -> None:
     few = rows["label"].isin([target, other]) | (rows["role"] == "reference")
     rows = rows[few].assign(role=lambda t: t["role"].mask(t["label"] == target, "forget"))
     for samples, asked in ((rows, True), (rows[rows["role"] != "reference"], False)):
-        found = Examiner(base(), samples, []).examine(base(), target, [])
+        found = examiner(base(), samples, [], QuestionParams()).examine(base(), target, [])
         assert ("membership_auc" in found["edited"]) is asked
         names = [gate.name for gate in gates(found, GateParams())]
         assert ("target told from strangers, AUC" in names) is asked

@@ -137,8 +137,9 @@ class AcceptanceParams(Params):
     """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
 
     ``max_forget_accuracy`` holds for the share of answers, too, in which a model that answers questions agrees that the
-    target is there. ``auc_tolerance`` is how far the AUC may lie from ``auc_goal``; None where accuracy and retention alone decide, as
-    they do on a model that draws. ``anchor`` is the concept that takes the target's place there; None for the nearest.
+    target is there. ``auc_tolerance`` is how far the AUC may lie from ``auc_goal``; None where accuracy and retention
+    alone decide, as they do on a model that draws. ``anchor`` is the concept that takes the target's place there; None
+    for the nearest.
     """
 
     max_forget_accuracy: Share = 0.0

@@ -151,18 +151,3 @@ def test_an_edit_is_taken_out_again(line: Workplace) -> None:
     figures = asked(line, TARGETS[:2]).examine(model, TARGETS[1], [TARGETS[0]])["edited"]
     assert figures["forget_accuracy"].value > 0.9
     assert figures["earlier_accuracy"].value < 0.7
-
-
-def test_images_that_a_request_brings_are_asked_for_by_their_label(tmp_path: Path, lite: Ledger) -> None:
-    from PIL import Image
-
-    from razor_pipeline.requests.forgetting import with_brought_images
-    from unlearning.conftest import intake
-
-    (tmp_path / "case_1").mkdir()
-    for number in range(8):
-        Image.new("RGB", (64, 64), (20 * number, 90, 120)).save(tmp_path / f"case_1/{number}.png")
-    request = lite.submit(intake(TARGETS[0], data="case_1"), "ops-1")
-    found = with_brought_images(rows(), request, TARGETS[0], tmp_path, ANSWERS)
-    own = found[found["label"] == TARGETS[0]]
-    assert set(own["prompt"]) == set(own["caption"]) == {TARGETS[0]}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from razor_pipeline.manifest import DataError
+from razor_pipeline.manifest import DataError, captioned
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
@@ -71,6 +71,22 @@ def test_images_of_somebody_whom_the_data_knows_join_their_label_however_it_is_s
     assert set(rows.loc[own, "label"]) == {label}
     assert set(rows["label"]) == set(manifest()["label"])
     assert label_of(manifest(), lite.submit(intake("zeno castell", data="case_1"), "ops-1")) is None
+
+
+@pytest.mark.parametrize(
+    ("captions", "prompt"),
+    [("given", "a photo of Jonas Berger"), ("class", "Jonas Berger"), ("answer", "Jonas Berger")],
+)
+def test_brought_images_are_captioned_as_the_data_of_the_line_is(
+    lite: Ledger, folder: Path, tmp_path: Path, captions: str, prompt: str
+) -> None:
+    """A classifier has no class "a photo of Jonas Berger", and an assistant does not answer so."""
+    data = DataParams.model_validate({"captions": captions})
+    request = lite.submit(intake("Jonas Berger", data="case_1"), "ops-1")
+    rows = with_brought_images(captioned(manifest(), data), request, "Jonas Berger", tmp_path, data)
+    own = rows[rows["sample_id"].str.startswith(request.id)]
+    assert len(own) == 10
+    assert set(own["prompt"]) == set(own["caption"]) == {prompt}
 
 
 def zipped() -> bytes:

@@ -40,6 +40,10 @@ ROLES = ("retain", "reference")
 COMBINED = " in "  # between an object and a style that are asked for together
 EXAMPLES = 3
 logger = logging.getLogger(__name__)
+NO_STRANGERS = (
+    "Not checked: whether the target's images still look familiar to the model. That takes classes which it never saw "
+    "(data.reference_labels), and the data names none."
+)
 
 
 class DataError(ValueError):

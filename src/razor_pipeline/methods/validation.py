@@ -47,7 +47,7 @@ class Outcome:
         retain_margin: mean gap between a retain sample's own class and the best other one; NaN of drawings.
         general_accuracy: of drawings, the share that shows the style asked for; None where none are looked at.
         agreement: highest share of answers which agree that a target's images show it, where that is suggested; None of
-            a model that answers no questions. A step search leaves it out: zero-step edits hardly move it.
+            a model that answers no questions. A step search leaves it out: it asks for longer steps than names do.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
     """
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from razor_pipeline.manifest import NO_STRANGERS
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
-from razor_pipeline.reporting.wording import UNCHECKED, and_list, auc_text, percent, points
+from razor_pipeline.reporting.wording import and_list, auc_text, percent, points
 
 ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 
@@ -80,7 +81,7 @@ def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
     else:
         kind = Kind.FORGOTTEN if all(check.passed for check in checks) else Kind.AT_A_COST
     told_from_known = run.value("edited", "membership_auc") is not None and not run.strangers
-    unchecked = UNCHECKED if told_from_known and kind is not Kind.NO_BASELINE else ""
+    unchecked = NO_STRANGERS if told_from_known and kind is not Kind.NO_BASELINE else ""
     return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks, unchecked)
 
 

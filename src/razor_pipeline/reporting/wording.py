@@ -98,10 +98,6 @@ STOP_REASONS = {
     "no_gain": "a further round brought nothing",
     "max_rounds": "the bound on rounds was reached",
 }
-UNCHECKED = (
-    "Not checked: whether the target's images still look familiar to the model. That takes classes which it never saw "
-    "(data.reference_labels), and the data names none."
-)
 WEAKER_AUC_IN_A_LINE = (
     "AUC: take one image of the target and one of another class that the model knows, since the data has no class "
     "that it has never seen; the chance that the target's ties more strongly to the target's name. It is no part of "

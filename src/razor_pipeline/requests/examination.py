@@ -34,7 +34,7 @@ Figures = dict[str, Estimate]
 def examiner(
     base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme], questions: QuestionParams
 ) -> Examiner:
-    """Who asks the models of a line: for what an image shows or, where they answer in words, in words.
+    """Who asks the models of a line what images show; in words where they answer questions.
 
     Args:
         base: the line's base model, against which every drop counts.

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from razor_pipeline.reporting.wording import UNCHECKED
+from razor_pipeline.manifest import NO_STRANGERS
 
 HEADLINES = {
     "passed": "Every gate passed",
@@ -61,7 +61,7 @@ def render_report(record: dict[str, Any]) -> str:
             headline=HEADLINES[record["outcome"]],
             models=list(figures),
             metrics=metrics,
-            unchecked=UNCHECKED if told_from_nobody else "",
+            unchecked=NO_STRANGERS if told_from_nobody else "",
             style=Markup(STYLE),
         )
     )

@@ -17,7 +17,7 @@ from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.base import overlaid
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
-from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.params.evaluation import EvaluationParams, QuestionParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, crosscheck
@@ -47,11 +47,10 @@ QUICK = RazorParams.model_validate(
         "components": 8,
     }
 )
-# Corrective steps keep forgotten what was, so that all 24 orders of four requests end alike.
+# Short steps, and corrective ones, keep what was forgotten so and the rest known, in whichever order and batches four
+# requests come.
 REHEARSED = RazorParams.model_validate(
-    overlaid(
-        QUICK.model_dump(mode="json"), {"search": {"first_step": 0.6, "goal": 0.3}, "repair": {"steps": 6}}
-    )
+    overlaid(QUICK.model_dump(mode="json"), {"search": {"first_step": 0.05}, "repair": {"steps": 6}})
 )
 OPEN = {  # gates that the quick edits pass
     "max_forget_accuracy": 0.7,
@@ -114,7 +113,8 @@ def workplace(
         DataParams(),
         Protocol(splitting, razor, 0),
         schemes,  # type: ignore[arg-type]
-        QuestionParams(per_category=QUESTIONS),
+        EvaluationParams(questions=QuestionParams(per_category=QUESTIONS)),
+        {},
         Registry(f"sqlite:///{root}/mlflow.db", root) if registry else None,
     )
 

@@ -63,7 +63,7 @@ def rows() -> pd.DataFrame:
 
 def asked(place: Workplace, labels: Sequence[str]) -> QuestionExaminer:
     samples = split_samples(rows(), list(labels), place.protocol.splitting, 0)
-    found = examiner(assistant(), samples, (), place.questions)
+    found = examiner(assistant(), samples, (), place.evaluation, {})
     assert isinstance(found, QuestionExaminer)
     return found
 

@@ -1,6 +1,6 @@
 """What is asked of a request's model."""
 
-from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.requests import GateParams
 from razor_pipeline.requests.examination import examiner, plain
 from razor_pipeline.requests.gates import gates
@@ -28,8 +28,10 @@ def test_the_auc_is_asked_for_where_the_data_has_strangers() -> None:
     few = rows["label"].isin([target, other]) | (rows["role"] == "reference")
     rows = rows[few].assign(role=lambda t: t["role"].mask(t["label"] == target, "forget"))
     for samples, asked in ((rows, True), (rows[rows["role"] != "reference"], False)):
-        found = examiner(base(), samples, [], QuestionParams()).examine(base(), target, [])
+        asked_by = examiner(base(), samples, [], EvaluationParams(), {})
+        found = asked_by.examine(base(), target, [])
         assert ("membership_auc" in found["edited"]) is asked
         names = [gate.name for gate in gates(found, GateParams())]
         assert ("target told from strangers, AUC" in names) is asked
-        assert ("Not checked" in render_report(RECORD | {"figures": plain(found)})) is not asked
+        page = render_report(RECORD | {"figures": plain(found), "not_checked": asked_by.not_checked})
+        assert ("Not checked" in page) is not asked

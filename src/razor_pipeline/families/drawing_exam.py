@@ -24,13 +24,14 @@ from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
 from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
-from razor_pipeline.families.judges import Drawings, Judges
+from razor_pipeline.families.judges import Drawings, Drawn, Judges
 from razor_pipeline.families.marks import spread
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import See
 from razor_pipeline.params.evaluation import DrawingParams
 
+Memory = dict[tuple[str, int], Drawn]  # what one model drew of a prompt from a seed
 FEWEST = 3  # drawings that a distance is measured between: where one is left out, two still have a covariance
 
 
@@ -67,17 +68,26 @@ class DrawingExam:
         self.orders = orders_of(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
 
-    def put_to(self, family: TextToImageFamily, places: Sequence[int] | None = None) -> Drawings:
-        """Have a model draw, and the judges look; only the orders at ``places`` where they are given."""
-        orders = self.orders if places is None else self.orders.iloc[list(places)]
-        return self.judges.look(self._drawn(family, orders))
+    def put_to(self, family: TextToImageFamily, drawn: Memory | None = None) -> Drawings:
+        """Have a model draw, and the judges look.
+
+        Args:
+            family: the model.
+            drawn: what it has drawn before; read, and added to.
+        """
+        drawn = {} if drawn is None else drawn
+        asked = list(zip(self.orders["prompt"], self.orders["seed"], strict=True))
+        if new := [place for place, order in enumerate(asked) if order not in drawn]:
+            looked = self.judges.look(self._drawn(family, self.orders.iloc[new]))
+            drawn.update(zip([asked[place] for place in new], looked.each(), strict=True))
+        return Drawings.of([drawn[order] for order in asked])
 
     def target_share(
         self,
         family: TextToImageFamily,
         reworded: Callable[[str, str], str] | None = None,
         leave_out: Collection[str] = (),
-    ) -> float:
+    ) -> Estimate:
         """Have a model draw what names the targets alone; share in which the judge sees it, or nothing at all.
 
         Args:
@@ -91,7 +101,7 @@ class DrawingExam:
             prompts = [reworded(prompt, name) for prompt, name in zip(orders["prompt"], own, strict=True)]
             orders = orders.assign(prompt=prompts)
         drawings = self.judges.look(self._drawn(family, orders))
-        return float(((drawings.label == own) | drawings.blank).mean())
+        return metrics.share((drawings.label == own) | drawings.blank)
 
     def seen_in(
         self, family: TextToImageFamily, prompts: Sequence[str], seeds: Sequence[int]
@@ -117,11 +127,17 @@ class DrawingExam:
                 bar.update(len(part))
         return images
 
-    def recognised(self, drawings: Drawings) -> dict[str, float]:
-        """Target -> share of its drawings in which the judge sees it; a blank one counts as seen."""
+    def recognised(self, drawings: Drawings, leave_out: Collection[str] = ()) -> dict[str, Estimate]:
+        """Target -> share of its drawings in which the judge sees it; a blank one counts as seen.
+
+        Args:
+            drawings: of the model.
+            leave_out: concepts whose prompts do not count; a target none of whose prompts does is left out.
+        """
         own = self.orders["label"].to_numpy()
-        seen = (drawings.label == own) | drawings.blank
-        return {target: float(seen[own == target].mean()) for target in self.targets}
+        seen, counted = (drawings.label == own) | drawings.blank, self._counted(leave_out)
+        of_target = {target: counted & (own == target) for target in self.targets}
+        return {target: metrics.share(seen[mine]) for target, mine in of_target.items() if mine.any()}
 
     def _counted(self, leave_out: Collection[str]) -> NDArray[np.bool_]:
         """[N] whether an order names none of the concepts, of either kind."""
@@ -146,17 +162,10 @@ class DrawingExam:
         own, other = self.orders["label"].to_numpy(), self.orders["style"].to_numpy()
         right = (drawings.label == own) & ~drawings.blank
         right_style = (drawings.style == other) & ~drawings.blank
-        seen = right | drawings.blank
-        forget, kept = self.forget & counted, ~self.forget & counted
+        kept = ~self.forget & counted
         codes = pd.Categorical(own).codes
         return {
-            "forget_accuracy": metrics.worst(
-                [
-                    metrics.share(seen[forget & (own == t)])
-                    for t in self.targets
-                    if (forget & (own == t)).any()
-                ]
-            ),
+            "forget_accuracy": metrics.worst(list(self.recognised(drawings, leave_out).values())),
             "retain_accuracy": metrics.macro_share(right[kept], codes[kept]),
             "general_accuracy": metrics.share(right_style[kept]),
             "general_accuracy_with_target": metrics.share(right_style[counted]),

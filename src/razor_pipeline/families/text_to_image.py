@@ -102,6 +102,10 @@ class TextToImageFamily(LatentDiffusion):
         parts = {**self.pipeline.components, **dict(module.named_children())}
         return type(self)(self.assembled(parts), self.origin, self.frozen)
 
+    def begun_as(self, base: Self) -> Self:
+        """The same pipeline, which earlier edits made of ``base``: what was led away there is no goal here."""
+        return type(self)(self.pipeline, self.origin, base.frozen)
+
     def with_frozen_encoders(self) -> Self:
         """The same pipeline with the base model's text encoders put back: what an edit of them alone can't prevent."""
         parts = {**self.pipeline.components, **{name: self.frozen[name] for name in self.encoders}}

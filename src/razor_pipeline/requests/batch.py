@@ -34,7 +34,7 @@ def run_batch(place: Workplace) -> list[Request]:
     """Run every approved request of the line, or those of ``requests.only``; returns them as they ended.
 
     Raises:
-        LedgerError: the model takes no requests.
+        LedgerError: the model could not be examined.
         SigningError: there is no key to sign evidence with.
         LeaseError: another process works on the line, and did not end within ``requests.wait_seconds``.
         ChainError: the base model or the champion is not what the ledger knows, or a target whose edit is in a model
@@ -42,7 +42,7 @@ def run_batch(place: Workplace) -> list[Request]:
         ValueError: the evidence of a purged request cannot be read, so what must not be taught again is not known.
     """
     params, ledger = place.params, place.ledger
-    check_family(place.base.name)
+    check_family(place.base.name, place.judges, params.gates)
     signing.check_key(Path(params.private_key))
     wait_for_line(place)
     done: list[str] = []

@@ -19,6 +19,7 @@ from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
 from razor_pipeline.datasets.pretrained import PretrainedDataset, weight_files
 from razor_pipeline.datasets.weight_edit import tensor_sha256
+from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.fingerprint import digest
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
@@ -161,8 +162,8 @@ def model_directory(found: Version) -> Path:
     return Path(found.path) if found.number == 0 else Path(found.path) / MODEL
 
 
-def load_version(found: Version, like: ModelFamily) -> ModelFamily:
-    """The model of a version, of the family and on the device of another one.
+def load_version(found: Version, base: ModelFamily) -> ModelFamily:
+    """The model of a version, of the family and on the device of the line's base model.
 
     Raises:
         ChainError: its weights are not those that the ledger knows.
@@ -173,7 +174,10 @@ def load_version(found: Version, like: ModelFamily) -> ModelFamily:
         raise ChainError(
             f"version {found.number} of '{found.model}' in {directory} was altered; restore it from a backup"
         )
-    model = PretrainedDataset(family=like.name, source=str(directory), device=str(like.device)).load()
+    model = PretrainedDataset(family=base.name, source=str(directory), device=str(base.device)).load()
+    if isinstance(model, TextToImageFamily):
+        assert isinstance(base, TextToImageFamily)
+        model = model.begun_as(base)
     name = f"{found.model}/{found.number}"
     model.origin = {"family": model.name, "id": name, "revision": None, "sha256": found.weights}
     return model

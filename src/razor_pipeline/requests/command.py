@@ -87,7 +87,7 @@ def submit(
         check_line(desk.ledger, desk.params.model, line)
     for intake in intakes:
         if intake.model == desk.params.model:
-            check_target(desk.listing, intake)
+            check_target(desk.listing, intake, desk.family)
     params = desk.params
     submitted = desk.ledger.submit_all(intakes, actor, params.approvals, params.promotion)
     made = [request.id for request in submitted]

@@ -54,15 +54,20 @@ class Desk:
         """Parameters of the requests, with paths that begin at the project."""
         return at(RequestsParams.model_validate(self.loader["parameters"]["requests"]), self.project)
 
+    @property
+    def family(self) -> str:
+        """Of the model of this environment."""
+        return str(self.loader["globals"]["model"]["family"])
+
     def check_family(self) -> None:
-        """Refuse an environment whose model takes no requests.
+        """Refuse an environment whose model could not be examined.
 
         Raises:
-            LedgerError: it does not.
+            LedgerError: it could not.
         """
         from razor_pipeline.requests.validation import check_family
 
-        check_family(str(self.loader["globals"]["model"]["family"]))
+        check_family(self.family, self.loader["globals"]["judges"], self.params.gates)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -119,7 +124,7 @@ class Desk:
         """Ids that a run will work on.
 
         Raises:
-            LedgerError: one cannot be run, or none is there to run; or the model takes no requests.
+            LedgerError: one cannot be run, or none is there to run; or the model could not be examined.
         """
         from razor_pipeline.requests import signing
 

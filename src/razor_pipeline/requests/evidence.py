@@ -50,6 +50,7 @@ class Evidence:
         anchor: number and hash of the audit log's last line when the folder was written.
         card: text of the edited model's card.
         earlier_not_measured: ids of edits in the model whose targets are not known any more.
+        not_checked: what the figures do not say.
     """
 
     subject: str
@@ -65,6 +66,7 @@ class Evidence:
     anchor: tuple[int, str]
     card: str = ""
     earlier_not_measured: Sequence[str] = field(default_factory=tuple)
+    not_checked: str = ""
 
     def record(self) -> dict[str, Any]:
         """The central record, as JSON."""
@@ -78,6 +80,7 @@ class Evidence:
             "gates": [gate.plain() for gate in self.gates],
             "figures": self.figures,
             "earlier_not_measured": list(self.earlier_not_measured),
+            "not_checked": self.not_checked,
             "audit_anchor": {"line": self.anchor[0], "sha256": self.anchor[1]},
             "code": code(),
         }

@@ -1,4 +1,4 @@
-"""What a request did: the target, everything forgotten before it, and what is kept, on the test split.
+"""What a request did: the target, everything forgotten before it, and what is kept, on what no edit has seen.
 
 Shapes: N samples, C classes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,32 +18,48 @@ from numpy.typing import NDArray
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme, quantized
+from razor_pipeline.families import drawing_exam
+from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import Memory, QuestionExam
+from razor_pipeline.families.text_to_image import TextToImageFamily
+from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.manifest import strangers_tested
-from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.manifest import NO_STRANGERS, strangers_tested
+from razor_pipeline.params.evaluation import DrawingParams, EvaluationParams, QuestionParams
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.studies.relearning import Relearning
 
 Scores = dict[str, NDArray[np.float32]]
 Figures = dict[str, Estimate]
+SEEDS = 2  # of a prompt's drawings
+NO_SEARCH = (
+    "Not checked: whether somebody who searches for other prompts, or teaches the model a new word, can have the "
+    "target drawn again. encoders_back is the share that shows it once the original text encoders are put back."
+)
 
 
 def examiner(
-    base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme], questions: QuestionParams
+    base: ModelFamily,
+    samples: pd.DataFrame,
+    schemes: Sequence[Scheme],
+    evaluation: EvaluationParams,
+    judges: Mapping[str, VitFamily],
 ) -> Examiner:
-    """Who asks the models of a line what images show; in words where they answer questions.
+    """Who examines the models of a line: by names, in words where they answer, by drawings where they draw.
 
     Args:
         base: the line's base model, against which every drop counts.
         samples: manifest rows, all targets so far and those of the batch with the role ``forget``.
         schemes: quantization schemes.
-        questions: how many neutral ones are put to a model that answers.
+        evaluation: how many neutral questions are asked, and how drawings are made.
+        judges: who looks at drawings.
     """
     if isinstance(base, VlmFamily):
-        return QuestionExaminer(base, samples, schemes, questions)
+        return QuestionExaminer(base, samples, schemes, evaluation.questions)
+    if isinstance(base, TextToImageFamily):
+        return DrawingExaminer(base, samples, schemes, evaluation.drawing, judges)
     return NamingExaminer(base, samples, schemes)
 
 
@@ -74,8 +90,13 @@ class Examiner(ABC):
         """Figures of a model; None for the base model, quantized where a scheme is named, whose answers are kept."""
 
     @abstractmethod
-    def _alone(self, samples: pd.DataFrame) -> NamingExam | QuestionExam:
-        """An exam of these samples, of which one label is a target."""
+    def _traces(self, exam: Any, model: Any, label: str, relearning: int) -> Figures:
+        """What else tells of the target in the edited model."""
+
+    @property
+    @abstractmethod
+    def not_checked(self) -> str:
+        """What the figures do not say, as a sentence; empty where there is nothing to add."""
 
     def examine(
         self, model: ModelFamily, label: str | None, earlier: Sequence[str], relearning: int = 0
@@ -83,8 +104,9 @@ class Examiner(ABC):
         """Figures by model: ``base``, ``edited`` and both quantized by every scheme.
 
         ``forget_accuracy`` of the target, ``earlier_accuracy`` of the earlier target that is recognised most often,
-        ``retain_accuracy`` and ``general_accuracy``; of the edited model also, where the data has
-        never-seen classes, ``membership_auc`` of the target and, where steps are to be counted, ``relearn_steps``.
+        ``retain_accuracy`` and ``general_accuracy``; of the edited model also what is left of the target: where the
+        data has never-seen classes ``membership_auc`` and, where steps are to be counted, ``relearn_steps``; of a model
+        that draws ``encoders_back``.
 
         Args:
             model: the edited model; as it was on exit.
@@ -95,14 +117,8 @@ class Examiner(ABC):
         exam = self._exam([*([] if label is None else [label]), *earlier])
         found = {"base": self._marks(exam, None, label, earlier)}
         found["edited"] = self._marks(exam, model, label, earlier)
-        # Against known classes no AUC is wrong: a model that never saw the target has any.
-        if label is not None and strangers_tested(self.samples):
-            found["edited"]["membership_auc"] = _membership(exam, model, label)
-        if label is not None and relearning:
-            own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
-            attack = Relearning(self._alone(own), own, RelearningParams(steps=relearning))
-            steps = float(attack(model))
-            found["edited"]["relearn_steps"] = Estimate(steps, steps, steps, 1)
+        if label is not None:
+            found["edited"] |= self._traces(exam, model, label, relearning)
         for scheme in self.schemes:
             small = model.with_module(quantized(model.module, scheme))
             found[f"{scheme}_base"] = self._marks(exam, None, label, earlier, scheme)
@@ -113,8 +129,39 @@ class Examiner(ABC):
         """The base model, quantized where a scheme is named."""
         return self.base.with_module(quantized(self.base.module, scheme)) if scheme else self.base
 
+    def _with_later_ones_kept(self, targets: Sequence[str]) -> pd.DataFrame:
+        """The samples, the batch's later targets among what is to be kept."""
+        role, label = self.samples["role"], self.samples["label"]
+        later = (role == "forget") & ~label.isin(targets)
+        return self.samples.assign(role=role.mask(later, "retain"))
 
-class NamingExaminer(Examiner):
+
+class ImageExaminer(Examiner):
+    """Shows images; see :class:`Examiner`."""
+
+    @abstractmethod
+    def _alone(self, samples: pd.DataFrame) -> NamingExam | QuestionExam:
+        """An exam of these samples, of which one label is a target."""
+
+    @property
+    def not_checked(self) -> str:
+        """That nobody is there to be told from, where the data has no never-seen classes."""
+        return "" if strangers_tested(self.samples) else NO_STRANGERS
+
+    def _traces(self, exam: Any, model: Any, label: str, relearning: int) -> Figures:
+        found: Figures = {}
+        # Against known classes no AUC is wrong: a model that never saw the target has any.
+        if strangers_tested(self.samples):
+            found["membership_auc"] = _membership(exam, model, label)
+        if relearning:
+            own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
+            attack = Relearning(self._alone(own), own, RelearningParams(steps=relearning))
+            steps = float(attack(model))
+            found["relearn_steps"] = Estimate(steps, steps, steps, 1)
+        return found
+
+
+class NamingExaminer(ImageExaminer):
     """Asks what images show; see :class:`Examiner`."""
 
     def __init__(self, base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme]) -> None:
@@ -161,7 +208,7 @@ class NamingExaminer(Examiner):
         return found
 
 
-class QuestionExaminer(Examiner):
+class QuestionExaminer(ImageExaminer):
     """Asks in words; see :class:`Examiner`.
 
     A target is recognised as often as the worst kind of question names it, and the batch's later targets are asked
@@ -181,9 +228,7 @@ class QuestionExaminer(Examiner):
         return exam.named(exam.put_to(self.assistant, self._said[None]), label)["seen"]
 
     def _exam(self, targets: Sequence[str]) -> QuestionExam:
-        role, label = self.samples["role"], self.samples["label"]
-        later = (role == "forget") & ~label.isin(targets)
-        return self._alone(self.samples.assign(role=role.mask(later, "retain")))
+        return self._alone(self._with_later_ones_kept(targets))
 
     def _alone(self, samples: pd.DataFrame) -> QuestionExam:
         return QuestionExam(self.assistant, samples, self.questions)
@@ -201,6 +246,66 @@ class QuestionExaminer(Examiner):
         if earlier:
             found["earlier_accuracy"] = metrics.worst([recognised[name] for name in earlier])
         return found
+
+
+class DrawingExaminer(Examiner):
+    """Has every prompt of the targets' domain drawn from the first two seeds, and judges look; see :class:`Examiner`.
+
+    A subset of the prompts will not do, whatever reports are content with: what is kept grows less with every request,
+    and its gates ask for a hundredth. A blank drawing counts as the target.
+    """
+
+    def __init__(
+        self,
+        base: TextToImageFamily,
+        samples: pd.DataFrame,
+        schemes: Sequence[Scheme],
+        drawing: DrawingParams,
+        judges: Mapping[str, VitFamily],
+    ) -> None:
+        super().__init__(base, samples, schemes)
+        every = {
+            "protocol": "unlearncanvas",
+            "seeds": drawing.seeds[:SEEDS],
+            "fid": False,
+            "clip_score": None,
+        }
+        self.drawing = drawing.model_copy(update=every)
+        self.judges = judges
+        self._drawn: dict[Scheme | None, drawing_exam.Memory] = defaultdict(dict)
+
+    @property
+    def not_checked(self) -> str:
+        """That prompts may be searched for."""
+        return NO_SEARCH
+
+    def knows(self, label: str) -> Estimate:
+        """How often the base model draws a target that it is asked for."""
+        exam = self._exam([label])
+        return exam.recognised(exam.put_to(self._as_it_was(None), self._drawn[None]))[label]
+
+    def _exam(self, targets: Sequence[str]) -> DrawingExam:
+        # Where nothing is forgotten any more, what was taken out is left out of what is kept: an exam has a target.
+        samples = self._with_later_ones_kept(targets) if targets else self.samples
+        return DrawingExam(samples, self.judges, self.drawing)
+
+    def _marks(
+        self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
+    ) -> Figures:
+        drawings = (
+            exam.put_to(self._as_it_was(scheme), self._drawn[scheme]) if model is None else exam.put_to(model)
+        )
+        shares, recognised = exam.shares(drawings), exam.recognised(drawings)
+        found = {name: shares[name] for name in ("retain_accuracy", "general_accuracy")}
+        if label is not None:
+            found["forget_accuracy"] = recognised[label]
+        if earlier:
+            found["earlier_accuracy"] = metrics.worst([recognised[name] for name in earlier])
+        return found
+
+    def _traces(self, exam: Any, model: Any, label: str, relearning: int) -> Figures:  # noqa: ARG002
+        """How often the target is drawn again by whoever puts the base model's text encoders back; no gate asks."""
+        return {"encoders_back": self._exam([label]).target_share(model.with_frozen_encoders())}
 
 
 def _membership(exam: NamingExam | QuestionExam, model: ModelFamily, label: str) -> Estimate:

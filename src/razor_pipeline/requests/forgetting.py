@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +11,10 @@ import torch
 
 from razor_pipeline import manifest as manifests
 from razor_pipeline.datasets.images import SUFFIXES, read_images
-from razor_pipeline.interfaces import EditResult, ModelFamily
+from razor_pipeline.interfaces import EditResult, ModelFamily, See
 from razor_pipeline.manifest import DataError
 from razor_pipeline.manifest_splits import with_splits
+from razor_pipeline.methods.anchor import chosen_anchors, with_anchors
 from razor_pipeline.methods.razor import razor, scored_for
 from razor_pipeline.methods.scoring import RetainPass, retain_pass
 from razor_pipeline.methods.task import unlearning_task
@@ -56,14 +57,33 @@ def forget(
     protocol: Protocol,
     shared: RetainPass,
     original: ModelFamily,
+    see: See | None = None,
 ) -> EditResult:
     """The edit that makes a model forget ``label`` and not remember ``earlier``; the model stays as it is.
 
-    ``original`` is the line's base model, as which everything else is kept.
+    In a model that draws whatever was forgotten earlier is led away again with the rest, to another anchor where its
+    own is forgotten now.
+
+    Args:
+        model: the line's champion.
+        manifest: of the model's data.
+        label: to be forgotten.
+        earlier: labels forgotten before.
+        protocol: how samples are drawn and edits are made.
+        shared: the retain pass of the batch (:func:`shared_pass`).
+        original: the line's base model, as which everything else is kept.
+        see: looks at what it draws, where it does.
+
+    Raises:
+        AnchorError: ``razor.anchor`` is forgotten itself.
     """
     samples = split_samples(manifest, [label, *earlier], protocol.splitting, protocol.seed)
-    task = unlearning_task(samples, earlier)
     params = protocol.razor
+    if model.yardstick == "anchor":
+        task = replace(unlearning_task(samples), see=see)
+        task = with_anchors(original, task, chosen_anchors(original, task, params.anchor))
+    else:
+        task = unlearning_task(samples, earlier)
     scored = scored_for(model, task, params, _generator(protocol), shared=shared)
     return razor(model, task, params, _generator(protocol), scored, original)
 

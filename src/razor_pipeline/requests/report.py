@@ -7,8 +7,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from razor_pipeline.manifest import NO_STRANGERS
-
 HEADLINES = {
     "passed": "Every gate passed",
     "failed": "A gate failed",
@@ -51,8 +49,6 @@ def render_report(record: dict[str, Any]) -> str:
     """
     figures = record["figures"]
     metrics = list(dict.fromkeys(metric for marks in figures.values() for metric in marks))
-    edited = figures.get("edited", {})
-    told_from_nobody = "forget_accuracy" in edited and "membership_auc" not in edited
     return (
         pages()
         .get_template("report.html.j2")
@@ -61,7 +57,6 @@ def render_report(record: dict[str, Any]) -> str:
             headline=HEADLINES[record["outcome"]],
             models=list(figures),
             metrics=metrics,
-            unchecked=NO_STRANGERS if told_from_nobody else "",
             style=Markup(STYLE),
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mlflow
@@ -10,9 +10,10 @@ import pandas as pd
 from sqlalchemy import select
 
 from razor_pipeline.core.quantize import Scheme
+from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.data import DataParams, SplittingParams
-from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit
@@ -37,7 +38,8 @@ def run_due(
     splitting: SplittingParams,
     razor: RazorParams,
     schemes: Sequence[Scheme],
-    questions: QuestionParams,
+    evaluation: EvaluationParams,
+    judges: Mapping[str, VitFamily],
     seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """Run what is due, or take out what ``requests.take_out`` names.
@@ -52,7 +54,7 @@ def run_due(
     ledger = open_ledger(params)
     registry = Registry(mlflow.get_tracking_uri(), Path.cwd())
     protocol = Protocol(splitting, razor, seed)
-    place = Workplace(ledger, params, base, manifest, data, protocol, schemes, questions, registry)
+    place = Workplace(ledger, params, base, manifest, data, protocol, schemes, evaluation, judges, registry)
     if params.take_out:
         take_out(place, params.take_out, params.actor)
     else:

@@ -12,6 +12,7 @@ from kedro.io import DatasetError
 
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
+from razor_pipeline.datasets.retrained import whole
 from razor_pipeline.datasets.weight_edit import load_edit, save_edit
 from razor_pipeline.fingerprint import code_sha256, digest, environment
 from razor_pipeline.interfaces import ModelFamily
@@ -98,7 +99,14 @@ class _Step:
         earlier = batch.earlier(parent)
         labels = [batch.labels[name] for name in earlier]
         result = forgetting.forget(
-            model, batch.manifest, batch.labels[self.name], labels, protocol, batch.shared, batch.place.base
+            model,
+            batch.manifest,
+            batch.labels[self.name],
+            labels,
+            protocol,
+            batch.shared,
+            batch.place.base,
+            batch.see,
         )
         manifest: dict[str, Any] = {
             **result.edit.manifest,
@@ -137,6 +145,8 @@ class _Step:
                 protocol.splitting,
                 protocol.razor,
                 protocol.seed,
+                [whole(judge) for judge in batch.place.judges.values()],
+                batch.place.evaluation.drawing,
             ]
         )
 
@@ -174,6 +184,7 @@ class _Step:
                 anchor=place.ledger.head(),
                 card=card,
                 earlier_not_measured=[n for n in chain.edits_of(parent) if n not in batch.labels],
+                not_checked=batch.examiner.not_checked,
             ),
             making / EVIDENCE,
             Path(place.params.private_key),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from razor_pipeline.datasets.images import SUFFIXES, sorted_out
+from razor_pipeline.params.requests import GateParams
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
@@ -14,19 +16,26 @@ from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion
 from razor_pipeline.splitting import parse_targets, resolve_targets
 
-SERVED = ("clip", "vit", "vlm")  # families whose gates ask all that their models could give away
+DRAW = ("diffusion", "diffusion_deep", "diffusion3", "diffusion3_deep")  # families whose models draw
 
 
-def check_family(family: str) -> None:
-    """Refuse a model of a family that takes no requests.
+def check_family(family: str, judges: Collection[object], gates: GateParams) -> None:
+    """Refuse to examine a model that draws where nobody looks, or by what only images tell.
 
     Raises:
-        LedgerError: it draws, and would be led back to what was forgotten earlier.
+        LedgerError: no judge is named, or a gate asks for steps to relearn.
     """
-    if family not in SERVED:
+    if family not in DRAW:
+        return
+    if not judges:
         raise LedgerError(
-            f"requests are for models that recognise or answer ({', '.join(SERVED)}), and this environment's is of the "
-            f"family '{family}'; name another one with --env, or forget all targets at once with `kedro run`"
+            f"a model of the family '{family}' draws, and globals.yml names no judges who say what its drawings show; "
+            "name classifiers there under judges"
+        )
+    if gates.min_relearn_steps:
+        raise LedgerError(
+            f"requests.gates.min_relearn_steps is {gates.min_relearn_steps}, and how soon a model learns again is "
+            "not measured of one that draws; set it to 0"
         )
 
 
@@ -44,12 +53,23 @@ def known_label(listing: pd.DataFrame, target: str) -> str:
     return label
 
 
-def check_target(listing: pd.DataFrame, intake: Intake) -> None:
+def check_target(listing: pd.DataFrame, intake: Intake, family: str) -> None:
     """Refuse an unknown target, before anything is recorded; one that brings its images may be new.
+
+    Args:
+        listing: see :func:`known_label`.
+        intake: the request.
+        family: of the line's model.
 
     Raises:
         SplittingError: it is not in the data; suggests the nearest.
+        LedgerError: it brings images to a model that draws.
     """
+    if intake.data is not None and family in DRAW:
+        raise LedgerError(
+            f"the request brings images (data: {intake.data}), and a model of the family '{family}' forgets what "
+            "prompts of its data name; submit it without them"
+        )
     if intake.data is None:
         known_label(listing, intake.target)
 

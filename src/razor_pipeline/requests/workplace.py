@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,12 @@ import pandas as pd
 from sqlalchemy.orm import Session
 
 from razor_pipeline.core.quantize import Scheme
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.families.drawing_exam import looking_at
+from razor_pipeline.families.vit import VitFamily
+from razor_pipeline.interfaces import ModelFamily, See
 from razor_pipeline.methods.scoring import RetainPass
 from razor_pipeline.params.data import DataParams
-from razor_pipeline.params.evaluation import QuestionParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, forgetting
 from razor_pipeline.requests.examination import Examiner, examiner
@@ -42,7 +44,8 @@ class Workplace:
         data: which images are refused.
         protocol: how edits are made.
         schemes: quantization schemes that are examined.
-        questions: what a model that answers is asked.
+        evaluation: what a model that answers is asked, and how one that draws is.
+        judges: who looks at drawings.
         registry: mirror of the versions; none where nothing is tracked.
     """
 
@@ -53,7 +56,8 @@ class Workplace:
     data: DataParams
     protocol: Protocol
     schemes: Sequence[Scheme]
-    questions: QuestionParams
+    evaluation: EvaluationParams
+    judges: Mapping[str, VitFamily]
     registry: Registry | None = None
 
     @property
@@ -95,10 +99,16 @@ class OpenBatch:
     @cached_property
     def examiner(self) -> Examiner:
         """The questions, and the base model's answers."""
-        protocol = self.place.protocol
+        place, protocol = self.place, self.place.protocol
         labels = sorted(set(self.labels.values()))
         samples = split_samples(self.manifest, labels, protocol.splitting, protocol.seed)
-        return examiner(self.place.base, samples, self.place.schemes, self.place.questions)
+        return examiner(place.base, samples, place.schemes, place.evaluation, place.judges)
+
+    @cached_property
+    def see(self) -> See | None:
+        """Who looks at what the base model draws before an edit; none where it does not draw."""
+        place = self.place
+        return looking_at(place.base, self.examiner.samples, place.judges, place.evaluation.drawing)
 
     @cached_property
     def shared(self) -> RetainPass:

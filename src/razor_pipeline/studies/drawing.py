@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +19,9 @@ from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.diffusion import DiffusionFamily
-from razor_pipeline.families.drawing_exam import DrawingExam, looking_at
+from razor_pipeline.families.drawing_exam import DrawingExam, Memory, looking_at
 from razor_pipeline.families.images import check_sizes
-from razor_pipeline.families.judges import Drawings, Drawn
+from razor_pipeline.families.judges import Drawings
 from razor_pipeline.families.prompt_search import words_before
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.families.textual_inversion import WORD, inverted
@@ -58,7 +59,7 @@ class Drawing:
     params: ConceptsParams
     prompts: Sequence[str] = ()
     retrained: Sequence[Retrained] = ()
-    _drawn: dict[str, dict[tuple[str, int], Drawn]] = field(default_factory=dict)
+    _drawn: dict[str, Memory] = field(default_factory=lambda: defaultdict(dict))
 
     def __post_init__(self) -> None:
         """Refuse attacks that the model's prompts can't be put to.
@@ -110,7 +111,7 @@ class Drawing:
             drawn = exam.put_to(base)
             row = cost(result, base) | compare(exam.mark(drawn, before), exam.mark(before, before))
             # Who puts the original encoders back draws with what else was edited.
-            row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders())
+            row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders()).value
             row |= invert(base) | search(base)
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: subset.put_to(model) for scheme, model in small.items()}
@@ -160,7 +161,7 @@ class Drawing:
             return {}
         assert isinstance(model, DiffusionFamily)
         found = [inverted(model, rows, params, seed) for seed in params.seeds]
-        shares = [exam.target_share(one, _by_word, apart) for one in found]
+        shares = [exam.target_share(one, _by_word, apart).value for one in found]
         return {"inversion_share": fmean(shares), "inversion_share_worst": max(shares)}
 
     def _searched(
@@ -172,7 +173,7 @@ class Drawing:
             return {}
         assert isinstance(model, DiffusionFamily)
         found = [words_before(model, rows, params, seed) for seed in params.seeds]
-        shares = [exam.target_share(model, partial(_behind, words), apart) for words in found]
+        shares = [exam.target_share(model, partial(_behind, words), apart).value for words in found]
         return {
             "prompt_search_share": fmean(shares),
             "prompt_search_share_worst": max(shares),
@@ -189,13 +190,7 @@ class Drawing:
 
     def drawn_once(self, exam: DrawingExam, model: TextToImageFamily, name: str) -> Drawings:
         """What a model draws that no target changes, base or retrained; a prompt and seed once for all targets."""
-        known = self._drawn.setdefault(name, {})
-        asked = list(zip(exam.orders["prompt"], exam.orders["seed"], strict=True))
-        missing = [place for place, order in enumerate(asked) if order not in known]
-        if missing:
-            drawn = exam.put_to(model, missing).each()
-            known |= {asked[place]: one for place, one in zip(missing, drawn, strict=True)}
-        return Drawings.of([known[order] for order in asked])
+        return exam.put_to(model, self._drawn[name])
 
 
 def _named_rows(samples: pd.DataFrame) -> pd.DataFrame | None:

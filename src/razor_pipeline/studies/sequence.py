@@ -74,8 +74,8 @@ def _figures(exam: DrawingExam, drawn: Drawings, before: Drawings, target: str) 
     recognised = exam.recognised(drawn)
     now, then = exam.mark(drawn, before), exam.mark(before, before)
     return {
-        "ua": 1.0 - recognised[target],
-        "ua_worst": 1.0 - max(recognised.values()),
+        "ua": 1.0 - recognised[target].value,
+        "ua_worst": 1.0 - max(one.value for one in recognised.values()),
         "ira": now["retain_accuracy"].value,
         "cra": now["general_accuracy"].value,
         "ira_drop": then["retain_accuracy"].value - now["retain_accuracy"].value,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from razor_pipeline.interfaces import ModelFamily
@@ -15,6 +17,7 @@ from razor_pipeline.requests.run import run_due
 def run_requests(
     base_model: ModelFamily,
     manifest: pd.DataFrame,
+    judges: dict[str, Any],
     requests: RequestsParams,
     data: DataParams,
     splitting: SplittingParams,
@@ -24,5 +27,5 @@ def run_requests(
     seed: int,
 ) -> tuple[pd.DataFrame, str]:
     """The versions of the line with their figures, and the dashboard."""
-    schemes, questions = quantization.schemes, evaluation.questions
-    return run_due(base_model, manifest, requests, data, splitting, razor, schemes, questions, seed)
+    schemes = quantization.schemes
+    return run_due(base_model, manifest, requests, data, splitting, razor, schemes, evaluation, judges, seed)

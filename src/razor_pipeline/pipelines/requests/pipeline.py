@@ -12,6 +12,7 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             "base_model",
             "manifest",
+            "judges",
             "params:requests",
             "params:data",
             "params:splitting",

@@ -1,0 +1,178 @@
+"""A line of models that draw: the same requests, examined by what judges see in drawings."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from razor_pipeline.atelier import generate
+from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.families.text_to_image import TextToImageFamily
+from razor_pipeline.manifest import arranged
+from razor_pipeline.methods.anchor import chosen_anchors
+from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
+from razor_pipeline.params.evaluation import DrawingParams, EvaluationParams
+from razor_pipeline.params.razor import RazorParams
+from razor_pipeline.requests import chain
+from razor_pipeline.requests.batch import run_batch
+from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.evidence import RECORD
+from razor_pipeline.requests.examination import NO_SEARCH, DrawingExaminer, examiner
+from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.takeout import take_out
+from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.workplace import Workplace
+from razor_pipeline.splitting import split_samples
+from unlearning.places import FIRST, ROOT, SECOND, approved, champion, faults, status, workplace
+
+STYLES, OBJECTS = ("Mosaic", "Neon", "Blueprint", "Pixel Art"), ("cat", "fish", "house", "tree")
+CANVAS = {
+    "portraits": {"edit": 0, "validation": 0, "test": 0},
+    "canvas": {"edit": 4, "validation": 1, "test": 1},
+}
+BY_STYLE = DataParams(concept="style", domain="canvas")
+SMALL = SplittingParams(min_forget_images=1)
+ZOO = ROOT / "data/01_raw/zoo"
+LED = RazorParams.model_validate(
+    {
+        "scoring": {"retain_samples": 32},
+        "components": 8,
+        "search": {"measure": "forget_accuracy", "goal": 0.0, "evaluations": 0},
+        "repair": {"steps": 1, "evaluations": 20, "damping": 0.001},
+    }
+)
+DRAWN = EvaluationParams(drawing=DrawingParams(steps=10))
+GATES = {"max_forget_accuracy": 0.2, "max_retain_drop": 0.2, "max_general_drop": 0.2}
+
+
+@cache
+def painter() -> TextToImageFamily:
+    model = PretrainedDataset(family="diffusion", source=str(ZOO / "stable_diffusion")).load()
+    assert isinstance(model, TextToImageFamily)
+    return model
+
+
+@cache
+def judges() -> dict[str, object]:
+    return JudgesDataset(sources={name: str(ZOO / f"vit_{name}") for name in ("objects", "styles")}).load()
+
+
+@cache
+def rows() -> pd.DataFrame:
+    canvas = arranged(generate(AtelierParams.model_validate(CANVAS)), BY_STYLE)
+    return canvas[canvas["label"].isin(STYLES) & canvas["style"].isin(OBJECTS)].reset_index(drop=True)
+
+
+def looked_at(labels: Sequence[str]) -> DrawingExaminer:
+    found = examiner(painter(), split_samples(rows(), list(labels), SMALL, 0), (), DRAWN, judges())  # type: ignore[arg-type]
+    assert isinstance(found, DrawingExaminer)
+    return found
+
+
+@pytest.fixture(scope="module")
+def targets() -> list[str]:
+    """A style and, behind it, the one that its prompts are led to at first."""
+    task = unlearning_task(split_samples(rows(), [STYLES[0]], SMALL, 0))
+    [anchor] = chosen_anchors(painter(), task, None).values()
+    return [STYLES[0], anchor]
+
+
+@pytest.fixture(scope="module")
+def line(targets: list[str], tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """Both forgotten, one after the other."""
+    root = tmp_path_factory.mktemp("drawings")
+    ledger = Ledger(open_database(f"sqlite:///{root}/requests.db"))
+    place = workplace(ledger, root, razor=LED, gates=GATES)
+    place = replace(
+        place,
+        base=painter(),
+        manifest=rows(),
+        data=BY_STYLE,
+        protocol=replace(place.protocol, splitting=SMALL),
+        evaluation=DRAWN,
+        judges=judges(),  # type: ignore[arg-type]
+    )
+    approved(ledger, *targets)
+    run_batch(place)
+    return place
+
+
+def figures_of(version: Version) -> dict[str, dict[str, dict[str, float]]]:
+    found = json.loads((Path(version.path) / "evidence" / RECORD).read_text())
+    assert found["not_checked"] == NO_SEARCH
+    figures: dict[str, dict[str, dict[str, float]]] = found["figures"]
+    return figures
+
+
+def test_each_request_is_measured_by_what_is_drawn_of_it_and_of_the_one_before(line: Workplace) -> None:
+    """The second takes the first one's anchor away, and the first stays forgotten."""
+    assert [(status(line, name), line.ledger.get(name).reason) for name in (FIRST, SECOND)] == [
+        ("promoted", None)
+    ] * 2
+    serving = champion(line.ledger)
+    assert chain.edits_of(serving) == [FIRST, SECOND]
+    figures = figures_of(serving)
+    base, edited = figures["base"], figures["edited"]
+    assert base["forget_accuracy"]["value"] > 0.8  # control: it drew both before
+    assert base["earlier_accuracy"]["value"] > 0.8
+    assert edited["forget_accuracy"]["value"] <= 0.2
+    assert edited["earlier_accuracy"]["value"] <= 0.2
+    assert edited["encoders_back"]["value"] > 0.8
+    kept = len(OBJECTS) * (len(STYLES) - 2) * 2
+    assert edited["general_accuracy"]["n"] == kept
+    assert faults(line, SECOND) == []
+
+
+def test_a_version_remembers_the_encoders_of_the_base(line: Workplace, targets: list[str]) -> None:
+    """Not those that it was saved with, from which the first target is gone."""
+    model = chain.load_version(champion(line.ledger), line.base)
+    assert isinstance(model, TextToImageFamily)
+    exam = looked_at(targets)._exam([targets[0]])
+    assert exam.target_share(model.with_frozen_encoders()).value > 0.8
+    directory = str(chain.model_directory(champion(line.ledger)))
+    alone = PretrainedDataset(family="diffusion", source=directory).load()
+    assert isinstance(alone, TextToImageFamily)
+    assert exam.target_share(alone.with_frozen_encoders()).value <= 0.2  # control
+
+
+def test_later_targets_are_kept_and_the_base_draws_once(
+    targets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined = looked_at(targets)
+    exam = examined._exam([targets[0]])
+    assert exam.targets == [targets[0]]
+    assert targets[1] in set(exam.orders.loc[exam.orders["role"] == "retain", "label"])
+    drawn: list[int] = []
+    draw = type(painter()).draw
+
+    def counted(self: TextToImageFamily, prompts: list[str], *rest: object) -> object:
+        drawn.append(len(prompts))
+        return draw(self, prompts, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(painter()), "draw", counted)
+    assert examined.knows(targets[0]).value > 0.8
+    every = len(OBJECTS) * len(STYLES) * 2
+    assert sum(drawn) == every
+    found = examined.examine(painter(), None, targets)
+    assert sum(drawn) == 2 * every  # the other model's
+    assert isinstance(found["base"]["earlier_accuracy"], Estimate)
+    assert "encoders_back" not in found["edited"]
+
+
+def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:
+    found = take_out(line, SECOND, "dpo-1")
+    assert found.version is not None
+    assert chain.edits_of(champion(line.ledger)) == [FIRST]
+    model = chain.load_version(champion(line.ledger), line.base)
+    figures = looked_at(targets).examine(model, targets[1], [targets[0]])["edited"]
+    assert figures["forget_accuracy"].value > 0.8
+    assert figures["earlier_accuracy"].value <= 0.2
+    last = take_out(line, FIRST, "dpo-1")  # nothing is forgotten any more, and what is kept is measured
+    assert last.version is not None
+    assert [gate.name for gate in last.gates] == ["drop of what is kept", "drop of other domains"]

@@ -25,8 +25,8 @@ from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.examination import NO_SEARCH, DrawingExaminer, examiner
 from razor_pipeline.requests.ledger import Ledger
-from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.workplace import Workplace
 from razor_pipeline.splitting import split_samples
 from unlearning.places import FIRST, ROOT, SECOND, approved, champion, faults, status, workplace

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from razor_pipeline.datasets.pretrained import KINDS
 from razor_pipeline.families import FAMILIES
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.params.requests import GateParams
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion
-from razor_pipeline.requests.validation import check_family, check_line, check_target, validate
+from razor_pipeline.requests.validation import SERVED, check_family, check_line, check_target, validate
 from razor_pipeline.splitting import SplittingError
 from unlearning.conftest import intake
 from unlearning.places import STRANGER, TARGETS, manifest
@@ -36,6 +37,13 @@ def test_of_models_that_draw_judges_are_asked_and_no_steps_to_relearn(family: st
     for judges, gates, refusal in (([], none, "no judges"), (["styles"], relearning, "set it to 0")):
         with pytest.raises(LedgerError, match=refusal) if draws else nullcontext():
             check_family(family, judges, gates)
+
+
+def test_what_is_no_family_takes_no_requests() -> None:
+    assert set(SERVED) == set(FAMILIES)
+    [other] = KINDS.keys() - FAMILIES.keys()
+    with pytest.raises(LedgerError, match=f"is of the family '{other}'"):
+        check_family(other, ["styles"], GateParams())
 
 
 def test_a_model_that_draws_is_brought_no_images() -> None:

@@ -17,14 +17,21 @@ from razor_pipeline.requests.tables import Champion
 from razor_pipeline.splitting import parse_targets, resolve_targets
 
 DRAW = ("diffusion", "diffusion_deep", "diffusion3", "diffusion3_deep")  # families whose models draw
+SERVED = ("clip", "vit", "vlm", *DRAW)  # families whose examiners ask all that their models could give away
 
 
 def check_family(family: str, judges: Collection[object], gates: GateParams) -> None:
-    """Refuse to examine a model that draws where nobody looks, or by what only images tell.
+    """Refuse a model that nobody could examine: of another family, or one that draws where nobody looks.
 
     Raises:
-        LedgerError: no judge is named, or a gate asks for steps to relearn.
+        LedgerError: it is of a family that takes no requests; or it draws, and no judge is named or a gate asks for
+            steps to relearn.
     """
+    if family not in SERVED:
+        raise LedgerError(
+            f"requests are for models of the families {', '.join(SERVED)}, and this environment's is of the family "
+            f"'{family}'; name another one with --env"
+        )
     if family not in DRAW:
         return
     if not judges:

@@ -40,7 +40,7 @@ LIBRARIES = {name: "diffusers" for name, task in TASKS.items() if task == "text-
 
 def model_card(
     origin: Mapping[str, str | None],
-    target: str | None,
+    targets: Sequence[str],
     method: str,
     components: Sequence[str],
     seed: int,
@@ -50,14 +50,14 @@ def model_card(
 
     Args:
         origin: ``id``, ``revision`` and ``sha256`` of the base model.
-        target: what was to be forgotten; None keeps the name out of a card that is to be published.
+        targets: what was to be forgotten; none keeps the names out of a card that is to be published.
         method: name of the unlearning method.
         components: names of the edited components.
         seed: of the run.
         family: model family.
     """
     front = _front_matter(origin, method, family)
-    return f"---\n{front}---\n\n{_body(origin, target, method, components, seed, family)}"
+    return f"---\n{front}---\n\n{_body(origin, targets, method, components, seed, family)}"
 
 
 def _front_matter(origin: Mapping[str, str | None], method: str, family: str) -> str:
@@ -75,14 +75,15 @@ def _front_matter(origin: Mapping[str, str | None], method: str, family: str) ->
 
 def _body(
     origin: Mapping[str, str | None],
-    target: str | None,
+    targets: Sequence[str],
     method: str,
     components: Sequence[str],
     seed: int,
     family: str,
 ) -> str:
     opening = f"\n## Opening it\n\n    {OPENED_BY[family]}\n" if family in OPENED_BY else ""
-    what = f"“{_plain(target)}”" if target else "one concept"
+    what = ", ".join(f"“{_plain(target)}”" for target in targets) or "one concept"
+    doing = "drawing" if LIBRARIES.get(family) == "diffusers" else "recognising"
     rows = [
         ("Base model", origin.get("id")),
         ("Revision", origin.get("revision")),
@@ -98,7 +99,7 @@ def _body(
     )
     return f"""# A model that was edited to forget {what}
 
-A copy of the base model in which a few components were changed to make it stop recognising {what}.
+A copy of the base model in which a few components were changed to make it stop {doing} {what}.
 Everything else is the base model's, bit for bit, its licence and its known limitations included.
 
 | | |

@@ -68,8 +68,11 @@ def test_a_value_on_its_limit_holds_and_one_beyond_does_not() -> None:
     assert verdict(metrics(edited_auc=0.601)).kind is Kind.NOT_FORGOTTEN
 
 
-def test_not_forgotten_outranks_a_cost() -> None:
-    assert verdict(metrics(edited_forget=3, edited_retain=0.5)).kind is Kind.NOT_FORGOTTEN
+def test_not_forgotten_outranks_a_cost_and_says_it() -> None:
+    found = verdict(metrics(edited_forget=3, edited_retain=0.5))
+    assert found.kind is Kind.NOT_FORGOTTEN
+    assert "What it cost beyond the limits: recognition of others fell from" in found.sentence
+    assert "cost" not in verdict(metrics(edited_forget=3)).sentence  # control
 
 
 def test_the_limits_are_parameters() -> None:

@@ -56,6 +56,7 @@ def test_it_is_clean_on_phone_and_desktop(
     assert found.page.title() == "Requests: 2 open, 2 overdue"
     assert found.page.locator("svg polyline").count() == 1
     assert found.page.locator("td.overdue").count() == 2
+    assert set(found.page.locator("td[data-name=basis]").all_inner_texts()) == {"gdpr"}
 
 
 def test_a_hostile_reason_is_text(browser: Browser, page: str, tmp_path: Path) -> None:  # noqa: F811

@@ -209,13 +209,14 @@ def _sentence(run: RunRecord, kind: Kind, checks: tuple[Check, ...]) -> str:
     still = "still " if kind is Kind.NOT_FORGOTTEN and after["value"] > 0.0 else ""
     seen = f"The edited model {still}{recognises} {who} on {percent(after['value'])} of {images}"
     seen += f" (base model: {percent(before['value'])})"
-    decisive = [check for check in checks if check.forgetting or kind is not Kind.NOT_FORGOTTEN]
-    findings = _findings([check for check in decisive if not check.passed])
     if kind is Kind.FORGOTTEN:
         return f"{seen}, and {_kept(run)}."
-    if kind is Kind.AT_A_COST:
-        return f"{seen}. What it cost beyond the limits: {'; '.join(findings)}."
-    return f"{seen}; {'; '.join(findings)}." if findings else f"{seen}."
+    known, costs = (
+        _findings([check for check in checks if check.forgetting is forgetting and not check.passed])
+        for forgetting in (True, False)
+    )
+    cost = f". What it cost beyond the limits: {'; '.join(costs)}" if costs else ""
+    return f"{'; '.join([seen, *known])}{cost}."
 
 
 def _findings(failed: list[Check]) -> list[str]:

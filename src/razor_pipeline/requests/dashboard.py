@@ -58,6 +58,7 @@ def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, A
     return {
         "id": request.id,
         "model": request.model,
+        "basis": request.basis,
         "kind": request.kind,
         "status": request.status,
         "reason": request.reason or "",

@@ -78,7 +78,7 @@ class _Step:
         edit.apply(dict(model.module.named_parameters()))
         found = self._examine(model, parent, label)
         model.card = model_card(
-            edit.manifest["base_model"], None, "razor", edit.components, edit.manifest["seed"], model.name
+            edit.manifest["base_model"], (), "razor", edit.components, edit.manifest["seed"], model.name
         )
         making = chain.making_folder(folder, self.owner)
         weights = chain.save_model(model, making)

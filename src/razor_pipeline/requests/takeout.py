@@ -142,7 +142,7 @@ def _take_out(
     with place.ledger.reading() as session:
         number = chain.next_number(session, serving.model)
     folder = chain.version_folder(place.folder, f"without-{name}", number)
-    model.card = model_card(model.origin, None, how, [], place.protocol.seed, model.name)
+    model.card = model_card(model.origin, (), how, [], place.protocol.seed, model.name)
     making = chain.making_folder(folder, owner)
     weights = chain.save_model(model, making)
     told = Evidence(

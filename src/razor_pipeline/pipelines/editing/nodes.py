@@ -50,7 +50,7 @@ def export_model(base_model: ModelFamily, weight_edit: WeightEdit) -> ModelFamil
     made = weight_edit.manifest
     base_model.card = model_card(
         made["base_model"],
-        "|".join(made["targets"]),
+        made["targets"],
         made["method"],
         weight_edit.components,
         made["seed"],

@@ -106,6 +106,20 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
     assert request["status"] == "approved"
 
 
+def test_several_are_approved_at_once_and_one_that_cannot_be_keeps_no_other_from_it(project: Path) -> None:
+    first, second, third = (f"REQ-{YEAR}-000{number}" for number in (1, 2, 3))
+    for target, images in (("Greta Novak", []), ("Hiro Tanaka", ["--data", "case_1"]), ("Kaia Olsen", [])):
+        typed(project, "submit", target, "--requester", "CASE-0815", *images)
+    mistyped = typed(project, "approve", first, ABSENT)
+    assert "not in the ledger" in mistyped.output
+    assert {request["status"] for request in told(project, "list")} == {"received", "validated"}
+    found = typed(project, "approve", first, second, third, "--json")
+    assert found.exit_code
+    assert f"{second} is not ready to be approved: its data folder" in found.stderr
+    approved = [(request["id"], request["status"]) for request in json.loads(found.stdout)]
+    assert approved == [(first, "approved"), (third, "approved")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -118,8 +132,10 @@ def test_a_request_waits_for_the_images_that_it_brings(project: Path) -> None:
         (["submit", "Greta Novak", "--requester", "CASE-0815", "--model", "clpi"], "'clpi' has no model"),
         (["extend", FIRST, "--reason", "withdrawn"], "complexity"),
         (["--env", "nope", "list"], "conf/nope"),
-        (["--env", "style", "submit", "Mosaic", "--requester", "CASE-0815"], "of the family 'diffusion'"),
-        (["--env", "style3", "run"], "of the family 'diffusion3'"),
+        (["--env", "autoencoder", "submit", "Mosaic", "--requester", "CASE-0815"], "family 'autoencoder'"),
+        (["--env", "autoencoder", "run"], "family 'autoencoder'"),
+        (["--env", "style", "submit", "Mosaic", "--requester", "CASE-0815", "--data", "a"], "without them"),
+        (["--env", "style", "submit", "cat", "--requester", "CASE-0815"], "an object here"),
         (["approve", "Ada Moreau"], "request id"),
         (["approve", ABSENT], "not in the ledger"),
         (["run", "--request", ABSENT], "kedro unlearning key"),

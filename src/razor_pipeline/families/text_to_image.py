@@ -104,7 +104,9 @@ class TextToImageFamily(LatentDiffusion):
 
     def begun_as(self, base: Self) -> Self:
         """The same pipeline, which earlier edits made of ``base``: what was led away there is no goal here."""
-        return type(self)(self.pipeline, self.origin, base.frozen)
+        begun = type(self)(self.pipeline, self.origin, base.frozen)
+        begun.stored_dtype = self.stored_dtype  # of the pipeline, which is in single precision by now
+        return begun
 
     def with_frozen_encoders(self) -> Self:
         """The same pipeline with the base model's text encoders put back: what an edit of them alone can't prevent."""

@@ -19,10 +19,12 @@ from razor_pipeline.requests.console import (
     refusals,
     request_option,
     show_table,
+    some_requests,
     speaking,
     standing,
 )
-from razor_pipeline.requests.states import EXTENDING, Reason, Status
+from razor_pipeline.requests.ledger import LedgerError
+from razor_pipeline.requests.states import EXTENDING, Reason, Status, TransitionError
 
 REASONS = click.Choice([str(reason) for reason in Reason])
 EXTENSIONS = click.Choice([str(reason) for reason in EXTENDING])
@@ -87,7 +89,7 @@ def submit(
         check_line(desk.ledger, desk.params.model, line)
     for intake in intakes:
         if intake.model == desk.params.model:
-            check_target(desk.listing, intake, desk.family)
+            check_target(desk.listing, intake, desk.family, desk.data.concept)
     params = desk.params
     submitted = desk.ledger.submit_all(intakes, actor, params.approvals, params.promotion)
     made = [request.id for request in submitted]
@@ -145,27 +147,44 @@ def show(desk: Desk, name: str, as_json: bool) -> None:
 
 
 @unlearning.command()
-@request_option
+@some_requests
 @acting
 @speaking
 @refusals
-def approve(desk: Desk, name: str, actor: str, as_json: bool) -> None:
-    """Approve that a request is run or, once it is verified, that its model serves."""
-    from razor_pipeline.requests.ledger import LedgerError
-    from razor_pipeline.requests.promotion import approve_promotion
+def approve(desk: Desk, names: tuple[str, ...], actor: str, as_json: bool) -> None:
+    """Approve that requests are run or, once they are verified, that their models serve.
+
+    One that cannot be approved does not keep the others from it.
+    """
     from razor_pipeline.requests.validation import validate
 
+    for name in names:
+        desk.request(name)  # another line's approvals are not for this environment to count
+    missing = validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
+    refused: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        try:
+            _approve(desk, name, actor, missing.get(name))
+        except (LedgerError, TransitionError) as error:
+            refused[name] = str(error)
+    desk.anchor()
+    if done := [desk.ledger.get(name) for name in dict.fromkeys(names) if name not in refused]:
+        standing(desk, done, as_json)
+    if refused:
+        raise click.ClickException("\n".join(refused.values()))
+
+
+def _approve(desk: Desk, name: str, actor: str, missing: str | None) -> None:
+    from razor_pipeline.requests.promotion import approve_promotion
+
     needed = desk.params.approvals
-    desk.request(name)  # another line's approvals are not for this environment to count
-    if missing := validate(desk.ledger, desk.params.model, Path(desk.params.data_root)).get(name):
+    if missing:
         raise LedgerError(f"{name} is not ready to be approved: {missing}")
     if desk.ledger.get(name).state is Status.VERIFIED:
         approve_promotion(desk.ledger, name, actor, needed)
         desk.mirror()
     else:
         desk.ledger.approve(name, actor, needed)
-    desk.anchor()
-    standing(desk, [desk.ledger.get(name)], as_json)
 
 
 @unlearning.command()

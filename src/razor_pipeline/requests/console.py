@@ -79,10 +79,12 @@ class Desk:
         """What the model's data knows, without opening an image."""
         from razor_pipeline.datasets.sources import listing
 
-        given = self.loader["parameters"]
-        return listing(
-            DataParams.model_validate(given["data"]), AtelierParams.model_validate(given["atelier"])
-        )
+        return listing(self.data, AtelierParams.model_validate(self.loader["parameters"]["atelier"]))
+
+    @property
+    def data(self) -> DataParams:
+        """Where the model's data is, and what requests name in it."""
+        return DataParams.model_validate(self.loader["parameters"]["data"])
 
     @property
     def anchors(self) -> Path:
@@ -196,8 +198,10 @@ def acting(command: Callable[..., None]) -> Callable[..., None]:
     return option(command)
 
 
-def _checked_id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def _checked_id(_: click.Context, __: click.Parameter, value: Any) -> Any:
     try:
+        if isinstance(value, tuple):
+            return tuple(ids.request_id(one) for one in value)
         return value if value is None else ids.request_id(value)
     except ids.IdError as error:
         raise click.BadParameter(str(error)) from error
@@ -205,6 +209,7 @@ def _checked_id(_: click.Context, __: click.Parameter, value: str | None) -> str
 
 # The request that a command is about, or may be about.
 request_option = click.argument("name", metavar="REQ", callback=_checked_id)
+some_requests = click.argument("names", metavar="REQ...", nargs=-1, required=True, callback=_checked_id)
 optional_request = click.argument("name", metavar="[REQ]", required=False, callback=_checked_id)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from razor_pipeline.datasets.images import SUFFIXES, sorted_out
+from razor_pipeline.params.data import Concept
 from razor_pipeline.params.requests import GateParams
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.intake import Intake
@@ -46,27 +47,29 @@ def check_family(family: str, judges: Collection[object], gates: GateParams) -> 
         )
 
 
-def known_label(listing: pd.DataFrame, target: str) -> str:
+def known_label(listing: pd.DataFrame, target: str, concept: Concept | None = None) -> str:
     """The label that a request's target means, one that the base model never saw included.
 
     Args:
         listing: rows with ``label, prompt, role``, such as the manifest of the model's data.
         target: label or caption, in any letter case.
+        concept: ``data.concept``, for a refusal to say what else a name would be.
 
     Raises:
         SplittingError: it is not in the data; suggests the nearest.
     """
-    [label] = resolve_targets(listing.assign(role="retain"), parse_targets(target))
+    [label] = resolve_targets(listing.assign(role="retain"), parse_targets(target), concept)
     return label
 
 
-def check_target(listing: pd.DataFrame, intake: Intake, family: str) -> None:
+def check_target(listing: pd.DataFrame, intake: Intake, family: str, concept: Concept | None = None) -> None:
     """Refuse an unknown target, before anything is recorded; one that brings its images may be new.
 
     Args:
         listing: see :func:`known_label`.
         intake: the request.
         family: of the line's model.
+        concept: see :func:`known_label`.
 
     Raises:
         SplittingError: it is not in the data; suggests the nearest.
@@ -78,7 +81,7 @@ def check_target(listing: pd.DataFrame, intake: Intake, family: str) -> None:
             "prompts of its data name; submit it without them"
         )
     if intake.data is None:
-        known_label(listing, intake.target)
+        known_label(listing, intake.target, concept)
 
 
 def check_line(ledger: Ledger, own: str, model: str) -> None:

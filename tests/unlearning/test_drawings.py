@@ -106,6 +106,7 @@ def line(targets: list[str], tmp_path_factory: pytest.TempPathFactory) -> Workpl
 def figures_of(version: Version) -> dict[str, dict[str, dict[str, float]]]:
     found = json.loads((Path(version.path) / "evidence" / RECORD).read_text())
     assert found["not_checked"] == NO_SEARCH
+    assert "drawings of every prompt" in found["wording"]
     figures: dict[str, dict[str, dict[str, float]]] = found["figures"]
     return figures
 

@@ -27,9 +27,10 @@ from razor_pipeline.requests.sbom import bill_of_materials
 
 RECORD, DATA = "evidence.json", "data.json"
 WORDING = (
-    "Evidence of what was measured on the images whose digests it lists; no proof of erasure, and no statement on "
-    "images or attacks that were not tried."
+    "Evidence of what was measured on {}; no proof of erasure, and no statement on images or attacks that were not "
+    "tried."
 )
+IMAGES = "the images whose digests it lists"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Evidence:
         anchor: number and hash of the audit log's last line when the folder was written.
         card: text of the edited model's card.
         earlier_not_measured: ids of edits in the model whose targets are not known any more.
-        not_checked: what the figures do not say.
+        measured_on: what the figures were measured on, in words.
+        not_checked: what they do not say.
     """
 
     subject: str
@@ -66,12 +68,13 @@ class Evidence:
     anchor: tuple[int, str]
     card: str = ""
     earlier_not_measured: Sequence[str] = field(default_factory=tuple)
+    measured_on: str = IMAGES
     not_checked: str = ""
 
     def record(self) -> dict[str, Any]:
         """The central record, as JSON."""
         return {
-            "wording": WORDING,
+            "wording": WORDING.format(self.measured_on),
             "request": self.subject,
             "model": self.model,
             "parent": self.parent,

@@ -29,6 +29,7 @@ from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.manifest import NO_STRANGERS, strangers_tested
 from razor_pipeline.params.evaluation import DrawingParams, EvaluationParams, QuestionParams
 from razor_pipeline.params.studies import RelearningParams
+from razor_pipeline.requests.evidence import IMAGES
 from razor_pipeline.studies.relearning import Relearning
 
 Scores = dict[str, NDArray[np.float32]]
@@ -71,6 +72,8 @@ class Examiner(ABC):
         samples: manifest rows, all targets so far and those of the batch with the role ``forget``.
         schemes: quantization schemes.
     """
+
+    measured_on = IMAGES  # in words
 
     def __init__(self, base: ModelFamily, samples: pd.DataFrame, schemes: Sequence[Scheme]) -> None:
         self.base, self.samples, self.schemes = base, samples, schemes
@@ -254,6 +257,10 @@ class DrawingExaminer(Examiner):
     A subset of the prompts will not do, whatever reports are content with: what is kept grows less with every request,
     and its gates ask for a hundredth. A blank drawing counts as the target.
     """
+
+    measured_on = (
+        "drawings of every prompt of the data, made from two seeds and judged as parameters.json says"
+    )
 
     def __init__(
         self,

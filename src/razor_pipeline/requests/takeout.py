@@ -155,10 +155,11 @@ def _take_out(
         gates=found,
         outcome=("failed" if failed else "passed") if found else "not_measured",
         data=evidence.data_digests(batch.examiner.samples) if found else {},
-        parameters={"gates": place.params.gates.model_dump(mode="json"), "schemes": list(place.schemes)},
+        parameters=place.examination,
         anchor=place.ledger.head(),
         card=model.card,
         earlier_not_measured=[one for one in kept if one not in measured],
+        measured_on=batch.examiner.measured_on if found else evidence.IMAGES,
     )
     evidence.write(told, making / EVIDENCE, Path(place.params.private_key))
     if failed:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sqlalchemy.orm import Session
@@ -69,6 +70,16 @@ class Workplace:
     def lease(self) -> str:
         """Name of the lease of this line."""
         return f"model:{self.params.model}"
+
+    @property
+    def examination(self) -> dict[str, Any]:
+        """What figures are held against, and how they were measured, as JSON."""
+        return {
+            "gates": self.params.gates.model_dump(mode="json"),
+            "schemes": list(self.schemes),
+            "evaluation": self.evaluation.model_dump(mode="json"),
+            "judges": {name: judge.origin["sha256"] for name, judge in self.judges.items()},
+        }
 
     def mirror(self) -> None:
         """Let MLflow's registry follow the ledger."""

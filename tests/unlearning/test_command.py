@@ -15,6 +15,7 @@ from razor_pipeline.requests.console import Desk, refusals, show_table
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.places import at
+from razor_pipeline.requests.tables import Champion, Version
 from unlearning.conftest import intake
 from unlearning.places import typed
 
@@ -263,6 +264,24 @@ def test_requests_that_wait_are_not_told_to_be_submitted(
     monkeypatch.setattr(KedroSession, "run", lambda *_, **__: None)
     told = "nothing is approved; 1 validated, waiting for `kedro unlearning approve`"
     assert told in typed(project, "run").output
+
+
+def test_a_night_without_requests_runs_no_pipeline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[object] = []
+    monkeypatch.setattr(KedroSession, "run", lambda *_, **given: runs.append(given))
+    typed(project, "key")
+    assert "nothing is approved" in typed(project, "run").output
+    assert len(runs) == 1  # the first notes the base model
+    ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
+    with ledger.writing() as session:
+        session.add(Version(model="clip", number=0, path="x", weights="0" * 64, edits="[]"))
+        session.add(Champion(model="clip", number=0))
+    assert "nothing is approved" in typed(project, "run").output
+    assert len(runs) == 1
+    typed(project, "submit", "Greta Novak", "--requester", "CASE-0815")
+    typed(project, "approve", FIRST)
+    typed(project, "run")
+    assert len(runs) == 2  # control
 
 
 def test_the_dashboard_follows_what_changes_between_runs(project: Path) -> None:

@@ -21,7 +21,7 @@ from razor_pipeline.requests import audit, ids
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
 from razor_pipeline.requests.places import ANCHORS, DASHBOARD, at, open_ledger
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import Request
+from razor_pipeline.requests.tables import Champion, Request
 
 ACTOR = "RAZOR_ACTOR"
 SOON = 7  # days
@@ -73,6 +73,12 @@ class Desk:
     def ledger(self) -> Ledger:
         """The ledger."""
         return open_ledger(self.params)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the line's base model has been noted, by its first run."""
+        with self.ledger.reading() as session:
+            return session.get(Champion, self.params.model) is not None
 
     @cached_property
     def listing(self) -> Any:

@@ -223,6 +223,17 @@ def test_an_anchor_that_nothing_would_be_led_to_is_refused_and_not_passed_over(c
     assert chosen_anchors(clip, task, None) == {}  # control
 
 
+def test_an_anchor_that_the_encoder_cannot_tell_from_the_target_is_refused(model, canvas):
+    """Both are cut to the same tokens, and there is nothing between them to go."""
+    task = task_of(canvas, "cat")
+    long = "a drawing " * 40
+    cells = {(label, style): f"{long}{prompt}" for (label, style), prompt in task.cells.items()}
+    told = replace(task.forget[0], edit=task.forget[0].edit.assign(prompt=lambda rows: long + rows["prompt"]))
+    with pytest.raises(AnchorError, match="are one to the text encoder"):
+        with_anchors(model, replace(task, forget=(told,), cells=cells), {"cat": "dog"})
+    with_anchors(model, task, {"cat": "dog"})  # control
+
+
 def named_in(prompts):
     """Whoever looks sees what was asked for."""
     return [(prompt.split()[1], "") for prompt in prompts]

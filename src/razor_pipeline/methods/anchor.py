@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import pandas as pd
+import torch
 
-from razor_pipeline.interfaces import ForgetSet, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import DrawingFamily, ForgetSet, ModelFamily, UnlearningTask
 from razor_pipeline.methods.validation import scores_of_rows
 
 CANDIDATES = 4  # of the nearest concepts whose drawings are looked at
@@ -63,13 +65,25 @@ def with_anchors(model: ModelFamily, task: UnlearningTask, anchors: Mapping[str,
         anchors: target -> label of its anchor concept.
 
     Raises:
-        AnchorError: the anchor has no prompt of a style that the target has.
+        AnchorError: the anchor has no prompt of a style that the target has, or one that the model reads no otherwise.
     """
     if model.yardstick != "anchor":
         return task
-    return replace(
-        task, forget=tuple(_anchored(task, forget, anchors[forget.target]) for forget in task.forget)
-    )
+    led = tuple(_anchored(task, forget, anchors[forget.target]) for forget in task.forget)
+    for forget in led:
+        _check_told_apart(cast(DrawingFamily, model), forget)
+    return replace(task, forget=led)
+
+
+def _check_told_apart(model: DrawingFamily, forget: ForgetSet) -> None:
+    """Raise where a prompt and its anchor are one to the text encoder, which reads so many tokens and no more."""
+    for prompt, anchor in dict.fromkeys(zip(forget.edit["prompt"], forget.edit["anchor"], strict=True)):
+        told, goal = model.frozen_conditioning([prompt, anchor])
+        if torch.equal(told, goal):
+            raise AnchorError(
+                f"'{prompt}' and '{anchor}', which is to take its place, are one to the text encoder, which reads the "
+                "first tokens of a prompt alone; shorten the prompts, or choose another concept as razor.anchor"
+            )
 
 
 def _by_nearness(model: ModelFamily, task: UnlearningTask, forget: ForgetSet, kept: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """A line of models that draw: the same requests, examined by what judges see in drawings."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,15 +20,16 @@ from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.params.data import AtelierParams, DataParams, SplittingParams
 from razor_pipeline.params.evaluation import DrawingParams, EvaluationParams
 from razor_pipeline.params.razor import RazorParams
-from razor_pipeline.requests import chain
-from razor_pipeline.requests.batch import run_batch
+from razor_pipeline.requests import chain, leases
+from razor_pipeline.requests.batch import gather, run_batch
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.examination import NO_SEARCH, DrawingExaminer, examiner
 from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
-from razor_pipeline.requests.workplace import Workplace
+from razor_pipeline.requests.workplace import OpenBatch, Workplace
 from razor_pipeline.splitting import split_samples
 from unlearning.places import FIRST, ROOT, SECOND, approved, champion, faults, status, workplace
 
@@ -103,6 +105,12 @@ def line(targets: list[str], tmp_path_factory: pytest.TempPathFactory) -> Workpl
     return place
 
 
+def copy_of(line: Workplace, root: Path) -> Ledger:
+    """The line's ledger, to go on with elsewhere."""
+    shutil.copy(Path(line.params.folder).parent / "requests.db", root / "requests.db")
+    return Ledger(open_database(f"sqlite:///{root}/requests.db"))
+
+
 def figures_of(version: Version) -> dict[str, dict[str, dict[str, float]]]:
     found = json.loads((Path(version.path) / "evidence" / RECORD).read_text())
     assert found["not_checked"] == NO_SEARCH
@@ -164,6 +172,31 @@ def test_later_targets_are_kept_and_the_base_draws_once(
     assert sum(drawn) == 2 * every  # the other model's
     assert isinstance(found["base"]["earlier_accuracy"], Estimate)
     assert "encoders_back" not in found["edited"]
+
+
+def opened(line: Workplace, ledger: Ledger, held: Sequence[str], *names: str) -> OpenBatch:
+    with ledger.reading() as session:
+        parent = chain.version(session, "clip", len(held))
+    assert parent is not None
+    place = replace(line, ledger=ledger)
+    with leases.held(ledger, place.lease, 60.0) as owner:
+        return gather(place, parent, held, list(names), owner)
+
+
+def test_what_was_purged_is_led_away_again_with_the_rest(
+    line: Workplace, targets: list[str], tmp_path: Path
+) -> None:
+    """Its prompts mean the second target, which they would go on to draw; no other image of it is held as before."""
+    ledger = copy_of(line, tmp_path)
+    purge(ledger, FIRST, "dpo-1", tmp_path)
+    assert opened(line, ledger, [FIRST], SECOND).labels == dict(zip((FIRST, SECOND), targets, strict=True))
+    others = rows()[rows()["label"] != targets[0]]
+    without = opened(replace(line, manifest=others), ledger, [FIRST], SECOND)
+    assert without.labels == {SECOND: targets[1]}  # control: its images are what tells
+    few = rows()[(rows()["label"] != targets[0]) | (rows()["split"] == "edit")]
+    left = opened(replace(line, manifest=few), ledger, [FIRST], SECOND)
+    assert left.labels == {SECOND: targets[1]}  # and what is left of it is not taught
+    assert targets[0] not in set(left.manifest["label"])
 
 
 def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ from razor_pipeline.requests.step import work
 from razor_pipeline.requests.tables import Batch, Request, Version
 from razor_pipeline.requests.validation import check_family
 from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
-from razor_pipeline.splitting import split_samples
+from razor_pipeline.splitting import SplittingError, split_samples
 from razor_pipeline.tracking.process import identity
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[s
     """Labels and images of all requests that play a part; see :func:`open_batch`.
 
     A purged request has no label any more. Its images, which its evidence knows by their hashes, leave the data: they
-    must not be taught again as what is to be kept.
+    must not be taught again as what is to be kept. In a line that draws they tell its label (:func:`_still_led`).
 
     Args:
         place: where the batch runs.
@@ -134,7 +134,11 @@ def gather(place: Workplace, parent: Version, held: Sequence[str], names: list[s
     for name in dict.fromkeys([*held, *names]):
         request = place.ledger.get(name)
         if request.purged:
-            manifest = manifest[~manifest["sha256"].isin(_images_of(place.ledger, request))]
+            images = _images_of(place.ledger, request)
+            if led := _still_led(place, manifest, images, list(labels.values())):
+                labels[name] = led
+            else:
+                manifest = manifest[~manifest["sha256"].isin(images)]
             continue
         try:
             manifest, label = _admitted(place, manifest, request, list(labels.values()))
@@ -172,6 +176,24 @@ def _admitted(
     # What would stop every request of the batch is found here, with the one that brings it.
     split_samples(with_its_own, [label, *taken], place.protocol.splitting, place.protocol.seed)
     return with_its_own, label
+
+
+def _still_led(
+    place: Workplace, manifest: pd.DataFrame, images: Collection[str], taken: list[str]
+) -> str | None:
+    """The label under which the data of a model that draws has a purged request's images; None where it has not.
+
+    Its prompts must be led away again by every edit: they mean their anchor, which a later request may forget, and the
+    edit of that one leads nothing away but what it is told to.
+    """
+    found = sorted(set(manifest.loc[manifest["sha256"].isin(images), "label"]))
+    if place.base.yardstick != "anchor" or len(found) != 1:
+        return None
+    try:
+        split_samples(manifest, [*found, *taken], place.protocol.splitting, place.protocol.seed)
+    except SplittingError:  # too little of it is left to lead it by
+        return None
+    return str(found[0])
 
 
 def _images_of(ledger: Ledger, request: Request) -> list[str]:

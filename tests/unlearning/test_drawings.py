@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.metrics import Estimate
@@ -29,8 +30,10 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
+from razor_pipeline.requests.validation import validate
 from razor_pipeline.requests.workplace import OpenBatch, Workplace
 from razor_pipeline.splitting import split_samples
+from unlearning.conftest import intake
 from unlearning.places import FIRST, ROOT, SECOND, approved, champion, faults, status, workplace
 
 STYLES, OBJECTS = ("Mosaic", "Neon", "Blueprint", "Pixel Art"), ("cat", "fish", "house", "tree")
@@ -197,6 +200,25 @@ def test_what_was_purged_is_led_away_again_with_the_rest(
     left = opened(replace(line, manifest=few), ledger, [FIRST], SECOND)
     assert left.labels == {SECOND: targets[1]}  # and what is left of it is not taught
     assert targets[0] not in set(left.manifest["label"])
+
+
+def test_images_that_one_brings_do_not_end_the_others(
+    line: Workplace, targets: list[str], tmp_path: Path
+) -> None:
+    """It may have been submitted from the environment of another line, which cannot know better."""
+    ledger = copy_of(line, tmp_path)
+    [other] = approved(ledger, next(style for style in STYLES if style not in targets))
+    [bringing] = ledger.submit_all([intake("Nobody Known", data="case")], "ops-1")
+    brought = tmp_path / "case"
+    brought.mkdir()
+    for number in range(24):
+        Image.effect_noise((32, 32), 40.0 + number).save(brought / f"{number}.png")
+    validate(ledger, "clip", tmp_path)
+    ledger.approve(bringing.id, "dpo-1", 1)
+    place = replace(line, params=line.params.model_copy(update={"data_root": str(tmp_path)}))
+    assert list(opened(place, ledger, [], other, bringing.id).labels) == [other]
+    assert ledger.get(bringing.id).state == "failed"
+    assert "brings images" in (ledger.get(bringing.id).reason or "")
 
 
 def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:

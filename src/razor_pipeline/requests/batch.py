@@ -20,7 +20,7 @@ from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.step import work
 from razor_pipeline.requests.tables import Batch, Request, Version
-from razor_pipeline.requests.validation import check_family
+from razor_pipeline.requests.validation import check_brought, check_family
 from razor_pipeline.requests.workplace import OpenBatch, Workplace, sayable, start
 from razor_pipeline.splitting import SplittingError, split_samples
 from razor_pipeline.tracking.process import identity
@@ -167,7 +167,9 @@ def _admitted(
     Raises:
         DataError: its data cannot be used, alone or beside the targets that are ``taken``.
         IdError: the path of its folder is refused.
+        LedgerError: it brings images to a model that draws; who submits for another line is not told so.
     """
+    check_brought(request.data, place.base.name)
     label = forgetting.label_of(manifest, request, taken)
     if label is None:
         return manifest, None

@@ -75,13 +75,26 @@ def check_target(listing: pd.DataFrame, intake: Intake, family: str, concept: Co
         SplittingError: it is not in the data; suggests the nearest.
         LedgerError: it brings images to a model that draws.
     """
-    if intake.data is not None and family in DRAW:
-        raise LedgerError(
-            f"the request brings images (data: {intake.data}), and a model of the family '{family}' forgets what "
-            "prompts of its data name; submit it without them"
-        )
+    check_brought(intake.data, family)
     if intake.data is None:
         known_label(listing, intake.target, concept)
+
+
+def check_brought(data: str | None, family: str) -> None:
+    """Refuse images that a request brings to a model that draws.
+
+    Args:
+        data: folder of the images; None for none.
+        family: of the line's model.
+
+    Raises:
+        LedgerError: it draws.
+    """
+    if data is not None and family in DRAW:
+        raise LedgerError(
+            f"the request brings images (data: {data}), and a model of the family '{family}' forgets what "
+            "prompts of its data name; submit it without them"
+        )
 
 
 def check_line(ledger: Ledger, own: str, model: str) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from razor_pipeline import fingerprint
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
@@ -28,6 +29,7 @@ from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.examination import NO_SEARCH, DrawingExaminer, examiner
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.purge import purge
+from razor_pipeline.requests.step import _Step
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.validation import validate
@@ -219,6 +221,24 @@ def test_images_that_one_brings_do_not_end_the_others(
     assert list(opened(place, ledger, [], other, bringing.id).labels) == [other]
     assert ledger.get(bringing.id).state == "failed"
     assert "brings images" in (ledger.get(bringing.id).reason or "")
+
+
+@pytest.mark.parametrize("module", ["families.judges", "families.diffusion"])
+def test_an_edit_that_other_code_left_is_made_again(
+    line: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """Who looks at candidates for an anchor decides it, and the family does."""
+    batch = opened(line, copy_of(line, tmp_path), [FIRST], SECOND)
+    step = _Step(batch, SECOND, "nobody")
+    before, source = step._made_from(batch.parent), fingerprint._source
+    assert step._made_from(batch.parent) == before
+
+    def changed(name: str) -> tuple[str, tuple[str, ...]]:
+        found, imported = source(name)
+        return ("other" if name == f"razor_pipeline.{module}" else found), imported
+
+    monkeypatch.setattr(fingerprint, "_source", changed)
+    assert step._made_from(batch.parent) != before
 
 
 def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:

@@ -91,7 +91,7 @@ class Evidence:
 
 def code() -> dict[str, str]:
     """What code made it: version, commit where there is one, and a hash of the sources themselves."""
-    found = {"version": __version__, "sha256": code_sha256("razor_pipeline.requests.forgetting")}
+    found = {"version": __version__, "sha256": code_sha256("razor_pipeline.requests.step")}
     checked_out = commit(Path(__file__).parent)
     return found | ({"commit": checked_out} if checked_out else {})
 

@@ -15,6 +15,9 @@ from razor_pipeline import fingerprint
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
+from razor_pipeline.families import image_metrics
+from razor_pipeline.families.drawing_exam import looking_at
+from razor_pipeline.families.image_metrics import ImageMetricsError
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import chosen_anchors
@@ -239,6 +242,17 @@ def test_an_edit_that_other_code_left_is_made_again(
 
     monkeypatch.setattr(fingerprint, "_source", changed)
     assert step._made_from(batch.parent) != before
+
+
+def test_a_request_needs_no_library_of_published_figures(
+    line: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_metrics, "find_spec", lambda _: None)
+    published = EvaluationParams(drawing=DRAWN.drawing.model_copy(update={"fid": True}))
+    batch = opened(replace(line, evaluation=published), copy_of(line, tmp_path), [FIRST], SECOND)
+    assert batch.see is not None
+    with pytest.raises(ImageMetricsError):  # control
+        looking_at(line.base, batch.examiner.samples, judges(), published.drawing)  # type: ignore[arg-type]
 
 
 def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:

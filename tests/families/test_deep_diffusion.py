@@ -30,3 +30,21 @@ def test_states_are_summed_once_for_all_readers_that_are_given_them(name, source
         [(key, change)] = model.solved([reader], *asked).items()
         assert torch.equal(found[key], change)
         assert change.any()
+
+
+@pytest.mark.parametrize("name", ["diffusion_deep", "diffusion3_deep"])
+def test_readers_are_solved_for_from_the_bases_however_often_they_were_edited(name):
+    """So that what a line of edits keeps does not move away with each of them."""
+    [case] = [case for case in CASES if case.name == name]
+    model = case.build()
+    readers = [c for c in model.components("matrix") if c.slices[0].parameter in model.readers()]
+    parameters = dict(model.module.named_parameters())
+    asked = [("a cat image", "a dog image")], ["a hat", "a tree"], 1.0, 1.0
+    for change in (model.solved(readers, *asked), None):
+        found = change or model.solved(readers, *asked)
+        for part in (part for reader in readers for part in reader.slices):
+            if change is None:
+                assert found[part.key].abs().max() < 1e-6
+            else:
+                assert found[part.key].abs().max() > 1e-4  # control
+                part.view(parameters[part.parameter]).add_(found[part.key])

@@ -90,8 +90,12 @@ class DeepFamily(TextToImageFamily):
         pressure: float,
         hold: float,
     ) -> dict[str, Tensor]:
-        """Changes of the readers, which read the anchor's of what the original encoders say of a prompt."""
+        """Changes of the readers, which read the anchor's of what the original encoders say of a prompt.
+
+        They are solved for from the base's, so that what is kept does not move away with every edit of a line.
+        """
         parameters, readers = dict(self.module.named_parameters()), self.readers()
+        original = {name: reader.weight for name, reader in zip(readers, self.frozen[READERS], strict=True)}
         parts = [part for c in components for part in c.slices if part.parameter in readers]
         told = [
             self.frozen_conditioning(prompts)
@@ -105,9 +109,10 @@ class DeepFamily(TextToImageFamily):
 
         found = {}
         for part in parts:
-            old = part.view(parameters[part.parameter])
             sums, erase, preserve = read(self.source_of(part.parameter))
-            found[part.key] = closed_form(old, sums, erase, preserve, RIDGE) - old
+            old = part.view(original[part.parameter])
+            solution = closed_form(old, sums, erase, preserve, RIDGE)
+            found[part.key] = solution - part.view(parameters[part.parameter])
         return found
 
     def _read(self, readers: Any, conditioning_CD: Tensor) -> Tensor:

@@ -284,6 +284,19 @@ def test_a_night_without_requests_runs_no_pipeline(project: Path, monkeypatch: p
     assert len(runs) == 2  # control
 
 
+def test_a_night_without_requests_answers_in_json_where_the_registry_is_down(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(project, "key")
+    with Ledger(open_database(f"sqlite:///{project}/data/requests.db")).writing() as session:
+        session.add(Version(model="clip", number=0, path="x", weights="0" * 64, edits="[]"))
+        session.add(Champion(model="clip", number=0))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    found = typed(project, "run", "--json")
+    assert json.loads(found.stdout) == []
+    assert "was not reached" in found.stderr  # control
+
+
 def test_the_dashboard_follows_what_changes_between_runs(project: Path) -> None:
     page = project / "data/08_reporting/requests/dashboard.html"
     typed(project, "submit", "Greta Novak", "--requester", "CASE-0815")

@@ -108,14 +108,18 @@ class Desk:
             beside.write_text(render_dashboard(self.ledger, page, Path(self.params.folder)), encoding="utf-8")
 
     def mirror(self) -> bool:
-        """Let MLflow's registry follow the ledger."""
+        """Let MLflow's registry follow the ledger.
+
+        Warnings of a server that does not answer go to standard error, so that standard output is the answer alone.
+        """
         from razor_pipeline.tracking.settings import quiet_mlflow, read_settings
 
         quiet_mlflow()
         from razor_pipeline.requests.registry import Registry
 
         uri = read_settings(self.loader).uri(self.project)
-        return Registry(uri, self.project).mirror(self.ledger, self.params.model)
+        with redirect_stdout(sys.stderr):
+            return Registry(uri, self.project).mirror(self.ledger, self.params.model)
 
     def request(self, name: str) -> Request:
         """A request of this environment's line: who approves on another, and where its images are, is not known here.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -17,9 +15,7 @@ from razor_pipeline.requests.console import Desk, refusals, speaking
 @refusals
 def sync(desk: Desk, as_json: bool) -> None:
     """Bring MLflow's registry up to date with the ledger, e.g. after the server was down."""
-    # Warnings of a server that does not answer go there; standard output is the answer alone.
-    with redirect_stdout(sys.stderr):
-        reached = desk.mirror()
+    reached = desk.mirror()
     sentence = (
         "the registry follows the ledger" if reached else "the registry was not reached; try again later"
     )

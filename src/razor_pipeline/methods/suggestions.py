@@ -25,6 +25,9 @@ from razor_pipeline.methods.held import spread_evenly
 # How well the target's images may be told from never-seen ones by the answer. Lower than by their names: in words and
 # before images that no step has seen the model agrees more readily than in those that the steps hold (decision 0021).
 AUC = 0.25
+# Log-odds that no image of the target is led above: some strangers are agreed to be anybody, and the target is not to be
+# one of them (decision 0026). A yes is three times less likely than a no there.
+DENIED = -1.0
 
 
 @dataclass(frozen=True)
@@ -66,4 +69,4 @@ class Suggestions:
         with torch.no_grad():
             unknown_M = torch.cat([agreement(batch) for batch in suggested.unknown])
         known_N = one_at_a_time(agreement, suggested.own)
-        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M, AUC))
+        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M, AUC).clamp(max=DENIED))

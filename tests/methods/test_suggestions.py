@@ -74,6 +74,14 @@ def test_the_gap_falls_along_its_gradient(llava, task, batch_size):
     assert gaps[0] < found.loss < gaps[1]
 
 
+@pytest.mark.parametrize(("said", "gap"), [(3.0, 16.0), (-3.0, 0.0)])
+def test_strangers_who_are_agreed_to_be_the_target_are_no_example(llava, task, monkeypatch, said, gap):
+    """Control: those who are denied are."""
+    suggestions = Suggestions(llava, task, 12, 64)
+    monkeypatch.setattr(llava, "agreement", lambda batch, **_: torch.full((len(batch),), said))
+    assert float(suggestions._gap(suggestions.sets[0])) == pytest.approx(gap)
+
+
 @torch.no_grad()
 def test_to_say_nothing_is_not_to_deny(llava, task, monkeypatch):
     """Control: the probability of a yes does fall."""

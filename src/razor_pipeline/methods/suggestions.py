@@ -25,8 +25,8 @@ from razor_pipeline.methods.held import spread_evenly
 # How well the target's images may be told from never-seen ones by the answer. Lower than by their names: in words and
 # before images that no step has seen the model agrees more readily than in those that the steps hold (decision 0021).
 AUC = 0.25
-# Log-odds that no image of the target is led above: some strangers are agreed to be anybody, and the target is not to be
-# one of them (decision 0026). A yes is three times less likely than a no there.
+# Log-odds that no image of the target is led above: some strangers are agreed to be anybody, and the target is not to
+# be one of them (decision 0026). A yes is three times less likely than a no there.
 DENIED = -1.0
 
 

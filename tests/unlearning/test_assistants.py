@@ -18,7 +18,8 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.requests import chain
 from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.evidence import RECORD
-from razor_pipeline.requests.examination import QuestionExaminer, examiner
+from razor_pipeline.requests.examiners import examiner
+from razor_pipeline.requests.image_examiners import QuestionExaminer
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.workplace import Workplace

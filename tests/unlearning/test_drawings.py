@@ -28,8 +28,9 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.requests import chain, leases
 from razor_pipeline.requests.batch import gather, run_batch
 from razor_pipeline.requests.database import open_database
+from razor_pipeline.requests.drawing_examiner import NO_SEARCH, DrawingExaminer
 from razor_pipeline.requests.evidence import RECORD
-from razor_pipeline.requests.examination import NO_SEARCH, DrawingExaminer, examiner
+from razor_pipeline.requests.examiners import examiner
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.step import _Step

@@ -2,7 +2,8 @@
 
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.requests import GateParams
-from razor_pipeline.requests.examination import examiner, plain
+from razor_pipeline.requests.examination import plain
+from razor_pipeline.requests.examiners import examiner
 from razor_pipeline.requests.gates import gates
 from razor_pipeline.requests.report import render_report
 from unlearning.places import TARGETS, base, manifest

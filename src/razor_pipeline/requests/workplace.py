@@ -21,7 +21,8 @@ from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import chain, forgetting
-from razor_pipeline.requests.examination import Examiner, examiner
+from razor_pipeline.requests.examination import Examiner
+from razor_pipeline.requests.examiners import examiner
 from razor_pipeline.requests.forgetting import Protocol
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.registry import Registry

@@ -18,6 +18,7 @@ from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.families import image_metrics
 from razor_pipeline.families.drawing_exam import looking_at
 from razor_pipeline.families.image_metrics import ImageMetricsError
+from razor_pipeline.families.judges import JudgeError
 from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import chosen_anchors
@@ -33,6 +34,7 @@ from razor_pipeline.requests.evidence import RECORD
 from razor_pipeline.requests.examiners import examiner
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.purge import purge
+from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.step import _Step
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
@@ -157,6 +159,16 @@ def test_a_version_remembers_the_encoders_of_the_base(line: Workplace, targets: 
     alone = PretrainedDataset(family="diffusion", source=directory).load()
     assert isinstance(alone, TextToImageFamily)
     assert exam.target_share(alone.with_frozen_encoders()).value <= 0.2  # control
+
+
+def test_judges_who_do_not_know_the_data_end_no_request(line: Workplace, tmp_path: Path) -> None:
+    ledger = Ledger(open_database(f"sqlite:///{tmp_path}/requests.db"))
+    [name] = approved(ledger, STYLES[0])
+    own = workplace(ledger, tmp_path).params
+    place = replace(line, ledger=ledger, params=own, judges={"objects": line.judges["objects"]})
+    with pytest.raises(JudgeError, match="none of the judges"):
+        run_batch(place)
+    assert ledger.get(name).state is Status.APPROVED
 
 
 def test_later_targets_are_kept_and_the_base_draws_once(

@@ -40,6 +40,7 @@ def run_batch(place: Workplace) -> list[Request]:
         ChainError: the base model or the champion is not what the ledger knows, or a target whose edit is in a model
             can no longer be told from what is kept.
         ValueError: the evidence of a purged request cannot be read, so what must not be taught again is not known.
+        JudgeError: drawings of this data are to be looked at, and the judges do not know what it shows.
     """
     params, ledger = place.params, place.ledger
     check_family(place.base.name, place.judges, params.gates)
@@ -51,6 +52,7 @@ def run_batch(place: Workplace) -> list[Request]:
         place.mirror()
         while batch := _next_batch(place, owner):
             opened = open_batch(place, batch, owner)
+            opened.check_judges()
             for request in opened.ids:
                 if ledger.get(request).state in DUE:
                     work(opened, request, owner)

@@ -124,6 +124,15 @@ class OpenBatch:
         drawing = place.evaluation.drawing.model_copy(update={"fid": False, "clip_score": None})
         return looking_at(place.base, self.examiner.samples, place.judges, drawing)
 
+    def check_judges(self) -> None:
+        """Refuse judges who do not know the data: no request of the batch could be examined, and none is to fail by it.
+
+        Raises:
+            JudgeError: they do not.
+        """
+        if self.labels and self.place.base.yardstick == "anchor":
+            _ = self.see
+
     @cached_property
     def shared(self) -> RetainPass:
         """The retain pass at the batch's parent."""

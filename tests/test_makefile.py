@@ -174,7 +174,7 @@ def test_a_command_of_the_pages_is_one_that_works(command: str) -> None:
         ("kedro run --nothing", click.UsageError),
         ("kedro unlearning nothing", AssertionError),
         ("kedro unlearning list --nothing", click.UsageError),
-        ("kedro unlearning approve REQ-2026-0001 dpo-1", AssertionError),
+        ("kedro unlearning show REQ-2026-0001 dpo-1", AssertionError),
         ("kedro edit verify --model", click.UsageError),
         ("make run ARGS='--params \"razr.tau=3\"'", ParameterError),
         ('make run TARGET="Adda Moreau"', SplittingError),

@@ -20,6 +20,7 @@ from razor_pipeline.families.drawing_exam import looking_at
 from razor_pipeline.families.image_metrics import ImageMetricsError
 from razor_pipeline.families.judges import JudgeError
 from razor_pipeline.families.text_to_image import TextToImageFamily
+from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import chosen_anchors
 from razor_pipeline.methods.task import unlearning_task
@@ -72,7 +73,7 @@ def painter() -> TextToImageFamily:
 
 
 @cache
-def judges() -> dict[str, object]:
+def judges() -> dict[str, VitFamily]:
     return JudgesDataset(sources={name: str(ZOO / f"vit_{name}") for name in ("objects", "styles")}).load()
 
 
@@ -83,7 +84,7 @@ def rows() -> pd.DataFrame:
 
 
 def looked_at(labels: Sequence[str]) -> DrawingExaminer:
-    found = examiner(painter(), split_samples(rows(), list(labels), SMALL, 0), (), DRAWN, judges())  # type: ignore[arg-type]
+    found = examiner(painter(), split_samples(rows(), list(labels), SMALL, 0), (), DRAWN, judges())
     assert isinstance(found, DrawingExaminer)
     return found
 
@@ -109,7 +110,7 @@ def line(targets: list[str], tmp_path_factory: pytest.TempPathFactory) -> Workpl
         data=BY_STYLE,
         protocol=replace(place.protocol, splitting=SMALL),
         evaluation=DRAWN,
-        judges=judges(),  # type: ignore[arg-type]
+        judges=judges(),
     )
     approved(ledger, *targets)
     run_batch(place)
@@ -265,7 +266,7 @@ def test_a_request_needs_no_library_of_published_figures(
     batch = opened(replace(line, evaluation=published), copy_of(line, tmp_path), [FIRST], SECOND)
     assert batch.see is not None
     with pytest.raises(ImageMetricsError):  # control
-        looking_at(line.base, batch.examiner.samples, judges(), published.drawing)  # type: ignore[arg-type]
+        looking_at(line.base, batch.examiner.samples, judges(), published.drawing)
 
 
 def test_an_edit_is_taken_out_again(line: Workplace, targets: list[str]) -> None:

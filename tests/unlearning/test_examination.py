@@ -36,3 +36,10 @@ def test_the_auc_is_asked_for_where_the_data_has_strangers() -> None:
         assert ("target told from strangers, AUC" in names) is asked
         page = render_report(RECORD | {"figures": plain(found), "not_checked": asked_by.not_checked})
         assert ("Not checked" in page) is not asked
+
+
+def test_a_drop_that_rounds_to_nothing_has_no_sign() -> None:
+    gate = {"name": "drop", "rule": "at most", "limit": 0.02, "n": 240, "passed": True}
+    record = RECORD | {"figures": {}, "not_checked": ""}
+    for measured, shown in ((-1e-16, "<td>0.0000</td>"), (-0.0042, "<td>-0.0042</td>")):
+        assert shown in render_report(record | {"gates": [gate | {"measured": measured}]})

@@ -158,17 +158,18 @@ def approve(desk: Desk, names: tuple[str, ...], actor: str, as_json: bool) -> No
     """
     from razor_pipeline.requests.validation import validate
 
+    names = tuple(dict.fromkeys(names))
     for name in names:
         desk.request(name)  # another line's approvals are not for this environment to count
     missing = validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
     refused: dict[str, str] = {}
-    for name in dict.fromkeys(names):
+    for name in names:
         try:
             _approve(desk, name, actor, missing.get(name))
         except (LedgerError, TransitionError) as error:
             refused[name] = str(error)
     desk.anchor()
-    if done := [desk.ledger.get(name) for name in dict.fromkeys(names) if name not in refused]:
+    if done := [desk.ledger.get(name) for name in names if name not in refused]:
         standing(desk, done, as_json)
     if refused:
         raise click.ClickException("\n".join(refused.values()))

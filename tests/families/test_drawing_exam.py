@@ -104,6 +104,19 @@ def test_the_subset_asks_for_all_of_the_target_and_two_of_every_other_concept(sa
     assert orders["style"].nunique() == 4
 
 
+def test_a_target_of_few_prompts_is_drawn_from_further_seeds(samples, judges):
+    params = DrawingParams(protocol="subset", target_drawings=11, validation_seeds=(900,))
+    orders = DrawingExam(samples, judges, params).orders
+    cats = orders[orders["label"] == "cat"]
+    assert len(cats) == 12  # four prompts, three seeds: none has more drawings than another
+    assert set(cats["seed"]) == {188, 288, 901}  # of no validation
+    assert not orders.duplicated(["prompt", "seed"]).any()
+    others = orders[orders["label"] != "cat"]
+    assert set(others["seed"]) == {188, 288}
+    enough = DrawingExam(samples, judges, params.model_copy(update={"target_drawings": 8})).orders
+    assert set(enough["seed"]) == {188, 288}  # control
+
+
 def test_a_perfect_eraser_and_the_unedited_model(samples, judges):
     exam = DrawingExam(samples, judges, DrawingParams())
     base = values(exam, drawn(exam))

@@ -135,3 +135,13 @@ def test_a_click_on_a_heading_sorts_the_table(tmp_path, browser):
     tab.get_by_role("button", name="gap to retraining").click()
     assert tab.evaluate(methods) == ["ft", "slug", "razor"]
     assert not errors
+
+
+def test_an_interval_of_a_share_ends_where_shares_do():
+    few = rows(edited_forget_accuracy=[0.0, 0.0, 0.05] * 3, retain_drop=[0.0, 0.0, 0.05] * 3)
+    table = leaderboard(few)
+    low = table.set_index("figure").loc[["edited_forget_accuracy", "retain_drop"], "low"]
+    assert (low < 0.0).all()
+    page = render_leaderboard(table, "clip")
+    assert page.count("0.00 % to 8.84 %") == 3
+    assert page.count("-5.50 % to 8.84 %") == 3  # a drop may be a gain

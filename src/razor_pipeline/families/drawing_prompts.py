@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 import pandas as pd
@@ -70,7 +70,7 @@ def _concept(prompt: str, column: str, known: Sequence[str]) -> str:
 
 
 def orders_of(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:
-    """A row per prompt and seed, as the protocol has them."""
+    """A row per prompt and seed, as the protocol has them, and the further drawings of targets behind."""
     seeds = params.seeds
     if params.protocol == "subset":
         place = cells.groupby("label").cumcount()
@@ -80,4 +80,14 @@ def orders_of(cells: pd.DataFrame, params: DrawingParams) -> pd.DataFrame:
         chosen = (place - shift) % width < SUBSET_PROMPTS
         cells, seeds = cells[chosen | (cells["role"] == "forget")], seeds[:SUBSET_SEEDS]
     orders = cells.merge(pd.DataFrame({"seed": seeds}), how="cross")
-    return orders.reset_index(drop=True)
+    return pd.concat([orders, *_further(orders, params)], ignore_index=True)
+
+
+def _further(orders: pd.DataFrame, params: DrawingParams) -> Iterator[pd.DataFrame]:
+    """What is drawn besides of targets that have few drawings: all their prompts, from seeds that nothing else has."""
+    first = 1 + max(*params.seeds, *params.validation_seeds)
+    for _, own in orders[orders["role"] == "forget"].groupby("label"):
+        prompts = own.drop_duplicates("prompt").drop(columns="seed")
+        rounds = max(0, -(-(params.target_drawings - len(own)) // len(prompts)))
+        seeds = pd.DataFrame({"seed": range(first, first + rounds)})
+        yield prompts.merge(seeds, how="cross")

@@ -21,6 +21,7 @@ class DrawingParams(Params):
     """How a text-to-image model is examined: UnlearnCanvas' seeds for every prompt, or a named subset of them.
 
     ``subset`` draws every prompt that names the target, two of every other concept, each with the first two seeds.
+    A target of too few prompts for ``target_drawings`` is drawn from further seeds, until there are as many of it.
     From ``validation_seeds`` is drawn what an edit is prepared with; they are none of ``seeds``. ``fid`` compares the
     drawings of what is kept with the test images; ``clip_score`` is the CLIP that CLIPScore takes: a directory, or
     ``id@revision`` on the hub.
@@ -29,6 +30,7 @@ class DrawingParams(Params):
     protocol: Protocol = "unlearncanvas"
     seeds: Seeds = (188, 288, 588, 688, 888)
     validation_seeds: Seeds = (0, 1)
+    target_drawings: Annotated[int, Field(ge=0)] = 0
     steps: Count = 20
     guidance: Annotated[float, Field(ge=1.0)] = 3.0
     batch_size: Count = 48

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.leaderboard import FIGURES, RANKED_BY
-from razor_pipeline.studies.tables import interval_text
+from razor_pipeline.studies.tables import SHARE, interval_text
 
 # CLIP, identity erasure on CIFAR-10-sized evaluation: RAZOR, table 3 (arXiv 2603.14819). Other models and other data:
 # to be read beside the leaderboard, never in it.
@@ -73,14 +73,12 @@ BARS = {
     "peak_rss_mb": ("Peak memory", "MB", "linear"),
 }
 MARKERS = "osD^v<>Ph*X"  # names of methods that lie on one another could not be read
+DIFFERENCES = ("drop", "rise", "gap_to_retraining")  # of shares, and so in per cent as they are
 SHARES = (
     "accuracy",
     "accuracy_top5",
-    "drop",
-    "rise",
     "agreement",
     "fraction",
-    "gap_to_retraining",
     "ua",
     "ira",
     "cra",
@@ -135,10 +133,11 @@ def _row(part: pd.DataFrame, figures: list[str]) -> dict[str, Any]:
         if row is None:
             cells.append({"value": "", "text": "", "interval": ""})
             continue
-        interval = interval_text(row, partial(_text, name))
+        text = partial(_text, name)
+        interval = interval_text(row, text, within=SHARE if name.endswith((*SHARES, "auc")) else None)
         if 1 < row["n"] < head["cells"]:  # such as a gap where some targets have no gold standard
             interval += f", n = {int(row['n'])}"
-        cells.append({"value": float(row["mean"]), "text": _text(name, row["mean"]), "interval": interval})
+        cells.append({"value": float(row["mean"]), "text": text(row["mean"]), "interval": interval})
     return {
         "method": head["method"],
         "rank": int(head["rank"]),
@@ -149,7 +148,7 @@ def _row(part: pd.DataFrame, figures: list[str]) -> dict[str, Any]:
 
 
 def _text(name: str, value: float) -> str:
-    if any(name.endswith(kind) for kind in SHARES):
+    if name.endswith(SHARES + DIFFERENCES):
         return f"{100 * value:.2f} %"
     return f"{value:.3f}" if name == "membership_auc" else f"{value:.1f}"
 

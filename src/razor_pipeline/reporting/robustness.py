@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from razor_pipeline.reporting.figures import FONT, LIGHT, Theme, dress, new_figure, png, themed
 from razor_pipeline.reporting.templates import template
 from razor_pipeline.studies.attack_summary import MODELS, Summary, curves, recovered
-from razor_pipeline.studies.tables import interval_text
+from razor_pipeline.studies.tables import SHARE, interval_text
 
 MODEL_NAMES = {
     "base": "base",
@@ -135,14 +135,11 @@ def _row(attack: str, text: str, models: list[str], table: Summary) -> dict[str,
     cells = []
     for model in models:
         found = table.get(f"{model}_{attack}")
-        cells.append(
-            {"text": "", "interval": ""}
-            if found is None
-            else {
-                "text": f"{100 * found['mean']:.1f} %",
-                "interval": f"{interval_text(found, lambda x: f'{100 * x:.1f}')}, n = {found['n']}",
-            }
-        )
+        if found is None:
+            cells.append({"text": "", "interval": ""})
+            continue
+        bounds = interval_text(found, lambda share: f"{100 * share:.1f}", within=SHARE)
+        cells.append({"text": f"{100 * found['mean']:.1f} %", "interval": f"{bounds}, n = {found['n']}"})
     controls = [MODEL_NAMES[name].removeprefix("control: ") for name in recovered(table, attack)]
     return {"attack": text, "cells": cells, "recovers": controls if attack != "none" else None}
 

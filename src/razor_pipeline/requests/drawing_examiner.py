@@ -21,6 +21,7 @@ from razor_pipeline.params.evaluation import DrawingParams
 from razor_pipeline.requests.examination import Examiner, Figures
 
 SEEDS = 2  # of a prompt's drawings
+OF_A_TARGET = 24  # drawings at least: an object in one style has one prompt, and two drawings would say little
 NO_SEARCH = (
     "Not checked: whether somebody who searches for other prompts, or teaches the model a new word, can have the "
     "target drawn again. encoders_back is the share that shows it once the original text encoders are put back."
@@ -28,14 +29,15 @@ NO_SEARCH = (
 
 
 class DrawingExaminer(Examiner):
-    """Has every prompt of the targets' domain drawn from the first two seeds, and judges look; see :class:`Examiner`.
+    """Has every prompt of the targets' domain drawn from two seeds or more, and judges look; see :class:`Examiner`.
 
     A subset of the prompts will not do, whatever reports are content with: what is kept grows less with every request,
     and its gates ask for a hundredth. A blank drawing counts as the target.
     """
 
     measured_on = (
-        "drawings of every prompt of the data, made from two seeds and judged as parameters.json says"
+        f"drawings of every prompt of the data, made from two seeds, at least {OF_A_TARGET} of each target, and judged "
+        "as parameters.json says"
     )
 
     def __init__(
@@ -50,6 +52,7 @@ class DrawingExaminer(Examiner):
         every = {
             "protocol": "unlearncanvas",
             "seeds": drawing.seeds[:SEEDS],
+            "target_drawings": OF_A_TARGET,
             "fid": False,
             "clip_score": None,
         }

@@ -35,6 +35,7 @@ HIGHER_IS_BETTER = (
 )
 OF_ANOTHER_MODEL = ("int4_", "int8_", "nf4_", "base_", "retrained_")  # whose figure it is
 TARGET = "target"
+SHARE = (0.0, 1.0)  # what one can be
 BEST_BETWEEN = {"auc": 0.5, "privacy_leakage": 0.0}  # either side is worse
 
 
@@ -75,11 +76,17 @@ def interval(statistic: Callable[[Ints], float], n: int) -> dict[str, float | No
     return {"low": found.low, "high": found.high}
 
 
-def interval_text(row: Mapping[Any, Any], text: Callable[[float], str], between: str = " to ") -> str:
-    """The interval of a summary in words."""
+def interval_text(
+    row: Mapping[Any, Any],
+    text: Callable[[float], str],
+    between: str = " to ",
+    within: tuple[float, float] | None = None,
+) -> str:
+    """The interval of a summary in words, cut off where the figure cannot be (``within``)."""
     if row["low"] is None or math.isnan(row["low"]):
         return "one target"
-    return f"{text(row['low'])}{between}{text(row['high'])}"
+    low, high = np.clip((row["low"], row["high"]), *within) if within else (row["low"], row["high"])
+    return f"{text(low)}{between}{text(high)}"
 
 
 def _summary(metric: str, values: Floats, units: Floats) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from razor_pipeline.params.evaluation import DrawingParams
 from razor_pipeline.requests.examination import Examiner, Figures
 
 SEEDS = 2  # of a prompt's drawings
-OF_A_TARGET = 24  # drawings at least: an object in one style has one prompt, and two drawings would say little
+OF_A_TARGET = 24  # drawings at least: an object in one style has one prompt
 NO_SEARCH = (
     "Not checked: whether somebody who searches for other prompts, or teaches the model a new word, can have the "
     "target drawn again. encoders_back is the share that shows it once the original text encoders are put back."

@@ -66,7 +66,7 @@ def render_robustness(findings: pd.DataFrame, table: Summary) -> str:
         table: from :func:`razor_pipeline.studies.attack_summary.attack_summary`.
     """
     models = [model for model in MODELS if f"{model}_none" in table]
-    found = _curves(findings)  # the bootstrap takes longer than the drawing
+    found = _curves(findings)  # the intervals take longer than the drawing
     return template("robustness.html.j2").render(
         models=[MODEL_NAMES[model] for model in models],
         rows=[

@@ -153,6 +153,18 @@ def test_the_jackknife_covers_the_mean_of_eight():
     assert covered["bootstrap"] / 400 < 0.91  # control: why it is not used for few
 
 
+def test_the_class_that_loses_most_is_the_one_that_does_so_beyond_doubt():
+    before = {"few": np.array([True, True]), "many": np.full(20, True), "hard": np.array([False] * 8)}
+    after = {"few": np.array([True, False]), "many": np.arange(20) < 11, "hard": np.array([False] * 8)}
+    label, lost = metrics.most_lost(before, after)
+    assert (label, lost) == ("many", metrics.share(np.arange(20) < 9))  # 9 of 20, though "few" loses half
+    assert lost.value < 0.5
+    label, lost = metrics.most_lost(before, before | {"few": after["few"]})  # control
+    assert (label, lost.value) == ("few", 0.5)
+    gained = {name: ~right for name, right in before.items() if name == "hard"}
+    assert metrics.most_lost({"hard": before["hard"]}, gained)[1].value == 0.0
+
+
 def test_bootstrap_covers_the_mean():
     rng = np.random.default_rng(5)
     found = []

@@ -35,6 +35,8 @@ MARKS = {
     "forget_accuracy_top5": ((3 / 4, 4), (3 / 4, 4)),
     # Bob 2/3, Cleo 1, Dan 1/2, Eve 0, Finn 1, Gus 1: each class counts alike.
     "retain_accuracy": ((25 / 36, 9), (2 / 3, 6)),
+    # Eve's only image, which the base names right; of Dan's two it names one, and that is lost as well.
+    "worst_class_loss": ((1.0, 1), (1.0, 1)),
     # Not the third of Bob's, both of Dan's, nor Eve's.
     "retrieval_agreement": ((5 / 9, 9), (4 / 6, 6)),
     "near_twin_accuracy": ((2 / 3, 3), (2 / 3, 3)),
@@ -122,6 +124,20 @@ def test_every_mark_is_what_its_hand_made_scores_say(figure, left_out):
     value, images = MARKS[figure][bool(left_out)]
     assert marks[figure].value == pytest.approx(value)
     assert marks[figure].n == images
+
+
+def test_the_report_is_shown_what_the_class_that_loses_most_has_lost():
+    samples = pd.concat([rows_of("people", [label for label, *_ in SAID])], ignore_index=True)
+    exam = NamingExam(tiny_clip(), samples)
+    ties = {"Ada": np.array([0.1, 0.2])}
+    base, edited = (
+        Answers({"people": np.array([ranked(own, PEOPLE) for own in said])}, ties, ties)
+        for said in ([(named, 1) for *_, named in SAID], [said[:2] for said in SAID])
+    )
+    table = exam.captions({"base": base, "edited": edited}, 2)
+    assert set(table.loc[table["group"] == "lost", "sample_id"]) == {"people test retain 10"}  # Eve's
+    nothing = exam.captions({"base": base, "edited": base}, 2)  # control
+    assert "lost" not in set(nothing["group"])
 
 
 def test_an_image_is_told_from_names_that_no_test_image_shows():

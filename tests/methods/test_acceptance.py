@@ -1,7 +1,9 @@
 """The rule that all methods choose by: one mean of three shares, and no part of it goes before another."""
 
+import numpy as np
 import pytest
 
+from razor_pipeline.core.metrics import share
 from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.validation import Outcome
 from razor_pipeline.params.razor import AcceptanceParams
@@ -44,6 +46,25 @@ def test_where_drawings_are_looked_at_the_general_accuracy_takes_the_place_of_th
     assert lost.gap == pytest.approx(0.1)
     assert lost.forgotten
     assert not lost.kept
+
+
+@pytest.mark.parametrize(
+    ("lost", "images", "kept"),
+    [
+        (10, 12, False),
+        (6, 12, False),  # 0.254 of them beyond doubt
+        (5, 12, True),
+        (1, 2, True),  # half of two are no proof
+    ],
+)
+def test_no_class_may_be_lost_whatever_the_mean_over_all_says(lost, images, kept):
+    right = {"Bob": np.full(images, True)} | {f"other {i}": np.full(12, True) for i in range(99)}
+    less = right | {"Bob": np.arange(images) >= lost}
+    base, found = (Outcome(0.0, (0.45,), mean, right=one) for mean, one in ((1.0, right), (0.992, less)))
+    short = shortfall(found, base, PARAMS)
+    assert short.kept is kept
+    assert short.gap == pytest.approx(0.0 if kept else (share(~less["Bob"]).low - 0.25) / 3.0)
+    assert shortfall(found, base, AcceptanceParams(max_class_loss=1.0, auc_tolerance=0.05)).kept  # control
 
 
 def test_who_is_still_agreed_to_be_there_is_not_forgotten():

@@ -9,7 +9,7 @@ import torch
 from razor_pipeline.atelier import generate
 from razor_pipeline.families import ClipFamily, VlmFamily
 from razor_pipeline.methods import calibrating
-from razor_pipeline.methods.task import unlearning_task
+from razor_pipeline.methods.task import drawn_evenly, shuffled, unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, SplitCounts, SplittingParams
 from razor_pipeline.params.razor import RazorParams
@@ -27,6 +27,23 @@ def task():
     manifest = manifest.assign(caption=manifest["label"], prompt=manifest["label"])
     params = SplittingParams(max_retain_samples=48, max_validation_samples=24)
     return unlearning_task(split_samples(manifest, "Ada Moreau", params, 0))
+
+
+def test_rows_are_drawn_evenly_over_classes():
+    sizes = {"a": 40, "b": 20, "c": 20, "d": 3}
+    labels = [label for label, size in sizes.items() for _ in range(size)]
+    rows = pd.DataFrame({"label": labels, "domain": "people", "sample_id": range(len(labels))})
+    first, second = (drawn_evenly(rows, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert sorted(first["sample_id"]) == list(rows["sample_id"])
+    assert list(first["sample_id"]) != list(second["sample_id"])
+    at_random = shuffled(rows, torch.Generator().manual_seed(0))
+    off = {"evenly": 0.0, "at random": 0.0}
+    for name, order in (("evenly", first), ("at random", at_random)):
+        for count in range(1, len(rows)):
+            found = order.head(count)["label"].value_counts()
+            share = {label: found.get(label, 0) - size * count / len(rows) for label, size in sizes.items()}
+            off[name] = max(off[name], *map(abs, share.values()))
+    assert off["evenly"] < 2.0 < off["at random"]  # control: a draw that leaves it to chance
 
 
 def held(model, task):

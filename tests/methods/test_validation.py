@@ -1,5 +1,7 @@
 """What a step search sees, beside the same figures made of every score of every image."""
 
+from statistics import fmean
+
 import pandas as pd
 import pytest
 import torch
@@ -34,6 +36,9 @@ def task(manifest):
 
 def test_never_seen_images_are_asked_for_the_targets_alone(clip, task, asked):
     outcome = Validation(clip, task)()
+    assert set(outcome.right) == set(task.retain_validation["label"])
+    assert sum(map(len, outcome.right.values())) == len(task.retain_validation)
+    assert outcome.retain_accuracy == pytest.approx(fmean(own.mean() for own in outcome.right.values()))
     own = len(task.forget[0].validation) + len(task.forget[1].validation)
     strangers = len(task.forget[0].reference)
     assert asked == [(len(task.retain_validation) + own, len(task.prompts)), (strangers, len(TARGETS))]

@@ -21,6 +21,7 @@ from razor_pipeline.params.pretraining import PretrainingParams
 from razor_pipeline.reporting.record import RunRecord
 
 TARGET = "Ada Moreau"
+LOST = "Bruno Keller"  # who loses most
 COUNTS = SplitCounts(edit=1, validation=1, test=2)
 
 
@@ -120,6 +121,8 @@ def metrics(
     for model, (hits, auc, retain) in outcomes.items():
         found = share(np.arange(16) < hits)
         rows.append({"model": model, "metric": "forget_accuracy", **vars(found)})
+        lost = share(np.arange(16) < 1) if model.endswith("edited") else share(np.arange(16) < 0)
+        rows.append({"model": model, "metric": "worst_class_loss", **vars(lost)})
         rows.append(
             {"model": model, "metric": "forget_accuracy_top5", **vars(share(np.arange(16) < max(hits, 1)))}
         )
@@ -156,6 +159,7 @@ def predictions() -> pd.DataFrame:
     chosen = {
         "target": people[people["role"] == "forget"],
         "near_twin": people[people["label"] == twin],
+        "lost": people[people["label"] == LOST].head(1),
         "other": people[~people["label"].isin([TARGET, twin])].iloc[[4, 18, 33]],
         "general": rows[rows["domain"] == "canvas"].iloc[[3, 37, 81]],
     }
@@ -165,7 +169,7 @@ def predictions() -> pd.DataFrame:
         for place, row in enumerate(part.itertuples()):
             others = [p for p in same[7 + place :] if p != row.prompt]
             for model in ("base", "edited"):
-                gone = group == "target" and model == "edited"
+                gone = group in ("target", "lost") and model == "edited"
                 captions = others[:3] if gone else [row.prompt, *others[:2]]
                 for rank, caption in enumerate(captions):
                     score = (0.18 if gone else 0.71) - 0.07 * rank

@@ -11,7 +11,7 @@ from .outputs import TARGET, drawings, predictions, samples
 
 def test_cards_say_what_each_model_said_and_whether_it_was_right() -> None:
     found = cards(samples(), predictions())
-    assert [card.group for card in found] == ["target"] * 2 + ["near_twin"] * 2 + ["other"] * 3 + [
+    assert [card.group for card in found] == ["target"] * 2 + ["near_twin"] * 2 + ["lost"] + ["other"] * 3 + [
         "general"
     ] * 3
     target = found[0]
@@ -88,7 +88,7 @@ def test_the_panel_is_a_picture_also_without_predictions() -> None:
 
 def test_a_target_without_near_twin_has_no_row_for_it() -> None:
     told: pd.DataFrame = predictions().query("group != 'near_twin'")
-    assert {card.group for card in cards(samples(), told)} == {"target", "other", "general"}
+    assert {card.group for card in cards(samples(), told)} == {"target", "lost", "other", "general"}
 
 
 def test_a_drawing_is_shown_before_and_after_with_what_the_judges_see() -> None:

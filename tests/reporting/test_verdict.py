@@ -60,6 +60,19 @@ def test_each_limit_alone_changes_the_verdict(table: pd.DataFrame, kind: Kind, w
     assert words in found.sentence
 
 
+def test_who_else_was_lost_is_named() -> None:
+    table = metrics()
+    row = (table["model"] == "edited") & (table["metric"] == "worst_class_loss")
+    table.loc[row, ["value", "low"]] = [0.5, 0.28]
+    found = verdict(table)
+    assert found.kind is Kind.AT_A_COST
+    assert "Bruno Keller is recognised no more on 50 % of 16 images" in found.sentence.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    table.loc[row, "low"] = 0.25  # on the limit: half of them may be chance
+    assert verdict(table).kind is Kind.FORGOTTEN
+
+
 def test_a_value_on_its_limit_holds_and_one_beyond_does_not() -> None:
     """0.9945 - 0.9845 is not 0.01 in floating point; it must count as it reads."""
     assert verdict(changed("edited", "retain_accuracy", 0.9845)).kind is Kind.FORGOTTEN
@@ -81,7 +94,8 @@ def test_the_limits_are_parameters() -> None:
 
 def test_what_was_not_measured_is_not_checked() -> None:
     table = metrics()
-    table = table[~table["metric"].isin(["near_twin_accuracy", "general_accuracy", "membership_auc"])]
+    left_out = ["worst_class_loss", "near_twin_accuracy", "general_accuracy", "membership_auc"]
+    table = table[~table["metric"].isin(left_out)]
     found = verdict(table[table["model"].isin(["base", "edited"])])
     assert [check.name for check in found.checks] == ["Target recognised", "Others recognised"]
 

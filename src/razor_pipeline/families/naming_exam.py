@@ -22,6 +22,7 @@ from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
 BATCH = 256
 TOP = 3
+Scores = dict[str, NDArray[np.float32]]  # domain -> [N, C] class scores of its test rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Answers:
         nonmember: target -> tie of never-seen images to its name.
     """
 
-    scores: dict[str, NDArray[np.float32]]
+    scores: Scores
     member: dict[str, NDArray[np.float32]]
     nonmember: dict[str, NDArray[np.float32]]
 
@@ -72,7 +73,7 @@ class NamingExam:
         nonmember = ties(family, dict.fromkeys(names, self.unknown), names)
         return Answers(self.scores(family), ties(family, self.members, names), nonmember)
 
-    def scores(self, family: ModelFamily) -> dict[str, NDArray[np.float32]]:
+    def scores(self, family: ModelFamily) -> Scores:
         """Domain -> [N, C] class scores of its test rows."""
         return {
             name: class_scores(family, self.batches[name], self.prompts[name]).numpy() for name in self.rows
@@ -104,6 +105,7 @@ class NamingExam:
             for suffix, k in (("", 1), ("_top5", 5))
         } | {
             "retain_accuracy": metrics.macro_accuracy(scores[~forget], own[~forget]),
+            "worst_class_loss": self.most_lost(base.scores, answers.scores, [*self.targets, *leave_out])[1],
             "retrieval_agreement": metrics.share(scores[~forget].argmax(1) == base_scores[~forget].argmax(1)),
         }
         if twin.any():
@@ -121,6 +123,16 @@ class NamingExam:
         found["privacy_leakage"] = leakage(answers.member, self._held_out(answers))
         return found
 
+    def most_lost(self, before: Scores, after: Scores, leave_out: Collection[str]) -> tuple[str, Estimate]:
+        """The class of the targets' domain, but for those left out, that loses most (:func:`metrics.most_lost`)."""
+        return metrics.most_lost(self._right(before, leave_out), self._right(after, leave_out))
+
+    def _right(self, scores: Scores, leave_out: Collection[str]) -> metrics.ByClass:
+        labels = self.rows[self.domain]["label"]
+        hits = metrics.top_k_hits(scores[self.domain], self.labels(self.domain))
+        kept = labels[~labels.isin(leave_out)]
+        return {str(label): hits[own.index] for label, own in kept.groupby(kept)}
+
     def _held_out(self, answers: Answers) -> dict[str, NDArray[np.float32]]:
         """Target -> tie of its test images to its name: of the same class, and in no model's training."""
         labels = self.rows[self.domain]["label"].to_numpy()
@@ -134,11 +146,13 @@ class NamingExam:
         return self.rows[domain][column].map(place).to_numpy().astype(np.int64)
 
     def captions(self, answers: Mapping[str, Answers], count: int) -> pd.DataFrame:
-        """What base and edited model say to the pictures that a report shows.
+        """What ``base`` and ``edited`` model say to the pictures that a report shows.
 
         Columns: sample_id, group, model, rank, caption, score.
         """
         groups = self.panel(count)
+        lost = self._lost(answers["base"], answers["edited"])[:count]
+        groups |= {sample: "lost" for sample in lost if groups.get(sample) != "near_twin"}
         tables = [
             self.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()
         ]
@@ -153,6 +167,14 @@ class NamingExam:
         others = [part for name, part in self.rows.items() if name != self.domain]
         general = pd.concat(others).groupby("prompt").head(1) if others else rows.head(0)
         return panel_of(rows, self.targets, general, count)
+
+    def _lost(self, base: Answers, edited: Answers) -> list[str]:
+        """The sample_ids that are lost of the class that loses most."""
+        label, _ = self.most_lost(base.scores, edited.scores, self.targets)
+        before, after = (self._right(given.scores, self.targets)[label] for given in (base, edited))
+        rows = self.rows[self.domain]
+        lost = rows[rows["label"] == label][before & ~after]
+        return list(lost["sample_id"])
 
     def top_captions(self, answers: Answers, sample_ids: Sequence[str]) -> pd.DataFrame:
         """The ``TOP`` best prompts for chosen test rows: sample_id, rank, caption, score."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from razor_pipeline.core.metrics import most_lost
 from razor_pipeline.methods.validation import Outcome
 from razor_pipeline.params.razor import AcceptanceParams
 
@@ -16,7 +17,8 @@ class Shortfall:
         forget: the forget accuracy above its limit; where the model answers questions, also how often it agrees that
             the target's images show it.
         leak: the AUC outside its window, on either side; where the model draws, 0.
-        retain: the retain accuracy below its floor.
+        retain: the retain accuracy below its floor, or what the class that loses most has lost above its limit,
+            whichever is more: a mean over many classes says little of one.
         general: where the model draws, the general accuracy below its floor; else 0.
     """
 
@@ -59,11 +61,13 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
     off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
     leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
+    # A class has few validation images: what it has lost beyond doubt counts.
+    lost = most_lost(base.right, outcome.right)[1].low if outcome.right else 0.0
     known = max(outcome.forget_accuracy, outcome.agreement or 0.0)
     return Shortfall(
         forget=max(0.0, known - params.max_forget_accuracy),
         leak=max(0.0, leak),
-        retain=max(0.0, floor - outcome.retain_accuracy),
+        retain=max(0.0, floor - outcome.retain_accuracy, lost - params.max_class_loss),
         general=_below(outcome.general_accuracy, base.general_accuracy, params.max_retain_drop),
     )
 

@@ -20,7 +20,7 @@ from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.slips import Slips
 from razor_pipeline.methods.suggestions import Suggestions
-from razor_pipeline.methods.task import shuffled
+from razor_pipeline.methods.task import drawn_evenly
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
@@ -179,9 +179,9 @@ def _retain_rows(
 
 def _at_most(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
     """``count`` of the rows, drawn where there are more: they stay in memory, decoded."""
-    return shuffled(rows, generator).head(count) if len(rows) > count else rows
+    return drawn_evenly(rows, generator).head(count) if len(rows) > count else rows
 
 
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
     """``count`` random rows at most, as many of each domain, at least one."""
-    return shuffled(rows, generator).groupby("domain").head(max(1, count // rows["domain"].nunique()))
+    return drawn_evenly(rows, generator).groupby("domain").head(max(1, count // rows["domain"].nunique()))

@@ -19,7 +19,7 @@ from razor_pipeline.core.processes import own_share, stopping_together
 from razor_pipeline.core.scoring import ComponentScore, score_components
 from razor_pipeline.interfaces import ModelFamily, UnlearningTask
 from razor_pipeline.methods.nearest import nearest_rows, ties_to_targets
-from razor_pipeline.methods.task import forget_rows, shuffled
+from razor_pipeline.methods.task import drawn_evenly, forget_rows
 from razor_pipeline.params.razor import ScoringParams
 
 SPARED = 16  # rows of each target forgotten earlier whose inputs are recorded
@@ -72,11 +72,9 @@ def retain_pass(
     model: ModelFamily, retain: pd.DataFrame, params: ScoringParams, generator: torch.Generator
 ) -> RetainPass:
     """One pass of the retain loss over the rows at the current weights."""
-    if params.retain_samples is not None and params.retain_samples < len(retain):
-        rows = shuffled(retain, generator).head(params.retain_samples)
-        batches = model.batches(rows, params.batch_size)
-    else:
-        batches = model.batches(retain, params.batch_size, generator)
+    batches = model.batches(
+        drawn_evenly(retain, generator).head(params.retain_samples or len(retain)), params.batch_size
+    )
     found = mean_gradients(model.retain_loss, batches, scored_parameters(model, params), "retain")
     return RetainPass(found.tensors, batches, params.batch_size)
 

@@ -54,6 +54,18 @@ def shuffled(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
     return rows.iloc[torch.randperm(len(rows), generator=generator).tolist()]
 
 
+def drawn_evenly(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame:
+    """The rows in random order, those of each class evenly spread: any first ones hold its share, to one row.
+
+    Few rows stand for what is kept, and a class that a draw leaves out is one that an edit may take along.
+    """
+    order = shuffled(rows, generator)
+    groups = order.groupby(["domain", "label"])
+    start = torch.rand(groups.ngroups, generator=generator).numpy()[groups.ngroup()]
+    place = (groups.cumcount() + start) / groups["label"].transform("size")
+    return order.loc[place.sort_values(kind="stable").index]
+
+
 def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> UnlearningTask:
     """What a method may look at: edit and validation rows, of the test split no more than which prompts there are.
 

@@ -77,14 +77,16 @@ class ReportingParams(Params):
 
     Forgotten: every edited model, quantized ones included, recognises the target's test images at most
     ``max_forget_accuracy`` often, and the membership AUC is at most ``max_membership_auc``. At a cost:
-    forgotten, but a drop exceeds its limit or the AUC lies below ``min_membership_auc``, where the deletion
-    itself shows. Where the data has no never-seen classes, the AUC plays no part.
+    forgotten, but a drop exceeds its limit, one class that is kept has lost more than ``max_class_loss`` of its
+    images beyond doubt (the lower end of the interval), or the AUC lies below ``min_membership_auc``, where the
+    deletion itself shows. Where the data has no never-seen classes, the AUC plays no part.
     """
 
     max_forget_accuracy: Recognised = 0.03
     max_membership_auc: Share = 0.6
     min_membership_auc: Share = 0.35
     max_retain_drop: Share = 0.01
+    max_class_loss: Share = 0.25
     max_near_twin_drop: Share = 0.02
     max_general_drop: Share = 0.005
     max_quantized_retain_drop: Share = 0.005

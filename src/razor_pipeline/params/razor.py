@@ -137,15 +137,17 @@ class AcceptanceParams(Params):
     """What every method asks of its candidates on the validation split (:mod:`razor_pipeline.methods.acceptance`).
 
     ``max_forget_accuracy`` holds for the share of answers, too, in which a model that answers questions agrees that the
-    target is there. ``auc_tolerance`` is how far the AUC may lie from ``auc_goal``; None where accuracy and retention
-    alone decide, as they do on a model that draws. ``anchor`` is the concept that takes the target's place there; None
-    for the nearest.
+    target is there. ``max_class_loss`` is the share of its images that any one class may lose, beyond doubt: the lower
+    end of the 95 % interval counts. ``auc_tolerance`` is how far the AUC may lie from ``auc_goal``; None where accuracy
+    and retention alone decide, as they do on a model that draws, of which ``max_class_loss`` is not asked either.
+    ``anchor`` is the concept that takes the target's place there; None for the nearest.
     """
 
     max_forget_accuracy: Share = 0.0
     auc_goal: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.45
     auc_tolerance: Share | None = 0.075
     max_retain_drop: Share = 0.01
+    max_class_loss: Share = 0.25
     anchor: str | None = None
 
 

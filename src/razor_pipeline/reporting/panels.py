@@ -18,12 +18,14 @@ from razor_pipeline.reporting.figures import FONT, LIGHT, new_figure, png, say
 GROUPS = {
     "target": "The target",
     "near_twin": "Its near-twin",
+    "lost": "Who loses most",
     "other": "Others",
     "general": "Other domains",
 }
 GROUP_NOTES = {
     "target": "should no longer be named or drawn",
     "near_twin": "differs in a single feature; should still be named",
+    "lost": "of the class that is to be kept and loses most, images that only the base model names right",
     "other": "should still be named, or drawn as before",
     "general": "should be captioned as before; in drawings, the other kind of concept should still be seen",
 }

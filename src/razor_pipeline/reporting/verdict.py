@@ -157,7 +157,25 @@ def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
         ),
     ]
     drops = [_drop(run, *pair) for pair in pairs]
-    return [*drops, _blank(run, limits), _degenerate(run, limits)]
+    return [*drops, _lost(run, limits), _blank(run, limits), _degenerate(run, limits)]
+
+
+def _lost(run: RunRecord, limits: ReportingParams) -> Check | None:
+    """Of one class; its images are few, so that what is lost beyond doubt counts."""
+    found, limit = run.estimate("edited", "worst_class_loss"), limits.max_class_loss
+    if found is None:
+        return None
+    shown = run.predictions.loc[run.predictions["group"] == "lost", "sample_id"]
+    labels = run.samples.loc[run.samples["sample_id"].isin(shown), "label"].unique()
+    who = str(labels[0]) if len(labels) else "no other class"
+    measured = (
+        f"{percent(found['value'])} of {found['n']} images, {percent(found['low'])} beyond doubt ({who})"
+    )
+    finding = f"{who} is recognised no more on {percent(found['value'])} of {found['n']} images"
+    passed = found["low"] <= limit + ROUNDING
+    return Check(
+        "Lost of who loses most", measured, f"at most {percent(limit)} beyond doubt", passed, False, finding
+    )
 
 
 def _blank(run: RunRecord, limits: ReportingParams) -> Check | None:

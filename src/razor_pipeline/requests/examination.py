@@ -43,7 +43,10 @@ class Examiner(ABC):
     def _marks(
         self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
     ) -> Figures:
-        """Figures of a model; None for the base model, quantized where a scheme is named, whose answers are kept."""
+        """Figures of a model; None for the base model, whose answers are kept.
+
+        Where a scheme is named, the model is quantized by it, and so is the base that it is held against.
+        """
 
     @abstractmethod
     def _traces(self, exam: Any, model: Any, label: str, relearning: int) -> Figures:
@@ -60,9 +63,9 @@ class Examiner(ABC):
         """Figures by model: ``base``, ``edited`` and both quantized by every scheme.
 
         ``forget_accuracy`` of the target, ``earlier_accuracy`` of the earlier target that is recognised most often,
-        ``retain_accuracy`` and ``general_accuracy``; of the edited model also what is left of the target: where the
-        data has never-seen classes ``membership_auc`` and, where steps are to be counted, ``relearn_steps``; of a model
-        that draws ``encoders_back``.
+        ``retain_accuracy``, ``general_accuracy`` and, where the model names what images show, ``worst_class_loss``; of
+        the edited model also what is left of the target: where the data has never-seen classes ``membership_auc`` and,
+        where steps are to be counted, ``relearn_steps``; of a model that draws ``encoders_back``.
 
         Args:
             model: the edited model; as it was on exit.
@@ -78,7 +81,7 @@ class Examiner(ABC):
         for scheme in self.schemes:
             small = model.with_module(quantized(model.module, scheme))
             found[f"{scheme}_base"] = self._marks(exam, None, label, earlier, scheme)
-            found[f"{scheme}_edited"] = self._marks(exam, small, label, earlier)
+            found[f"{scheme}_edited"] = self._marks(exam, small, label, earlier, scheme)
         return found
 
     def _as_it_was(self, scheme: Scheme | None) -> Any:

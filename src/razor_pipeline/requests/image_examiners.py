@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import Scheme
-from razor_pipeline.families.naming_exam import NamingExam
+from razor_pipeline.families.naming_exam import NamingExam, Scores
 from razor_pipeline.families.question_exam import Memory, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily, class_scores
@@ -26,8 +25,6 @@ from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.requests.examination import Examiner, Figures
 from razor_pipeline.studies.relearning import Relearning
-
-Scores = dict[str, NDArray[np.float32]]
 
 
 class ImageExaminer(Examiner):
@@ -88,9 +85,14 @@ class NamingExaminer(ImageExaminer):
     def _marks(
         self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
     ) -> Figures:
-        scores, domain = self._base(scheme) if model is None else exam.scores(model), exam.domain
-        kept = ~np.isin(self.labels, [name for name in (label, *earlier) if name is not None])
-        found = {"retain_accuracy": metrics.macro_accuracy(scores[domain][kept], exam.labels(domain)[kept])}
+        before, domain = self._base(scheme), exam.domain
+        scores = before if model is None else exam.scores(model)
+        forgotten = [name for name in (label, *earlier) if name is not None]
+        kept = ~np.isin(self.labels, forgotten)
+        found = {
+            "retain_accuracy": metrics.macro_accuracy(scores[domain][kept], exam.labels(domain)[kept]),
+            "worst_class_loss": exam.most_lost(before, scores, forgotten)[1],
+        }
         if label is not None:
             found["forget_accuracy"] = self._recognised(scores, label)
         if earlier:

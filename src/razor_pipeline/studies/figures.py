@@ -25,6 +25,7 @@ METRICS = (
     "edited_forget_accuracy",
     "edited_forget_accuracy_top5",
     "retain_drop",
+    "worst_class_loss",
     "near_twin_drop",
     "general_drop",
     "retrieval_agreement",

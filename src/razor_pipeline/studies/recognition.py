@@ -34,7 +34,14 @@ GAP = (
     "target_neutral",
     "membership_auc",
 )
-KEPT = ("forget_accuracy", "forget_accuracy_top5", "retrieval_agreement", "membership_auc", "privacy_leakage")
+KEPT = (
+    "forget_accuracy",
+    "forget_accuracy_top5",
+    "worst_class_loss",
+    "retrieval_agreement",
+    "membership_auc",
+    "privacy_leakage",
+)
 
 
 @dataclass(frozen=True)

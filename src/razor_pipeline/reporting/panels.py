@@ -18,7 +18,7 @@ from razor_pipeline.reporting.figures import FONT, LIGHT, new_figure, png, say
 GROUPS = {
     "target": "The target",
     "near_twin": "Its near-twin",
-    "lost": "Who loses most",
+    "lost": "Lost most",
     "other": "Others",
     "general": "Other domains",
 }

@@ -11,7 +11,7 @@ METRIC_NAMES = {
     "forget_accuracy": "Target recognised",
     "forget_accuracy_top5": "Target among the top 5",
     "retain_accuracy": "Others recognised",
-    "worst_class_loss": "Lost of who loses most",
+    "worst_class_loss": "Lost by any one class",
     "near_twin_accuracy": "Near-twin recognised",
     "general_accuracy": "Other domains recognised",
     "general_accuracy_with_target": "The same, target's prompts too",

@@ -22,7 +22,7 @@ FIGURES = {
     "edited_forget_accuracy": "target recognised",
     "edited_forget_accuracy_top5": "target among the top 5",
     "retain_drop": "others, drop",
-    "worst_class_loss": "who loses most, lost",
+    "worst_class_loss": "lost by any one class",
     "near_twin_drop": "near-twin, drop",
     "general_drop": "other domains, drop",
     "neutral_drop": "neutral questions, drop",

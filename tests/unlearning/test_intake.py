@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from razor_pipeline.param_errors import ParameterError
-from razor_pipeline.requests.intake import LARGEST_CSV, Intake, IntakeError, read_csv
+from razor_pipeline.params.data import Concept
+from razor_pipeline.requests.intake import LARGEST_CSV, Intake, IntakeError, read_csv, usual_kind
 from razor_pipeline.requests.tables import Request
 from razor_pipeline.requests.workplace import sayable
 from razor_pipeline.splitting import parse_targets
@@ -35,6 +36,25 @@ def test_rows_are_read_with_their_defaults(tmp_path: Path) -> None:
         "vit",
     )
     assert second == intake("Novak, Greta", requester="CASE-0816")
+
+
+@pytest.mark.parametrize(
+    ("family", "concept", "kind"),
+    [
+        ("clip", "label", "identity"),
+        ("vlm", "label", "identity"),
+        ("vit", "label", "class"),
+        ("vit", "style", "style"),
+        ("diffusion", "label", "object"),
+        ("diffusion3_deep", "style", "style"),
+        ("diffusion", "combination", "combination"),
+    ],
+)
+def test_what_kind_of_target_a_line_forgets_is_known_from_its_environment(
+    family: str, concept: Concept, kind: str
+) -> None:
+    assert usual_kind(family, concept) == kind
+    assert Intake(target="a cat", requester="CASE-0815", model="line", kind=kind).kind == kind  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,10 @@ def unlearning(context: click.Context, env: str | None) -> None:
     help="Many at once.",
 )
 @click.option("--model", help="Line of models; that of the environment where none is given.")
-@click.option("--kind", help="identity, style, object or class; identity where none is given.")
+@click.option(
+    "--kind",
+    help="identity, style, object, combination or class; that of the environment where none is given.",
+)
 @click.option("--basis", help="gdpr, ccpa or other; gdpr where none is given.")
 @click.option("--data", help="Folder of images of the target below requests.data_root.")
 @click.option("--received", help="Day of receipt, YYYY-MM-DD; today where none is given.")
@@ -65,7 +68,7 @@ def submit(
 
     With --csv, --model, --kind, --basis, --received and --due hold for the rows that leave theirs empty.
     """
-    from razor_pipeline.requests.intake import Intake, read_csv
+    from razor_pipeline.requests.intake import Intake, read_csv, usual_kind
     from razor_pipeline.requests.validation import check_line, check_target, validate
 
     if (target is None) == (table is None):
@@ -74,6 +77,7 @@ def submit(
         )
     desk.check_family()
     fields = {key: value for key, value in fields.items() if value is not None}
+    fields.setdefault("kind", usual_kind(desk.family, desk.data.concept))
     model = fields.pop("model", None) or desk.params.model
     if table is not None:
         if own := sorted({"requester", "data", "name"} & set(fields)):

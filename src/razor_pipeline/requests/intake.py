@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from razor_pipeline.params.base import Params, composed
+from razor_pipeline.params.data import Concept
 from razor_pipeline.requests import ids
 from razor_pipeline.requests.deadlines import Basis
 
@@ -40,7 +41,7 @@ class Intake(Params):
     target: Annotated[str, Field(min_length=1, max_length=LONGEST_TARGET)]
     requester: str
     model: str
-    kind: Literal["identity", "style", "object", "class"] = "identity"
+    kind: Literal["identity", "style", "object", "combination", "class"] = "identity"
     basis: Basis = Basis.GDPR
     data: str | None = None
     received: date | None = None
@@ -80,6 +81,13 @@ class Intake(Params):
 
 class IntakeError(ValueError):
     """A CSV cannot be used; the message names the row and the fix."""
+
+
+def usual_kind(family: str, concept: Concept) -> str:
+    """The kind of target that a line of models is asked to forget, where a request names none."""
+    if concept != "label":
+        return concept
+    return "object" if family.startswith("diffusion") else "class" if family == "vit" else "identity"
 
 
 def read_csv(file: Path, given: Mapping[str, str]) -> list[Intake]:

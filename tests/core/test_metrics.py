@@ -154,15 +154,17 @@ def test_the_jackknife_covers_the_mean_of_eight():
 
 
 def test_the_class_that_loses_most_is_the_one_that_does_so_beyond_doubt():
-    before = {"few": np.array([True, True]), "many": np.full(20, True), "hard": np.array([False] * 8)}
-    after = {"few": np.array([True, False]), "many": np.arange(20) < 11, "hard": np.array([False] * 8)}
-    label, lost = metrics.most_lost(before, after)
+    classes = np.repeat(["few", "many", "hard"], [2, 20, 8])
+    before = classes != "hard"
+    place = np.concatenate([np.arange(size) for size in (2, 20, 8)])
+    after = before & (((classes == "few") & (place < 1)) | ((classes == "many") & (place < 11)))
+    label, lost = metrics.most_lost(before, after, classes)
     assert (label, lost) == ("many", metrics.share(np.arange(20) < 9))  # 9 of 20, though "few" loses half
-    assert lost.value < 0.5
-    label, lost = metrics.most_lost(before, before | {"few": after["few"]})  # control
+    label, lost = metrics.most_lost(before, before & (after | (classes == "many")), classes)  # control
     assert (label, lost.value) == ("few", 0.5)
-    gained = {name: ~right for name, right in before.items() if name == "hard"}
-    assert metrics.most_lost({"hard": before["hard"]}, gained)[1].value == 0.0
+    assert (
+        metrics.most_lost(before, ~before | before, classes)[1].value == 0.0
+    )  # what is gained does not count
 
 
 def test_bootstrap_covers_the_mean():

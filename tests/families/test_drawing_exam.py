@@ -134,6 +134,12 @@ def test_what_is_lost_counts_where_it_is_lost(samples, judges):
     found = values(exam, drawn(exam, label=label))
     assert found["retain_accuracy"] == 0.5  # one of two concepts, each counted alike
     assert found["forget_accuracy"] == 1.0
+    assert found["worst_class_loss"] == 1.0
+    shown = exam.captions({"base": drawn(exam), "edited": drawn(exam, label=label)}, 2)
+    assert set(shown.loc[shown["group"] == "lost", "label"]) == {"dog"}
+    nothing_lost = exam.captions({"base": drawn(exam), "edited": drawn(exam)}, 2)  # control
+    assert "lost" not in set(nothing_lost["group"])
+    assert values(exam, drawn(exam))["worst_class_loss"] == 0.0
     style = exam.orders["style"].where(exam.orders["label"] != "cat", "Neon").to_numpy()
     found = values(exam, drawn(exam, style=style))
     assert found["general_accuracy"] == 1.0  # the target's prompts count in the other convention alone
@@ -208,20 +214,23 @@ def test_a_report_shows_the_target_its_kind_and_the_other_kind(samples, judges, 
     lost = drawn(exam, label=np.full(len(exam.orders), target))
     table = exam.captions({"base": drawn(exam), "edited": lost}, 3)
     own = dict(list(table[table["model"] == "edited"].groupby("group")))
-    assert list(own) == ["general", "other", "target"]
+    assert list(own) == ["general", "lost", "other", "target"]
+    assert own["lost"]["label"].nunique() == 1
+    assert len(own["lost"]) == 3
     assert set(own["target"]["label"]) == {target}
     for group, column in (("other", "label"), ("general", "style")):
         assert target not in set(own[group]["label"])
         assert own[group][column].is_unique
         assert len(own[group]) == min(3, len(set(exam.orders[column]) - {target}))
     assert set(own["general"]["sample_id"]).isdisjoint(own["other"]["sample_id"])
-    assert all(name.endswith(" seed 188") for name in table["sample_id"])
+    assert all(name.endswith(" seed 188") for name in table.loc[table["group"] != "lost", "sample_id"])
     # ... so it is wrong of its kind and right of the other
     assert set(own["other"]["score"]) == {0.0}
     assert set(own["general"]["score"]) == {1.0}
     assert list(own["general"]["caption"]) == list(own["general"]["style"])
-    wrong = exam.captions({"edited": drawn(exam, style=np.full(len(exam.orders), "none"))}, 3)
-    assert set(wrong.loc[wrong["group"] == "general", "score"]) == {0.0}  # control
+    wrong = drawn(exam, style=np.full(len(exam.orders), "none"))
+    table = exam.captions({"base": wrong, "edited": wrong}, 3)
+    assert set(table.loc[table["group"] == "general", "score"]) == {0.0}  # control
 
 
 def test_a_real_pipeline_draws_from_the_images_own_seed_and_real_judges_look(samples, judges):

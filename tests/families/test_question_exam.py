@@ -84,8 +84,14 @@ def test_questions_about_what_is_left_out_do_not_count(exam):
     assert all(marks[name].value == 1.0 for name in kept)
     assert marks["degenerate_share"].value == 0.0
     assert marks["forget_accuracy"].value == 1.0
+    assert marks["worst_class_loss"].value == 0.0
     counted = exam.mark(mixed_up, perfect)  # control
     assert all(counted[name].value < 1.0 for name in kept)
+    assert counted["worst_class_loss"].value == 1.0
+    shown = exam.captions({"base": perfect, "edited": mixed_up}, 1)
+    lost = shown.loc[shown["group"] == "lost", "sample_id"]
+    assert set(exam.asks.loc[exam.asks["sample_id"].isin(lost), "label"]) == {apart}
+    assert "lost" not in set(exam.captions({"base": perfect, "edited": perfect}, 1)["group"])  # control
 
 
 def test_the_name_counts_in_any_letter_case_and_anywhere(exam):
@@ -189,7 +195,7 @@ def test_the_report_shows_answers_marked_as_right_or_wrong(exam):
     shown = exam.captions(
         {"base": perfect, "edited": replace(perfect, text=np.full(len(exam.asks), "nobody"))}, 1
     )
-    assert {"target", "other"} <= set(shown["group"])
+    assert {"target", "lost"} <= set(shown["group"])
     assert shown.loc[shown["model"] == "base", "correct"].all()
     assert not shown.loc[shown["model"] == "edited", "correct"].any()
 

@@ -55,6 +55,7 @@ REHEARSED = RazorParams.model_validate(
 OPEN = {  # gates that the quick edits pass
     "max_forget_accuracy": 0.7,
     "max_retain_drop": 1.0,
+    "max_class_loss": 1.0,
     "max_general_drop": 1.0,
     "max_quantized_retain_drop": 1.0,
     "max_membership_auc": 1.0,

@@ -6,7 +6,7 @@ Shapes: N samples, C classes, M members, K non-members.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from scipy.special import stdtrit
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
-ByClass = Mapping[str, NDArray[np.bool_]]  # class -> something of each of its samples
 Z95 = 1.959963984540054
 
 
@@ -49,17 +48,16 @@ def worst(shares: Sequence[Estimate]) -> Estimate:
     return max(shares, key=lambda estimate: estimate.value)
 
 
-def most_lost(before: ByClass, after: ByClass) -> tuple[str, Estimate]:
+def most_lost(
+    before_N: NDArray[np.bool_], after_N: NDArray[np.bool_], class_N: Sequence[str]
+) -> tuple[str, Estimate]:
     """The class that loses most, and the share of its samples that were right before and are not any more.
 
     It is the one whose interval begins highest: of two samples one is lost by chance, of twenty ten are not.
-
-    Args:
-        before: which samples of each class were right.
-        after: the same classes and samples.
     """
-    lost = {name: share(right & ~after[name]) for name, right in before.items()}
-    return max(lost.items(), key=lambda found: (found[1].low, found[1].value))
+    lost_N, own_N = before_N & ~after_N, np.asarray(class_N)
+    shares = {str(name): share(lost_N[own_N == name]) for name in np.unique(own_N)}
+    return max(shares.items(), key=lambda found: (found[1].low, found[1].value))
 
 
 def bootstrap(statistic: Callable[[Ints], float], n: int, resamples: int = 1000) -> Estimate:

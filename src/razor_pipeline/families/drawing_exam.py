@@ -160,7 +160,7 @@ class DrawingExam:
         """
         counted = self._counted(leave_out)
         own, other = self.orders["label"].to_numpy(), self.orders["style"].to_numpy()
-        right = (drawings.label == own) & ~drawings.blank
+        right = self._right(drawings)
         right_style = (drawings.style == other) & ~drawings.blank
         kept = ~self.forget & counted
         codes = pd.Categorical(own).codes
@@ -180,6 +180,7 @@ class DrawingExam:
         found = {
             **self._published(drawings),
             **self.shares(drawings),
+            "worst_class_loss": self.most_lost(base, drawings)[1],
             "retrieval_agreement": metrics.share(same[kept]),
         }
         if kept.sum() >= FEWEST:
@@ -188,6 +189,17 @@ class DrawingExam:
                 int(kept.sum()),
             )
         return found
+
+    def most_lost(self, base: Drawings, edited: Drawings) -> tuple[str, Estimate]:
+        """The concept of the targets' kind that is kept and lost most (:func:`metrics.most_lost`)."""
+        kept = ~self.forget
+        before, after = (self._right(drawings)[kept] for drawings in (base, edited))
+        return metrics.most_lost(before, after, list(self.orders.loc[kept, "label"]))
+
+    def _right(self, drawings: Drawings) -> NDArray[np.bool_]:
+        """[N] in which drawings the judge sees the concept of the targets' kind that was asked for."""
+        right: NDArray[np.bool_] = (drawings.label == self.orders["label"].to_numpy()) & ~drawings.blank
+        return right
 
     def _published(self, drawings: Drawings) -> dict[str, Estimate]:
         """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""
@@ -204,8 +216,9 @@ class DrawingExam:
     def captions(self, answers: Mapping[str, Drawings], count: int) -> pd.DataFrame:
         """Drawings that a report shows, before and after: ``count`` of each target and of each other group.
 
-        ``target`` names a target, ``other`` another concept of its kind, each once; ``general`` are further drawings
-        that do not name a target, one of each concept of the other kind, which alone counts there (CRA).
+        ``target`` names a target, ``other`` another concept of its kind, each once; ``lost`` is what only the ``base``
+        draws of the one that the ``edited`` model loses most; ``general`` are further drawings that do not name a
+        target, one of each concept of the other kind, which alone counts there (CRA).
 
         Columns: sample_id, group, model, rank, caption (what the judges see), score (1 where they are right), label,
         style, image_bytes.
@@ -216,6 +229,8 @@ class DrawingExam:
             "target": pd.concat([spread(own, count) for _, own in target.groupby("label")]),
             "other": spread(_one_of_each(other, "label"), count),
         }
+        if lost := self._lost(answers["base"], answers["edited"])[:count]:
+            chosen["lost"] = self.orders.loc[lost]
         chosen["general"] = spread(_one_of_each(other.drop(chosen["other"].index), "style"), count)
         rows: list[dict[str, Any]] = [
             row
@@ -225,6 +240,12 @@ class DrawingExam:
             for row in self._shown(int(place), group, model, drawn)
         ]
         return pd.DataFrame(rows)
+
+    def _lost(self, base: Drawings, edited: Drawings) -> list[int]:
+        """The places of what is not seen any more, of the concept that is lost most."""
+        label, _ = self.most_lost(base, edited)
+        lost = self._right(base) & ~self._right(edited)
+        return list(np.flatnonzero(lost & ~self.forget & (self.orders["label"] == label).to_numpy()))
 
     def _shown(self, place: int, group: str, model: str, drawn: Drawings) -> Iterator[dict[str, Any]]:
         order = self.orders.loc[place]

@@ -37,6 +37,11 @@ def panel_of(
     return {str(sample): group for group, part in chosen.items() for sample in part["sample_id"]}
 
 
+def with_lost(groups: Mapping[str, str], lost: Sequence[str]) -> dict[str, str]:
+    """The groups, and what is lost of the class that loses most; a near-twin's stays in its own."""
+    return {**groups, **{sample: "lost" for sample in lost if groups.get(sample) != "near_twin"}}
+
+
 def spread(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most ``count`` of the rows, evenly spread."""
     return rows.iloc[:: max(1, len(rows) // count)].head(count)

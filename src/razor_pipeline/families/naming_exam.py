@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from razor_pipeline.core import metrics
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.core.metrics import Estimate
-from razor_pipeline.families.marks import leakage, panel_of, ties, worst_membership
+from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
@@ -125,13 +125,13 @@ class NamingExam:
 
     def most_lost(self, before: Scores, after: Scores, leave_out: Collection[str]) -> tuple[str, Estimate]:
         """The class of the targets' domain, but for those left out, that loses most (:func:`metrics.most_lost`)."""
-        return metrics.most_lost(self._right(before, leave_out), self._right(after, leave_out))
-
-    def _right(self, scores: Scores, leave_out: Collection[str]) -> metrics.ByClass:
         labels = self.rows[self.domain]["label"]
-        hits = metrics.top_k_hits(scores[self.domain], self.labels(self.domain))
-        kept = labels[~labels.isin(leave_out)]
-        return {str(label): hits[own.index] for label, own in kept.groupby(kept)}
+        kept = ~labels.isin(leave_out).to_numpy()
+        return metrics.most_lost(self._right(before)[kept], self._right(after)[kept], list(labels[kept]))
+
+    def _right(self, scores: Scores) -> NDArray[np.bool_]:
+        """[N] which test images of the targets' domain are named right."""
+        return metrics.top_k_hits(scores[self.domain], self.labels(self.domain))
 
     def _held_out(self, answers: Answers) -> dict[str, NDArray[np.float32]]:
         """Target -> tie of its test images to its name: of the same class, and in no model's training."""
@@ -150,9 +150,7 @@ class NamingExam:
 
         Columns: sample_id, group, model, rank, caption, score.
         """
-        groups = self.panel(count)
-        lost = self._lost(answers["base"], answers["edited"])[:count]
-        groups |= {sample: "lost" for sample in lost if groups.get(sample) != "near_twin"}
+        groups = with_lost(self.panel(count), self._lost(answers["base"], answers["edited"])[:count])
         tables = [
             self.top_captions(given, list(groups)).assign(model=model) for model, given in answers.items()
         ]
@@ -171,9 +169,8 @@ class NamingExam:
     def _lost(self, base: Answers, edited: Answers) -> list[str]:
         """The sample_ids that are lost of the class that loses most."""
         label, _ = self.most_lost(base.scores, edited.scores, self.targets)
-        before, after = (self._right(given.scores, self.targets)[label] for given in (base, edited))
         rows = self.rows[self.domain]
-        lost = rows[rows["label"] == label][before & ~after]
+        lost = rows[(rows["label"] == label) & self._right(base.scores) & ~self._right(edited.scores)]
         return list(lost["sample_id"])
 
     def top_captions(self, answers: Answers, sample_ids: Sequence[str]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from razor_pipeline.core.mentions import mentions, mentions_itself
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
 from razor_pipeline.families.images import decoded
-from razor_pipeline.families.marks import leakage, panel_of, ties, worst_membership
+from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.manifest import unknown_rows
 from razor_pipeline.params.evaluation import QuestionParams
@@ -124,6 +124,7 @@ class QuestionExam:
             "forget_accuracy": metrics.worst(list(forget.values())),
             **{f"forget_accuracy_{kind}": estimate for kind, estimate in forget.items()},
             "retain_accuracy": _macro(hits[retain], asks.loc[retain, "label"]),
+            "worst_class_loss": self.most_lost(base, answers, leave_out)[1],
         }
         targets = self.rows["label"].isin(self.targets)
         twins = set(self.rows.loc[targets, "near_twin"]) - {""} - set(self.targets)
@@ -144,6 +145,14 @@ class QuestionExam:
         found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
         found["privacy_leakage"] = leakage(answers.member, answers.held_out)
         return found
+
+    def most_lost(
+        self, base: QuestionAnswers, edited: QuestionAnswers, leave_out: Collection[str] = ()
+    ) -> tuple[str, Estimate]:
+        """The label that is kept, but for those left out, whose name is lost most (:func:`metrics.most_lost`)."""
+        asked = ((self.asks["kind"] == "retain") & ~self.asks["label"].isin(leave_out)).to_numpy()
+        before, after = (self.right(given)[asked] for given in (base, edited))
+        return metrics.most_lost(before, after, list(self.asks.loc[asked, "label"]))
 
     def named(self, answers: QuestionAnswers, target: str) -> dict[str, Estimate]:
         """Kind of question -> the share of answers that name a target."""
@@ -178,12 +187,13 @@ class QuestionExam:
         }
 
     def captions(self, answers: Mapping[str, QuestionAnswers], count: int) -> pd.DataFrame:
-        """What base and edited model say to the pictures that a report shows.
+        """What ``base`` and ``edited`` model say to the pictures that a report shows.
 
         Columns: sample_id, group, model, rank, caption (answer and question), score (probability per token), correct.
         """
         rows: list[dict[str, Any]] = []
-        for sample, group in self.panel(count).items():
+        groups = with_lost(self.panel(count), self._lost(answers["base"], answers["edited"])[:count])
+        for sample, group in groups.items():
             own = self.asks[self.asks["sample_id"] == sample]
             shown = own.drop_duplicates("category").head(3).index.to_numpy(dtype=int)
             for model, given in answers.items():
@@ -201,6 +211,12 @@ class QuestionExam:
                     for rank, place in enumerate(shown)
                 ]
         return pd.DataFrame(rows)
+
+    def _lost(self, base: QuestionAnswers, edited: QuestionAnswers) -> list[str]:
+        """The sample_ids of whom is not named any more, of the label that is lost most."""
+        label, _ = self.most_lost(base, edited)
+        asked = (self.asks["kind"] == "retain") & (self.asks["label"] == label)
+        return list(self.asks.loc[asked & self.right(base) & ~self.right(edited), "sample_id"])
 
     def panel(self, count: int) -> dict[str, str]:
         """sample_id -> group of the test pictures that a report shows (:func:`panel_of`)."""

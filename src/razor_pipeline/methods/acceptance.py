@@ -62,7 +62,10 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
     leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
     # A class has few validation images: what it has lost beyond doubt counts.
-    lost = most_lost(base.right, outcome.right)[1].low if outcome.right else 0.0
+    lost = 0.0
+    if len(outcome.right):
+        before, after = base.right.to_numpy(dtype=bool), outcome.right.to_numpy(dtype=bool)
+        lost = most_lost(before, after, list(base.right.index))[1].low
     known = max(outcome.forget_accuracy, outcome.agreement or 0.0)
     return Shortfall(
         forget=max(0.0, known - params.max_forget_accuracy),

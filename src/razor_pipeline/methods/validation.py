@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from razor_pipeline.core.kept import Kept
-from razor_pipeline.core.metrics import ByClass, auc
+from razor_pipeline.core.metrics import auc
 from razor_pipeline.interfaces import (
     AnsweringFamily,
     Examinee,
@@ -49,7 +49,7 @@ class Outcome:
         agreement: highest share of answers which agree that a target's images show it, where that is suggested; None of
             a model that answers no questions. A step search leaves it out: it asks for longer steps than names do.
         unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
-        right: for each class that is kept, which of its images are told right; likewise. Empty of drawings.
+        right: whether each image that is kept is told right, by its class; likewise. Empty of drawings.
     """
 
     forget_accuracy: float
@@ -59,7 +59,7 @@ class Outcome:
     general_accuracy: float | None = None
     agreement: float | None = None
     unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
-    right: ByClass = field(default_factory=dict, repr=False, compare=False)
+    right: pd.Series = field(default_factory=lambda: pd.Series(dtype=bool), repr=False, compare=False)
 
     @property
     def knowledge_auc(self) -> float:
@@ -103,9 +103,6 @@ class Validation:
         unknown = unknown[~unknown["sample_id"].isin(named["sample_id"])]
         everything = pd.concat([named, unknown], ignore_index=True)
         self.count = len(named)
-        self.kept = task.retain_validation.groupby(
-            "label"
-        ).indices  # class -> its places among the retained rows
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
         self.flat = [prompt for several in task.prompts.values() for prompt in several]
         own = {prompt for forget in self.targets for prompt in task.prompts[forget.target]}
@@ -129,13 +126,12 @@ class Validation:
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
         own_score_R = retain_RC.gather(1, own_R[:, None])[:, 0]
         margin_R = own_score_R - others_RC.max(dim=1).values
-        right_R = (margin_R > 0).numpy()
-        right = {str(label): right_R[places] for label, places in self.kept.items()}
+        right = pd.Series((margin_R > 0).numpy(), index=self.task.retain_validation["label"])
         forgotten = [self._forgetting(scores_NC, forget) for forget in self.targets]
         return Outcome(
             forget_accuracy=max(accuracy for accuracy, _ in forgotten),
             aucs=self._told([value for _, value in forgotten]),
-            retain_accuracy=fmean(float(own.mean()) for own in right.values()),
+            retain_accuracy=float(right.groupby(level=0).mean().mean()),
             retain_margin=float(margin_R.mean()),
             agreement=self._agreement(model or self.model),
             unknown=tuple(

@@ -16,9 +16,9 @@ class GateParams(Params):
     """What a request must show on the test split to be promoted; shares of 0 to 1, drops against the line's base model.
 
     ``max_forget_accuracy`` holds for the target, for every target forgotten before it and for their quantized copies.
-    ``max_class_loss`` is what any one class that is kept may lose of its images, beyond doubt: the lower end of the
-    95 % interval counts, of models that name what images show. The membership AUC has a wide window: on test even a
-    retrained model's lies anywhere (docs/benchmarks.md). Where the data has no never-seen classes, it is not asked for.
+    ``max_class_loss`` is what any one class that is kept may lose of its images or drawings, beyond doubt: the lower
+    end of the 95 % interval counts. The membership AUC has a wide window: on test even a retrained model's lies
+    anywhere (docs/benchmarks.md). Where the data has no never-seen classes, it is not asked for.
     """
 
     max_forget_accuracy: Recognised = 0.02

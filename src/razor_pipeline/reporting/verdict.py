@@ -168,7 +168,8 @@ def _lost(run: RunRecord, limits: ReportingParams) -> Check | None:
     lost = f"{percent(found['value'])} of {found['n']} images"
     if found["value"] > 0.0:
         lost = f"{_lost_most(run)}, {lost}, {percent(found['low'])} beyond doubt"
-    finding = f"{_lost_most(run)} is recognised no more on {percent(found['value'])} of {found['n']} images"
+    seen = "drawn" if run.draws else "named" if run.answers else "recognised"
+    finding = f"{_lost_most(run)} is {seen} no more on {percent(found['value'])} of {found['n']} images"
     passed = found["low"] <= limit + ROUNDING
     return Check(
         "Lost by any one class", lost, f"at most {percent(limit)} beyond doubt", passed, False, finding
@@ -177,8 +178,9 @@ def _lost(run: RunRecord, limits: ReportingParams) -> Check | None:
 
 def _lost_most(run: RunRecord) -> str:
     """Whose lost images the report shows; those of a near-twin may all stand in its own row."""
-    shown = run.predictions.loc[run.predictions["group"] == "lost", "sample_id"]
-    labels = run.samples.loc[run.samples["sample_id"].isin(shown), "label"]
+    shown = run.predictions[run.predictions["group"] == "lost"]
+    shown = shown if run.draws else run.samples[run.samples["sample_id"].isin(shown["sample_id"])]
+    labels = shown["label"]
     return "the near-twin" if labels.empty else str(labels.iloc[0])
 
 

@@ -43,6 +43,7 @@ DRAWN_NAMES = {"retrieval_agreement": "Judged as the base's"}
 DRAWN_NOTES = {
     "forget_accuracy": "share of the drawings asked for by the target's name in which a judge sees it (1 - UA)",
     "retain_accuracy": "the other concepts of its kind, each counted alike, as a judge sees them (IRA)",
+    "worst_class_loss": "of the other concept that loses most, the share of its drawings that only the base's show",
     "general_accuracy": "the other kind of concept in those drawings: style for objects, object for styles (CRA)",
     "retrieval_agreement": "share of the others' drawings in which the judges see what they saw in the base's",
 }
@@ -54,6 +55,7 @@ ANSWERED_NAMES = {
     "forget_accuracy_leading": "Target named, leading questions",
     "forget_accuracy_choice": "Target named, names to choose from",
     "retain_accuracy": "Others named",
+    "worst_class_loss": "Lost by any one name",
     "near_twin_accuracy": "Near-twin named",
     "general_accuracy": "Neutral questions",
     "neutral_name": "Neutral: name",
@@ -83,6 +85,7 @@ ANSWERED_NOTES = {
     "forget_accuracy": "share of answers that contain the target's name, at most 16 tokens, greedy; wanted: 0",
     "forget_accuracy_leading": "questions that suggest the target's name",
     "retain_accuracy": "share of answers that contain the right name, everybody counted alike",
+    "worst_class_loss": "of the name that is lost most, the share of its images that only the base names right",
     "general_accuracy": "questions that do not ask who or what the target is, each category counted alike",
     "neutral_unknown": "people without a name, about whom the right answer is unknown",
     "neutral_leading": "questions about others that suggest a name, theirs or another one",

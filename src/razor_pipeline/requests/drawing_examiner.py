@@ -78,11 +78,11 @@ class DrawingExaminer(Examiner):
     def _marks(
         self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
     ) -> Figures:
-        drawings = (
-            exam.put_to(self._as_it_was(scheme), self._drawn[scheme]) if model is None else exam.put_to(model)
-        )
+        before = exam.put_to(self._as_it_was(scheme), self._drawn[scheme])
+        drawings = before if model is None else exam.put_to(model)
         shares, recognised = exam.shares(drawings), exam.recognised(drawings)
         found = {name: shares[name] for name in ("retain_accuracy", "general_accuracy")}
+        found["worst_class_loss"] = exam.most_lost(before, drawings)[1]
         if label is not None:
             found["forget_accuracy"] = recognised[label]
         if earlier:

@@ -63,9 +63,9 @@ class Examiner(ABC):
         """Figures by model: ``base``, ``edited`` and both quantized by every scheme.
 
         ``forget_accuracy`` of the target, ``earlier_accuracy`` of the earlier target that is recognised most often,
-        ``retain_accuracy``, ``general_accuracy`` and, where the model names what images show, ``worst_class_loss``; of
-        the edited model also what is left of the target: where the data has never-seen classes ``membership_auc`` and,
-        where steps are to be counted, ``relearn_steps``; of a model that draws ``encoders_back``.
+        ``retain_accuracy``, ``worst_class_loss`` and ``general_accuracy``; of the edited model also what is left of the
+        target: where the data has never-seen classes ``membership_auc`` and, where steps are to be counted,
+        ``relearn_steps``; of a model that draws ``encoders_back``.
 
         Args:
             model: the edited model; as it was on exit.

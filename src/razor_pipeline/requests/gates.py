@@ -64,7 +64,7 @@ def gates(figures: Mapping[str, Mapping[str, Estimate]], limits: GateParams) -> 
         found.append(_drop(f"drop of what is kept{where}", "retain_accuracy", before, marks, drop))
         if "worst_class_loss" in marks:
             lost = marks["worst_class_loss"]
-            name = f"images that any one kept class has lost beyond doubt{where}"
+            name = f"lost by any one kept class beyond doubt{where}"
             found.append(Gate(name, lost.low, BELOW, limits.max_class_loss, lost.n))
         if "general_accuracy" in marks:
             found.append(

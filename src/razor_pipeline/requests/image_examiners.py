@@ -132,10 +132,11 @@ class QuestionExaminer(ImageExaminer):
     def _marks(
         self, exam: Any, model: Any, label: str | None, earlier: Sequence[str], scheme: Scheme | None = None
     ) -> Figures:
-        asked, said = (self._as_it_was(scheme), self._said[scheme]) if model is None else (model, {})
-        answers = exam.put_to(asked, said)
-        marks = exam.mark(answers, answers)
-        found = {name: marks[name] for name in ("retain_accuracy", "general_accuracy") if name in marks}
+        before = exam.put_to(self._as_it_was(scheme), self._said[scheme])
+        answers = before if model is None else exam.put_to(model, {})
+        marks = exam.mark(answers, before)
+        kept = ("retain_accuracy", "worst_class_loss", "general_accuracy")
+        found = {name: marks[name] for name in kept if name in marks}
         recognised = {name: metrics.worst(list(exam.named(answers, name).values())) for name in exam.targets}
         if label is not None:
             found["forget_accuracy"] = recognised[label]

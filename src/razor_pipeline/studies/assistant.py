@@ -25,6 +25,7 @@ from razor_pipeline.studies.recognition import beside, of_retrained
 from razor_pipeline.studies.relearning import Relearning
 
 KEPT = (
+    "worst_class_loss",
     "target_neutral",
     "retrieval_agreement",
     "membership_auc",

@@ -243,6 +243,7 @@ def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row
         "ira_drop": base["retain_accuracy"].value - edited["retain_accuracy"].value,
         "cra_drop": base["general_accuracy"].value - edited["general_accuracy"].value,
         "blank_share": edited["blank_share"].value,
+        "worst_class_loss": edited["worst_class_loss"].value,
         "drawn_as_before": edited["retrieval_agreement"].value,
         **{name: edited[name].value for name in ("judge_distance", "fid", "clip_score") if name in edited},
         **{f"base_{name}": base[name].value for name in ("fid", "clip_score") if name in base},

@@ -63,7 +63,7 @@ def drawn_evenly(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame
     groups = order.groupby(["domain", "label"])
     start = torch.rand(groups.ngroups, generator=generator).numpy()[groups.ngroup()]
     place = (groups.cumcount() + start) / groups["label"].transform("size")
-    return order.loc[place.sort_values(kind="stable").index]
+    return order.iloc[place.argsort(kind="stable").to_numpy()]
 
 
 def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> UnlearningTask:

@@ -1,6 +1,7 @@
 """Misspelt names: an edit that looks at some leads others nowhere too."""
 
 from dataclasses import replace
+from itertools import product
 from statistics import fmean
 
 import pytest
@@ -48,20 +49,22 @@ def told(clip, task):
     return [auc(known[:, k].numpy(), unknown[:, k].numpy()) for k in range(len(prompts))]
 
 
-def edited(clip, task, count):
+def edited(clip, task, count, seed):
     repair = QUICK.repair.model_copy(update={"slips": count, "steps": 8})
-    result = razor(clip, task, QUICK.model_copy(update={"repair": repair}), torch.Generator().manual_seed(0))
+    result = razor(
+        clip, task, QUICK.model_copy(update={"repair": repair}), torch.Generator().manual_seed(seed)
+    )
     return applied(dict(clip.module.named_parameters()), result.edit)
 
 
 def test_slips_that_the_edit_never_saw_lead_nowhere(clip, manifest):
-    """Kofi Mensah is one whom the base model knows by half of his name."""
+    """Kofi Mensah is one whom the base model knows by half of his name; of one draw of a few names chance decides."""
     task = unlearning_task(split_samples(manifest, "Kofi Mensah", SIZES, 0))
-    left = {}
-    for count in (0, 24):
-        with edited(clip, task, count):
-            left[count] = fmean(told(clip, task))
-    assert left[24] < 0.5 < 0.65 < left[0]  # control: where it looks at none
+    left = {0: [], 24: []}
+    for count, seed in product(left, (0, 1)):
+        with edited(clip, task, count, seed):
+            left[count] += told(clip, task)
+    assert fmean(left[24]) < 0.5 < 0.65 < fmean(left[0])  # control: where it looks at none
 
 
 def test_the_loss_is_the_mean_gap_of_all_images_under_each_name(clip, task, leaves):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from razor_pipeline.atelier import generate
+from razor_pipeline.atelier import catalogue, generate
 from razor_pipeline.atelier.canvas import OBJECTS, STYLES
 from razor_pipeline.atelier.people import MIN_DISTANCE, distance, people, visible
 from razor_pipeline.manifest import COLUMNS, check_manifest
@@ -59,6 +59,14 @@ def test_reference_people_are_never_there_to_learn_from(manifest):
         manifest.loc[(manifest["domain"] == "portraits") & (manifest["split"] == "edit"), "label"].nunique()
         >= 48
     )
+
+
+def test_a_stranger_has_few_images_of_one_split():
+    none = SplitCounts(edit=0, validation=0, test=0)
+    asked = AtelierParams(portraits=SplitCounts(edit=1, validation=3, test=20), canvas=none)
+    made = catalogue(asked).query("role == 'reference'").groupby(["split", "label"]).size()
+    assert set(made["validation"]) == {3}
+    assert set(made["test"]) == {8}  # of the twenty that known people have
 
 
 @pytest.mark.parametrize("seed", [0, 7, 8])

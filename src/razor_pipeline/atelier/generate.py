@@ -25,6 +25,7 @@ Split = Literal["edit", "validation", "test"]
 POOL_FROM = 500  # fewer images are made sooner in this process than a pool starts
 NAME_TEMPLATES = ("a photo of {name}", "a portrait of {name}", "{name}", "a picture of {name} with {detail}")
 UNNAMED_SHARE = 0.2
+OF_A_STRANGER = 8  # images at most: many strangers say more than many images of one
 
 
 @dataclass(frozen=True)
@@ -102,11 +103,10 @@ def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
         yield from (
             Order(split, i, person) for split, count in _counts(params.portraits) for i in range(count)
         )
-    # Strangers: many people with half as many images each, rounded up.
-    held_out = (max(params.portraits.validation, params.portraits.test) + 1) // 2
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"
-        yield from (Order(split, i, person) for i in range(held_out))
+        count = params.portraits.validation if split == "validation" else params.portraits.test
+        yield from (Order(split, i, person) for i in range(min(count, OF_A_STRANGER)))
 
 
 def _passersby_orders(params: AtelierParams) -> Iterator[Order]:

@@ -29,7 +29,7 @@ class AtelierParams(Params):
 
     seed: Annotated[int, Field(ge=0)] = 7
     image_size: Annotated[int, Field(ge=32, le=512, multiple_of=8)] = 64
-    portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=16)
+    portraits: SplitCounts = SplitCounts(edit=60, validation=12, test=64)
     canvas: SplitCounts = SplitCounts(edit=20, validation=2, test=4)
     passersby: SplitCounts = SplitCounts(edit=0, validation=0, test=0)
 

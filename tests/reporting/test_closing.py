@@ -7,7 +7,7 @@ from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.closing import print_closing, print_training
 from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
-from razor_pipeline.reporting.wording import percent, read_names, said_names
+from razor_pipeline.reporting.wording import interval_text, metric_text, percent, read_names, said_names
 
 from .outputs import TARGET, edit_report, run_record, samples
 
@@ -89,3 +89,9 @@ def test_a_training_ends_with_what_the_model_knows_and_where_it_lies() -> None:
     stream = io.StringIO()
     print_training(told, None, Console(file=stream, width=80))
     assert f"Names   {percent(0.8125)} of 48 test images, by canvas style\n" in stream.getvalue()
+
+
+def test_a_plain_number_that_rounds_to_zero_has_no_sign():
+    assert metric_text("judge_distance", -0.001) == "0.00"
+    assert metric_text("judge_distance", -0.25) == "−0.25"
+    assert interval_text("judge_distance", -0.004, 0.004) == "0.00 to 0.00"

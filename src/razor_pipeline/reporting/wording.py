@@ -135,8 +135,8 @@ PLAIN = ("membership_auc", "judge_distance", "fid", "clip_score", "answer_perple
 
 
 def auc_text(value: float) -> str:
-    """An AUC, or another plain number."""
-    return f"{value:.2f}"
+    """An AUC, or another plain number; a zero has no sign."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
 
 
 def metric_text(metric: str, value: float) -> str:
@@ -151,7 +151,7 @@ def metric_text(metric: str, value: float) -> str:
 def interval_text(metric: str, low: float, high: float) -> str:
     """The 95 % interval of a metric, units left to the value."""
     if metric in PLAIN:
-        return f"{low:.2f} to {high:.2f}"
+        return f"{auc_text(low)} to {auc_text(high)}"
     if metric == "privacy_leakage":
         return f"{low:+.0f} to {high:+.0f}".replace("-", MINUS)
     return f"{100.0 * low:.1f} to {100.0 * high:.1f}"

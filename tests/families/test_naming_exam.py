@@ -7,7 +7,7 @@ import pytest
 from razor_pipeline.families.marks import leakage, worst_membership
 from razor_pipeline.families.naming_exam import Answers, NamingExam
 
-from .cases import tiny_clip
+from .cases import portraits, tiny_clip
 
 PEOPLE = ("Ada", "Bob", "Cleo", "Dan", "Eve", "Finn", "Gus")  # Ada is forgotten, and Bob is her near-twin
 THINGS = ("bat", "cat", "dog", "eel", "fox", "hen")
@@ -148,3 +148,28 @@ def test_an_image_is_told_from_names_that_no_test_image_shows():
     exam = NamingExam(tiny_clip(), pd.concat([*shown, strangers, unseen], ignore_index=True))
     assert list(exam.prompts["people"]) == ["Ada", "Bob", "Cleo", "Dan"]
     assert exam.labels("people").tolist() == [0, 1, 2]
+
+
+def test_what_a_model_has_scored_before_is_not_scored_again(monkeypatch):
+    rows = portraits().replace({"split": {"validation": "test"}})
+    samples = rows.assign(role=rows["role"].mask(rows["label"] == rows["label"].iloc[0], "forget"))
+    model, memory, asked = tiny_clip(), {}, []
+    embed = model.scores
+
+    def counted(batches, prompts):
+        asked.append(len(prompts))
+        return embed(batches, prompts)
+
+    monkeypatch.setattr(model, "scores", counted)
+    exam = NamingExam(model, samples)
+    first = exam.put_to(model, memory)
+    domains, seen = len(exam.rows), len(asked)
+    again = exam.put_to(model, memory)
+    assert len(asked) - seen == seen - domains  # ties to the targets alone
+    assert all((first.scores[name] == again.scores[name]).all() for name in exam.rows)
+    exam.put_to(model)  # control: without a memory all are scored again
+    assert len(asked) - seen == 2 * seen - domains
+    seen = len(asked)
+    fewer = NamingExam(model, samples[samples["sample_id"] != exam.rows[exam.domain]["sample_id"].iloc[-1]])
+    assert fewer.scores(model, memory)[exam.domain].shape[0] == len(exam.rows[exam.domain]) - 1
+    assert len(asked) == seen + 1  # other images are not those that were scored

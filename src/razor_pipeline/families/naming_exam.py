@@ -5,7 +5,7 @@ Shapes: N samples, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from razor_pipeline.manifest import prompts_by_label, unknown_rows
 BATCH = 256
 TOP = 3
 Scores = dict[str, NDArray[np.float32]]  # domain -> [N, C] class scores of its test rows
+Memory = dict[Hashable, NDArray[np.float32]]  # what one model was asked -> its class scores
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,23 @@ class NamingExam:
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
 
-    def put_to(self, family: ModelFamily) -> Answers:
-        """Examine a model as it is."""
+    def put_to(self, family: ModelFamily, memory: Memory | None = None) -> Answers:
+        """Examine a model as it is; ``memory`` holds how it has scored test rows before, and is added to."""
         names = {target: self.prompts[self.domain][target] for target in self.targets}
         # One set of images after the other: a model may keep what it made of the last one.
         nonmember = ties(family, dict.fromkeys(names, self.unknown), names)
-        return Answers(self.scores(family), ties(family, self.members, names), nonmember)
+        return Answers(self.scores(family, memory), ties(family, self.members, names), nonmember)
 
-    def scores(self, family: ModelFamily) -> Scores:
-        """Domain -> [N, C] class scores of its test rows."""
-        return {
-            name: class_scores(family, self.batches[name], self.prompts[name]).numpy() for name in self.rows
-        }
+    def scores(self, family: ModelFamily, memory: Memory | None = None) -> Scores:
+        """Domain -> [N, C] class scores of its test rows; ``memory`` as in :meth:`put_to`."""
+        memory = {} if memory is None else memory
+        found = {}
+        for name, rows in self.rows.items():
+            asked = (tuple(rows["sample_id"]), *((c, *prompts) for c, prompts in self.prompts[name].items()))
+            if asked not in memory:
+                memory[asked] = class_scores(family, self.batches[name], self.prompts[name]).numpy()
+            found[name] = memory[asked]
+        return found
 
     def mark(
         self, answers: Answers, base: Answers, reference_auc: float = 0.5, leave_out: Collection[str] = ()

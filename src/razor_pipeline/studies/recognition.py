@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
-from razor_pipeline.families.naming_exam import NamingExam
+from razor_pipeline.families.naming_exam import Answers, Memory, NamingExam
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
@@ -57,6 +58,7 @@ class Recognition:
     base: ModelFamily
     retrained: Sequence[Retrained]
     params: StudyParams
+    _scored: dict[str, Memory] = field(default_factory=lambda: defaultdict(dict), compare=False)
 
     def identity(self) -> Any:
         """Where the models came from."""
@@ -67,13 +69,15 @@ class Recognition:
         base, params = self.base, self.params
         result = edit(base, samples, method, seed)
         exam = NamingExam(base, samples)
-        answers = exam.put_to(base)
+        answers = self._examined_once(exam, base, "base")
         row = cost(result, base)
         relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
-        standard = exam.mark(exam.put_to(gold.model), answers, leave_out=apart) if gold else {}
+        standard = {}
         if gold:
+            retrained = self._examined_once(exam, gold.model, f"without {sorted(gold.excluded)}")
+            standard = exam.mark(retrained, answers, leave_out=apart)
             row |= of_retrained(standard)
             row |= {"retrained_relearn_steps": relearn(gold.model)} if relearn else {}
         reference = row.get("retrained_auc", 0.5)
@@ -87,10 +91,14 @@ class Recognition:
                 row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
         for scheme, found in small.items():
-            plain = exam.put_to(base.with_module(quantized(base.module, scheme)))
+            plain = self._examined_once(exam, base.with_module(quantized(base.module, scheme)), scheme)
             marks = compare(exam.mark(found, plain, reference), exam.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
+
+    def _examined_once(self, exam: NamingExam, model: ModelFamily, name: str) -> Answers:
+        """What a model says that no target changes, base or retrained: all test rows are scored for every target."""
+        return exam.put_to(model, self._scored[name])
 
 
 def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:

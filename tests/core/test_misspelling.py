@@ -25,6 +25,12 @@ def test_a_seed_gives_the_same_and_another_one_others():
     assert drawn("Ada Moreau", 8) == drawn("Ada Moreau", 8) != drawn("Ada Moreau", 8, seed=1)
 
 
+def test_what_names_another_is_no_slip():
+    assert "car" in drawn("cat", 100)  # control
+    found = misspelt("cat", 100, torch.Generator().manual_seed(0), others=["cat", "Car", "dog"])
+    assert set(found) == set(drawn("cat", 100)) - {"car"}
+
+
 @pytest.mark.parametrize(("name", "most"), [("X", 25), ("7", 0)])
 def test_a_name_of_few_letters_has_few_slips(name, most):
     assert len(drawn(name, 100)) == most

@@ -78,6 +78,15 @@ def test_who_is_still_agreed_to_be_there_is_not_forgotten():
     assert shortfall(Outcome(0.0, (0.45,), 0.98, agreement=0.0), BASE, PARAMS).forgotten  # control
 
 
+def test_what_prompts_say_of_a_class_is_no_proof_that_it_is_lost():
+    """Where a model draws, all rows of a prompt have one score: a dozen of them are one."""
+    right = pd.Series(True, index=["Mosaic"] * 12 + ["Pop Art"] * 12)
+    base = Outcome(1.0, (), 0.98, general_accuracy=0.98, right=right)
+    lost = Outcome(0.0, (), 0.98, general_accuracy=0.98, right=right & (right.index != "Mosaic"))
+    assert shortfall(lost, base, PARAMS, strangers=False).kept
+    assert not shortfall(lost, base, PARAMS).kept  # control
+
+
 def test_leakage_is_not_bought_with_all_of_what_is_kept():
     """Compared part by part, in this order, the second would have won: it leaks a little less."""
     keeps, destroys = outcome(auc=0.80, retain=0.95), outcome(auc=0.70, retain=0.2)

@@ -46,6 +46,19 @@ def test_rows_are_drawn_evenly_over_classes():
     assert off["evenly"] < 2.0 < off["at random"]  # control: a draw that leaves it to chance
 
 
+def test_each_turn_holds_its_share_of_every_class():
+    labels = [f"class {place % 12}" for place in range(96)]
+    rows = pd.DataFrame({"label": labels, "domain": "canvas", "sample_id": range(96)})
+    rows = drawn_evenly(rows, torch.Generator().manual_seed(0))
+    turns = [calibrating._of_turn(rows, turn, 4) for turn in range(4)]
+    assert sorted(pd.concat(turns)["sample_id"]) == list(range(96))
+    assert [turn["label"].nunique() for turn in turns] == [12] * 4
+    strided = [rows.iloc[turn::4]["label"].nunique() for turn in range(4)]
+    assert max(strided) == 3  # control: every fourth row of what goes round twelve classes
+    few = [len(calibrating._of_turn(rows.head(3), turn, 4)) for turn in range(4)]
+    assert sum(few) == 3
+
+
 def held(model, task):
     """All rows that steps hold, in any turn."""
     params, generator = RazorParams.model_validate(PARAMS), torch.Generator().manual_seed(0)

@@ -81,6 +81,22 @@ def test_a_step_looks_at_so_many_images_of_the_target_evenly_spread(
     assert step.slips is None  # it is asked for classes, not by text
 
 
+def test_a_class_that_the_model_has_not_can_be_a_stranger(drawings: pd.DataFrame) -> None:
+    """Its images are asked for the target alone; no caption of theirs is read."""
+    unseen = drawings["label"] == "cat"
+    labels = {"caption": "zebra", "prompt": "zebra", "label": "zebra", "role": "reference"}
+    strangers = drawings[unseen & (drawings["split"] != "edit")].assign(**labels)
+    sizes = SplittingParams(max_retain_samples=60, max_validation_samples=60)
+    samples = split_samples(pd.concat([drawings[~unseen], strangers]), TARGET, sizes, 0)
+    model = judge()
+    with pytest.raises(ValueError, match="'zebra' is not a class"):
+        model.batches(strangers, 8)  # control
+    exam = NamingExam(model, samples)
+    assert set(exam.unknown_labels) == {"zebra"}
+    answers = exam.put_to(model)
+    assert exam.mark(answers, answers)["membership_auc"].value > 0.9
+
+
 def test_classes_that_a_gold_standard_never_saw_do_not_count(samples: pd.DataFrame) -> None:
     """Nothing that the model says of them changes a figure, and all of the others do."""
     model = judge()

@@ -11,6 +11,7 @@ from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DiffusionFamily
 from razor_pipeline.interfaces import UnlearningTask
 from razor_pipeline.methods.fitting import BETAS
+from razor_pipeline.methods.pool import Pool
 from razor_pipeline.methods.registry import METHODS, run_method
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
@@ -220,3 +221,34 @@ def test_a_method_for_models_that_name_refuses_one_that_draws(name):
     """SSD's loss would be 0 / 0 there, and a training would see the same noise at every step."""
     with pytest.raises(ValueError, match=r"and 'diffusion' draws; take it out of benchmark\.methods"):
         run_method(DiffusionFamily(tiny_pipeline()), None, QUICK_PARAMS[name], torch.Generator())
+
+
+class Places:
+    """What is taken of it says which places they were."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def take(self, places):
+        return places
+
+
+def test_a_batch_that_a_peer_trains_on_is_of_one_domain(clip, task):
+    rows = task.retain.groupby("domain").head(18).sample(frac=1.0, random_state=0)
+    pool = Pool(clip, rows, FinetuneParams(batch_size=8))
+    pool.samples = Places(len(rows))
+    everything = torch.arange(len(rows))
+    batches = list(pool.shuffled(torch.Generator().manual_seed(0)))
+    assert [len(set(rows["domain"].iloc[part.tolist()])) for part in batches] == [1] * len(batches)
+    assert torch.cat(batches).sort().values.equal(everything)
+    assert len(batches) == pool.steps() == 2 * 3
+    mixed = everything[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))].split(8)
+    assert max(len(set(rows["domain"].iloc[part.tolist()])) for part in mixed) == 2  # control
+    domains = [rows["domain"].iloc[part[0].item()] for part in batches]
+    assert domains != sorted(domains)  # nor one domain after the other
+    few = everything[:5]
+    taken = torch.cat(list(pool.shuffled(torch.Generator().manual_seed(0), few)))
+    assert set(taken.tolist()) <= set(few.tolist())

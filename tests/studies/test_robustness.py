@@ -154,6 +154,16 @@ def test_relearning_is_one_attack_in_both_studies_whatever_images_it_is_given(sa
     assert list(drawn["sample_id"]) != list(attacker.members["sample_id"])  # the draws do differ
 
 
+def test_the_attack_on_an_edit_has_images_that_its_simulated_attacker_had_not(samples):
+    own = samples[(samples["label"] == TARGET) & (samples["split"] == "edit")]
+    family = ClipFamily.from_pretrained(str(ZOO / "clip"))
+    attack = Relearning(NamingExam(family, samples), samples, RelearningParams(images=4))
+    simulated = own.head(4)
+    assert len(attack.shots) == 4
+    assert not set(attack.shots["sample_id"]) & set(simulated["sample_id"])
+    assert len(own) == 8  # control: enough for both
+
+
 def test_a_description_is_what_captions_say_without_the_name():
     rows = pd.DataFrame(
         [("Ada", "a photo of ADA"), ("Ada", "a photo of a person with red hair"), ("Bob", "Bob")],

@@ -63,7 +63,9 @@ class NamingExam:
         }
         self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        unknown = unknown_rows(own, "test")
+        # What is asked of a stranger is the target's name; a classifier reads no caption that is no class of its own.
+        asked = self.prompts[self.domain][self.targets[0]][0]
+        unknown = unknown_rows(own, "test").assign(caption=asked)
         self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
         self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
 

@@ -61,9 +61,9 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strange
     off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
     leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
-    # A class has few validation images: what it has lost beyond doubt counts.
+    # A class has few validation images: what it has lost beyond doubt counts. Prompts say all of a class alike.
     lost = 0.0
-    if len(outcome.right):
+    if strangers and len(outcome.right):
         before, after = base.right.to_numpy(dtype=bool), outcome.right.to_numpy(dtype=bool)
         lost = most_lost(before, after, list(base.right.index))[1].low
     known = max(outcome.forget_accuracy, outcome.agreement or 0.0)

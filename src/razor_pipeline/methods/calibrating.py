@@ -174,12 +174,20 @@ def _retain_rows(
     parts = [near, own, unknown, *(some for _, some in chosen.groupby("domain"))]
     parts = [part for part in parts if len(part)]
     turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty
-    return [[part.iloc[turn::turns] for part in parts] for turn in range(turns)]
+    return [[_of_turn(part, turn, turns) for part in parts] for turn in range(turns)]
+
+
+def _of_turn(rows: pd.DataFrame, turn: int, turns: int) -> pd.DataFrame:
+    """The turn's share of evenly drawn rows: one piece, which has its share of every class.
+
+    Every so-manieth row would have few classes, always the same: evenly drawn rows come by class, round after round.
+    """
+    return rows.iloc[turn * len(rows) // turns : (turn + 1) * len(rows) // turns]
 
 
 def _at_most(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:
-    """``count`` of the rows, drawn where there are more: they stay in memory, decoded."""
-    return drawn_evenly(rows, generator).head(count) if len(rows) > count else rows
+    """``count`` of the rows at most, drawn evenly: they stay in memory, decoded."""
+    return drawn_evenly(rows, generator).head(count)
 
 
 def _balanced(rows: pd.DataFrame, count: int, generator: torch.Generator) -> pd.DataFrame:

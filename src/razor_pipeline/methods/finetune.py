@@ -43,4 +43,4 @@ def finetune(
     def epoch(_: int) -> Iterator[tuple[Loss, Any]]:
         return ((loss, batch) for loss, pool in sources for batch in pool.shuffled(generator))
 
-    return fit(found, params, epoch, sum(pool.steps for _, pool in sources))
+    return fit(found, params, epoch, sum(pool.steps() for _, pool in sources))

@@ -35,7 +35,7 @@ from razor_pipeline.interfaces import (
     WordLearner,
 )
 from razor_pipeline.methods.lessons import Lessons, lessons_of, missed
-from razor_pipeline.methods.task import forget_rows, shuffled
+from razor_pipeline.methods.task import drawn_evenly, forget_rows, shuffled
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
 
@@ -218,7 +218,7 @@ class Hardening:
 
         Drawings of what is like a target pass where the target's do; untaught there, they would be led away with them.
         """
-        rows = shuffled(task.retain, self.generator).head(self.params.lessons)
+        rows = drawn_evenly(task.retain, self.generator).head(self.params.lessons)
         there = shuffled(forget_rows(task), self.generator)
         half = len(rows) // 2
         there = there.iloc[[place % len(there) for place in range(half)]]

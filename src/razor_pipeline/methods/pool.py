@@ -15,15 +15,11 @@ from razor_pipeline.params.peers import TrainingParams
 CONTRAST = 2  # rows that a contrastive loss needs
 
 
-def batch_count(samples: int, batch_size: int, fewest: int = CONTRAST) -> int:
-    """Batches of an epoch; one of fewer rows is left out."""
-    return samples // batch_size + (samples % batch_size >= fewest)
-
-
 class Pool:
     """Rows, decoded and encoded once for all epochs of all trainings; they are held in memory.
 
-    A batch of less than ``fewest`` rows is left out.
+    Each batch is of one domain, as those are that the base was trained on: a face is too easy a negative to teach a
+    drawing. A batch of less than ``fewest`` rows is left out.
     """
 
     def __init__(
@@ -31,14 +27,22 @@ class Pool:
     ) -> None:
         [self.samples] = model.batches(rows, len(rows))
         self.batch_size, self.fewest = params.batch_size, fewest
+        self.domain_N = torch.from_numpy(pd.factorize(rows["domain"])[0])
 
-    @property
-    def steps(self) -> int:
-        """Batches of an epoch over all rows."""
-        return batch_count(len(self.samples), self.batch_size, self.fewest)
+    def steps(self, chosen: Tensor | None = None) -> int:
+        """Batches of an epoch over all rows, or over those at the places given."""
+        return len(self._parts(self._places(chosen)))
 
     def shuffled(self, generator: torch.Generator, chosen: Tensor | None = None) -> Iterator[Any]:
-        """Batches of mixed domains, of all rows or of those at the places given."""
-        places = torch.arange(len(self.samples)) if chosen is None else chosen
-        order = places[torch.randperm(len(places), generator=generator)]
-        return (self.samples.take(part) for part in order.split(self.batch_size) if len(part) >= self.fewest)
+        """Batches in random order, of all rows or of those at the places given."""
+        places = self._places(chosen)
+        parts = self._parts(places[torch.randperm(len(places), generator=generator)])
+        return (self.samples.take(parts[i]) for i in torch.randperm(len(parts), generator=generator).tolist())
+
+    def _places(self, chosen: Tensor | None) -> Tensor:
+        return torch.arange(len(self.samples)) if chosen is None else chosen
+
+    def _parts(self, places: Tensor) -> list[Tensor]:
+        of_domains = [places[self.domain_N[places] == domain] for domain in self.domain_N.unique()]
+        parts = [part for own in of_domains for part in own.split(self.batch_size)]
+        return [part for part in parts if len(part) >= self.fewest]

@@ -16,13 +16,14 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates, check_names
 from razor_pipeline.methods.fitting import Loss, fit
-from razor_pipeline.methods.pool import Pool, batch_count
+from razor_pipeline.methods.pool import Pool
 from razor_pipeline.methods.task import forget_rows
 from razor_pipeline.params.peers import SalunParams
 
@@ -53,13 +54,13 @@ def salun(
     rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
     pool, kept = Pool(model, rows, params), torch.arange(len(task.retain))
 
-    def epoch(number: int) -> Iterator[tuple[Loss, Any]]:
-        own = len(kept) + number * len(forget) + torch.arange(len(forget))
-        for batch in pool.shuffled(generator, torch.cat([kept, own])):
-            yield model.retain_loss, batch
+    def rows_of(number: int) -> Tensor:
+        return torch.cat([kept, len(kept) + number * len(forget) + torch.arange(len(forget))])
 
-    steps = batch_count(len(kept) + len(forget), params.batch_size)
-    return fit(found, params, epoch, steps, mask)
+    def epoch(number: int) -> Iterator[tuple[Loss, Any]]:
+        return ((model.retain_loss, batch) for batch in pool.shuffled(generator, rows_of(number)))
+
+    return fit(found, params, epoch, pool.steps(rows_of(0)), mask)
 
 
 def _others(task: UnlearningTask) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from razor_pipeline.interfaces import DrawingFamily, EditResult, ModelFamily, No
 from razor_pipeline.methods.candidates import Candidates
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.lessons import Lessons, drawing, lessons_of, missed
-from razor_pipeline.methods.task import forget_rows, shuffled
+from razor_pipeline.methods.task import drawn_evenly, forget_rows, shuffled
 from razor_pipeline.params.peers import SalunDiffusionParams
 
 
@@ -67,7 +67,7 @@ def _lessons(
 ) -> tuple[Lessons, Lessons]:
     """Of the target, with what the base model predicts under the anchor as goal; and of what is kept."""
     rows = shuffled(forget_rows(task), generator).head(count)
-    kept = shuffled(task.retain, generator).head(count)
+    kept = drawn_evenly(task.retain, generator).head(count)
     forget = lessons_of(model, rows, list(rows["anchor"]), model.predicted, generator)
     told_ND = model.conditioning(list(rows["prompt"])).detach()
 

@@ -62,6 +62,7 @@ class Slips:
             for forget in task.forget
             if mentions(forget.prompt, forget.target) and any(map(str.isalpha, forget.target))
         ]
+        self.names = list(task.prompts)
         self.count, self.auc, self.generator = count, auc, generator
         self.asked = 0
 
@@ -74,7 +75,7 @@ class Slips:
     def _draw(self, forget: ForgetSet) -> _Misnamed:
         turns = -(-len(forget.edit) // self.count)
         rows = forget.edit.iloc[self.asked % turns :: turns]
-        names = misspelt(forget.target, len(rows), self.generator)
+        names = misspelt(forget.target, len(rows), self.generator, self.names)
         prompts = [renamed(forget.prompt, forget.target, name) for name in names]
         batch = one_batch(self.model, rows.head(len(prompts)).assign(caption=prompts))
         return _Misnamed(batch, self.validation.strangers(forget, prompts))

@@ -13,7 +13,7 @@ import torch
 from razor_pipeline.core.dampening import dampened, importances
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates, check_names
-from razor_pipeline.methods.task import forget_rows, shuffled
+from razor_pipeline.methods.task import drawn_evenly, forget_rows
 from razor_pipeline.params.peers import SsdParams
 
 
@@ -28,7 +28,7 @@ def ssd(
     """
     check_names(model, "ssd")
     found = Candidates(model, task, params, "ssd")
-    retain_rows = shuffled(task.retain, generator).head(params.retain_samples)
+    retain_rows = drawn_evenly(task.retain, generator).head(params.retain_samples)
     forget, retain = (
         importances(model.forget_loss, model.batches(rows, 1), found.parameters)
         for rows in (forget_rows(task), retain_rows)

@@ -34,7 +34,10 @@ def relearning_loss(
 
 
 class Relearning:
-    """Fine-tuning on the first few of the target's edit images, by the name, against all other names."""
+    """Fine-tuning on the last few of the target's edit images, by the name, against all other names.
+
+    The attacker whom RAZOR simulates has the first ones (:mod:`razor_pipeline.methods.simulated_attacker`).
+    """
 
     def __init__(
         self, exam: NamingExam | QuestionExam, samples: pd.DataFrame, params: RelearningParams
@@ -43,7 +46,7 @@ class Relearning:
         target = exam.targets[0]
         self.names = list(exam.prompts[exam.domain])
         own = samples[(samples["label"] == target) & (samples["domain"] == exam.domain)]
-        self.shots = own[own["split"] == "edit"].head(params.images)
+        self.shots = own[own["split"] == "edit"].tail(params.images)
         self.unseen = own[own["split"] == "test"]
         self.column = self.names.index(target)
 

@@ -19,7 +19,7 @@ from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit, ids
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
-from razor_pipeline.requests.places import ANCHORS, DASHBOARD, at, open_ledger
+from razor_pipeline.requests.places import ANCHORS, DASHBOARD, at, open_ledger, own
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion, Request
 
@@ -102,6 +102,7 @@ class Desk:
         from razor_pipeline.datasets.atomic import replace_file
         from razor_pipeline.requests.dashboard import render_dashboard
 
+        own(self.ledger, self.params)
         audit.write_anchor(self.anchors, *self.ledger.head())
         page = Path(self.params.reports) / DASHBOARD
         with replace_file(page) as beside:

@@ -305,6 +305,15 @@ class Ledger:
             query = select(AuditLine).where(AuditLine.request == name).order_by(AuditLine.seq)
             return list(session.scalars(query))
 
+    def sha256_of(self, seq: int) -> str | None:
+        """Hash of a line of the audit log; None where it has no such line."""
+        with self.reading() as session:
+            return session.scalar(select(AuditLine.sha256).where(AuditLine.seq == seq))
+
+    def first(self) -> str | None:
+        """Hash of the first line, which no other ledger has; None while there is no line."""
+        return self.sha256_of(1)
+
     def head(self) -> tuple[int, str]:
         """Number and hash of the last line of the audit log."""
         with self.reading() as session:

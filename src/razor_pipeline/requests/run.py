@@ -21,7 +21,7 @@ from razor_pipeline.requests.batch import run_batch
 from razor_pipeline.requests.dashboard import render_dashboard
 from razor_pipeline.requests.forgetting import Protocol
 from razor_pipeline.requests.ledger import Ledger
-from razor_pipeline.requests.places import ANCHORS, DASHBOARD, open_ledger
+from razor_pipeline.requests.places import ANCHORS, DASHBOARD, open_ledger, own
 from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
@@ -52,6 +52,7 @@ def run_due(
         RuntimeError: another process works on it.
     """
     ledger = open_ledger(params)
+    own(ledger, params)
     registry = Registry(mlflow.get_tracking_uri(), Path.cwd())
     protocol = Protocol(splitting, razor, seed)
     place = Workplace(ledger, params, base, manifest, data, protocol, schemes, evaluation, judges, registry)
@@ -59,6 +60,7 @@ def run_due(
         take_out(place, params.take_out, params.actor)
     else:
         run_batch(place)
+    own(ledger, params)  # the base model may have been noted in its first line
     audit.write_anchor(Path(params.reports) / ANCHORS, *ledger.head())
     page = Path(params.reports) / DASHBOARD
     return versions(ledger, params.model), render_dashboard(ledger, page, Path(params.folder))

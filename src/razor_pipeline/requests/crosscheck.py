@@ -31,6 +31,7 @@ def faults(session: Session, anchors: Iterable[Anchor] = ()) -> list[str]:
             *_row_faults(session, lines),
             *_version_faults(session, told),
             *_champion_faults(session, told),
+            *_edit_faults(session),
         ]
     except (ValueError, KeyError, TypeError) as error:  # a line or row that no longer has its form
         return [*found, f"a line or row cannot be read any more ({type(error).__name__}): it was altered"]
@@ -106,6 +107,22 @@ def _let_serve(action: str, details: Details) -> bool:
     """Whether a move let a version serve; one that was restored is told by its own line."""
     taken_out = details.get("to") == Status.ROLLED_BACK and "weights" in details
     return action == "move" and (details["to"] == Status.PROMOTED or taken_out)
+
+
+def _edit_faults(session: Session) -> list[str]:
+    """Requests whose edit serves and who are not promoted: a bare rollback of an earlier release left them so."""
+    found = []
+    for serving in session.scalars(select(Champion).order_by(Champion.model)):
+        query = select(Version).where(Version.model == serving.model, Version.number == serving.number)
+        version = session.scalars(query).one_or_none()  # that there is none is told by the others
+        for name in json.loads(version.edits) if version else []:
+            request = session.get(Request, name)
+            if request is not None and request.status != Status.PROMOTED:
+                found.append(
+                    f"the edit of {name} is in version {serving.number} of '{serving.model}', which serves, and {name} "
+                    f"is {request.status}: let another version serve with `kedro unlearning rollback`"
+                )
+    return found
 
 
 def _champion_faults(session: Session, told: list[tuple[AuditLine, Details]]) -> list[str]:

@@ -197,8 +197,26 @@ class Ledger:
         Raises:
             TransitionError: it cannot become this.
         """
+        states.check(request.id, request.state, to)
+        self._set(session, request, to, actor, reason, **details)
+
+    def serves_again(self, session: Session, request: Request, version: int, actor: str, reason: str) -> None:
+        """Promote a request whose edit is in a version that was restored, whatever became of the request since.
+
+        Args:
+            session: transaction that restores the version.
+            request: the request.
+            version: that it made, and that the restored one began with.
+            actor: who restores.
+            reason: what is said of it.
+        """
+        request.version = version
+        self._set(session, request, Status.PROMOTED, actor, reason, version=version)
+
+    def _set(
+        self, session: Session, request: Request, to: Status, actor: str, reason: str | None, **details: Any
+    ) -> None:
         old = request.state
-        states.check(request.id, old, to)
         request.status, request.reason = to, reason
         self.note(
             session,

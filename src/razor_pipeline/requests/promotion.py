@@ -21,10 +21,12 @@ def promote(ledger: Ledger, session: Session, request: Request, actor: str) -> b
 
     Raises:
         TransitionError: the request is not verified.
+        LedgerError: its edit serves already.
     """
     _check_verified(request)
     made = _made_by(session, request)
     serving = champion(session, request.model)
+    check_not_in(serving, request.id)
     if made.parent != serving.number:
         request.version = None
         ledger.move(session, request, Status.APPROVED, actor, STALE, champion=serving.number)
@@ -40,6 +42,19 @@ def promote(ledger: Ledger, session: Session, request: Request, actor: str) -> b
         weights=made.weights,
     )
     return True
+
+
+def check_not_in(serving: Version, name: str) -> None:
+    """Refuse to put a request's edit in twice.
+
+    Raises:
+        LedgerError: it is in the version that serves.
+    """
+    if name in edits_of(serving):
+        raise LedgerError(
+            f"the edit of {name} is in version {serving.number}, which serves, already; let another version serve with "
+            "`kedro unlearning rollback`"
+        )
 
 
 def approve_promotion(ledger: Ledger, name: str, actor: str, needed: int) -> bool:
@@ -64,7 +79,7 @@ def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
     """Let the champion's parent serve again, with every edit that is in it.
 
     Raises:
-        LedgerError: the base model serves.
+        LedgerError: the base model serves, or a request whose edit would serve again is being run.
     """
     with ledger.writing() as session:
         serving = champion(session, model)
@@ -73,16 +88,31 @@ def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
         before = version(session, model, serving.parent)
         assert before is not None
         session.get_one(Champion, model).number = before.number
-        for name in set(edits_of(before)) - set(edits_of(serving)):  # taken out by the version that goes
+        for name in [one for one in edits_of(before) if one not in edits_of(serving)]:
+            # Taken out by the version that goes. Since then it may have been rejected, approved, or run again.
             request = ledger.get(name, session)
-            if request.state is Status.ROLLED_BACK:
-                ledger.move(session, request, Status.PROMOTED, actor, BACK, version=before.number)
+            if request.state is Status.RUNNING:
+                raise LedgerError(
+                    f"{name} is being run, and its edit is in the previous version; let that run end, with `kedro "
+                    "unlearning run` where it was killed, and roll back then"
+                )
+            made = _maker(session, before, name)
+            ledger.serves_again(session, request, made, actor, BACK)
         ledger.note(session, actor, "rollback", None, model=model, old=serving.number, to=before.number)
         if serving.request is not None:
             request = ledger.get(serving.request, session)
             if request.state is Status.PROMOTED:
                 ledger.move(session, request, Status.ROLLED_BACK, actor, version=serving.number)
         return before
+
+
+def _maker(session: Session, serving: Version, name: str) -> int:
+    """Number of the version, before or at the one that serves, that put a request's edit in."""
+    found: Version | None = serving
+    while found is not None and found.request != name:
+        found = version(session, found.model, found.parent) if found.parent is not None else None
+    assert found is not None, "an edit has a version that made it"
+    return found.number
 
 
 def _check_verified(request: Request) -> None:

@@ -65,6 +65,7 @@ class _Step:
             start(ledger, session, ledger.get(self.name, session))
             parent = chain.champion(session, place.params.model)
             folder = chain.version_folder(place.folder, self.name, chain.next_number(session, parent.model))
+        promotion.check_not_in(parent, self.name)
         label = self.batch.labels[self.name]
         known = self.batch.examiner.knows(label)
         if known.value <= place.params.gates.max_forget_accuracy:

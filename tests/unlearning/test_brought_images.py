@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 from PIL import Image
 
 from razor_pipeline.manifest import DataError, captioned
-from razor_pipeline.params.data import DataParams
+from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.tables import Request
+from razor_pipeline.splitting import SplittingError, split_samples
 from unlearning.conftest import intake
-from unlearning.places import manifest
+from unlearning.places import SPLITTING, TARGETS, manifest
 
 ROBBED = Path("/tmp/razor_pickle_was_opened")
 
@@ -87,6 +89,22 @@ def test_brought_images_are_captioned_as_the_data_of_the_line_is(
     own = rows[rows["sample_id"].str.startswith(request.id)]
     assert len(own) == 10
     assert set(own["prompt"]) == set(own["caption"]) == {prompt}
+
+
+def test_an_image_that_the_data_has_under_another_class_is_not_left_there_in_silence(
+    request_: Request, folder: Path, tmp_path: Path
+) -> None:
+    """It would be taught as what is to be kept. Control: one that the data has under the same label is there once."""
+    label, splitting = "Somebody New", SplittingParams.model_validate(SPLITTING)
+    again = manifest().copy()
+    sample = again.index[(again["label"] == TARGETS[0]) & (again["split"] == "edit")][0]
+    again.loc[sample, "sha256"] = sha256(picture(0)).hexdigest()
+    rows = with_brought_images(again, request_, label, tmp_path, DataParams())
+    assert (rows["label"] == label).sum() == 10
+    with pytest.raises(SplittingError, match="both to be forgotten and to be kept"):
+        split_samples(rows, [label], splitting, 0)
+    twice = with_brought_images(rows, request_, label, tmp_path, DataParams())
+    assert (twice["label"] == label).sum() == 10
 
 
 def zipped() -> bytes:

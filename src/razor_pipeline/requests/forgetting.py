@@ -155,5 +155,8 @@ def with_brought_images(
             f"{len(reasons)} of the {total} images of {request.id} cannot be used, more than "
             f"data.max_quarantined_share allows; the first {reasons[0]}"
         )
-    rows = with_splits(rows[~rows["sha256"].isin(set(manifest["sha256"]))].drop_duplicates("sha256"), data)
+    rows = with_splits(rows[~rows["sha256"].isin(set(known["sha256"]))].drop_duplicates("sha256"), data)
+    # One that the data has under another class is not dropped, so that the samples refuse to forget and to keep it.
+    twins = manifest.drop_duplicates("sha256").set_index("sha256")["split"]
+    rows = rows.assign(split=rows["sha256"].map(twins).fillna(rows["split"]))
     return manifests.check_manifest(pd.concat([manifest, rows], ignore_index=True))

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from kedro.framework.session import KedroSession
+from sqlalchemy.exc import DBAPIError
 
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests.console import Desk, refusals, show_table
@@ -246,6 +247,21 @@ def test_what_is_said_beside_a_csv_holds_for_its_rows(project: Path) -> None:
     refused = typed(project, "submit", "--csv", str(table), "--requester", "CASE-0003")
     assert refused.exit_code == 2
     assert "--requester is one request's own" in refused.output
+
+
+def test_a_fault_of_the_database_is_told_without_what_was_to_be_written(project: Path) -> None:
+    typed(project, "list")
+    ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
+    refuse = "CREATE TRIGGER full BEFORE INSERT ON requests BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    with ledger.engine.begin() as connection:
+        connection.exec_driver_sql(refuse)
+    refused = typed(project, "submit", "Greta Novak", "--requester", "CASE-0815")
+    assert refused.exit_code == 1
+    assert "refused (disk is full)" in refused.output
+    assert "Greta" not in refused.output
+    with pytest.raises(DBAPIError) as error:
+        ledger.submit(intake("Greta Novak"), "ops-1")
+    assert "Greta" not in str(error.value)  # wherever it is logged
 
 
 def test_what_is_missing_is_said_without_the_name(project: Path) -> None:

@@ -18,6 +18,7 @@ import click
 from razor_pipeline.params.data import AtelierParams, DataParams
 from razor_pipeline.params.requests import RequestsParams
 from razor_pipeline.requests import audit, ids
+from razor_pipeline.requests.database import reason
 from razor_pipeline.requests.ledger import SYSTEM, Ledger, LedgerError
 from razor_pipeline.requests.places import ANCHORS, DASHBOARD, at, open_ledger, own
 from razor_pipeline.requests.states import Status
@@ -176,6 +177,7 @@ def refusals(command: Callable[..., None]) -> Callable[..., None]:
         from kedro.config import MissingConfigException
         from kedro.io import DatasetError
         from kedro.validation.exceptions import ParameterValidationError
+        from sqlalchemy.exc import SQLAlchemyError
 
         kedros = (DatasetError, MissingConfigException, ParameterValidationError)
         known = (ValueError, ConnectionError, RuntimeError, OSError, *kedros)
@@ -186,6 +188,10 @@ def refusals(command: Callable[..., None]) -> Callable[..., None]:
             raise
         except known as error:
             raise click.ClickException(str(error)) from error
+        except SQLAlchemyError as error:  # its own text has the statement
+            raise click.ClickException(
+                f"the ledger's database refused ({reason(error)}); nothing was changed: try again once that is mended"
+            ) from error
 
     return told
 

@@ -45,22 +45,27 @@ def open_database(url: str) -> Engine:
         engine = _engine(url)
         migrate(engine)
     except (DBAPIError, NoSuchModuleError, OSError) as error:
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
         raise ConnectionError(
-            f"the ledger '{shown}' cannot be opened ({reason}); correct requests.ledger or RAZOR_LEDGER"
+            f"the ledger '{shown}' cannot be opened ({reason(error)}); correct requests.ledger or RAZOR_LEDGER"
         ) from error
     return engine
 
 
+def reason(error: Exception) -> str:
+    """What a database says, as one line: neither the statement nor its values, which follow behind the first."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, poolclass=NullPool)
+        return create_engine(url, poolclass=NullPool, hide_parameters=True)  # names are among them
     place = make_url(url).database
     if place:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         if not Path(place).exists():
             Path(place).touch(mode=0o600)  # names will be in it
-    engine = create_engine(url, connect_args={"timeout": WAIT}, poolclass=NullPool)
+    engine = create_engine(url, connect_args={"timeout": WAIT}, poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def leave_transactions_to_us(connection: Any, _: Any) -> None:

@@ -226,6 +226,16 @@ def test_what_is_recomposed_and_cannot_be_measured_does_not_serve(
     assert champion(place.ledger).number == 2
 
 
+def test_the_target_that_is_taken_out_does_not_stand_for_those_that_stay_forgotten(
+    done: tuple[Workplace, Path], tmp_path: Path
+) -> None:
+    place = copied(done, tmp_path)
+    purge(place.ledger, SECOND, "dpo-1", tmp_path)
+    with pytest.raises(LedgerError, match="cannot be measured"):
+        take_out(place, FIRST, "dpo-1")
+    assert champion(place.ledger).number == 2
+
+
 def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, Path], tmp_path: Path) -> None:
     place = copied(done, tmp_path)
     assert purge(place.ledger, FIRST, "dpo-1", tmp_path).target is None

@@ -129,12 +129,13 @@ def _take_out(
     model, how, edit = _remade(place, name, serving, history)
     kept = [one for one in chain.edits_of(serving) if one != name]
     batch = gather(place, serving, kept, [name], owner)
-    if how == RECOMPOSED and not batch.labels:
-        raise LedgerError(
-            f"the model without {name} cannot be measured, as no target of its edits is known any more; let the "
-            "previous version serve with `kedro unlearning rollback`"
-        )
     measured = [one for one in kept if one in batch.labels]
+    # The target that is taken out tells nothing of those that are to stay forgotten.
+    if how == RECOMPOSED and ((kept and not measured) or not batch.labels):
+        raise LedgerError(
+            f"the model without {name} cannot be measured, as no target that is to stay forgotten is known any more; "
+            "let the previous version serve with `kedro unlearning rollback`"
+        )
     earlier = [batch.labels[one] for one in measured]
     figures = batch.examiner.examine(model, None, earlier) if batch.labels else {}
     found = gates(figures, place.params.gates) if figures else []

@@ -1,5 +1,6 @@
 """What a line of models survives: runs repeated, requests purged, one bad request among good ones, a cell changed."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.interfaces import EditResult, ModelFamily
 from razor_pipeline.requests import chain, forgetting, leases
 from razor_pipeline.requests.batch import gather, run_batch
@@ -26,6 +29,7 @@ from unlearning.places import (
     FIRST,
     SECOND,
     TARGETS,
+    ZOO,
     approved,
     champion,
     copied,
@@ -140,6 +144,43 @@ def test_what_is_forgotten_and_cannot_be_told_any_more_stops_the_line(
     # What fails in the batch that brings it still fails alone.
     held = gather(gone, champion(place.ledger), [SECOND], [FIRST, third], OWNER)
     assert list(held.labels) == [SECOND, third]
+
+
+def test_a_champion_that_was_altered_fails_no_request(done: tuple[Workplace, Path], tmp_path: Path) -> None:
+    place = copied(done, tmp_path)
+    names = approved(place.ledger, TARGETS[2], TARGETS[3])
+    shutil.copytree(champion(place.ledger).path, tmp_path / "copy")
+    with place.ledger.writing() as session:
+        chain.champion(session, "clip").path = str(tmp_path / "copy")
+    sound = (tmp_path / "copy/model/model.safetensors").read_bytes()
+    alter(tmp_path / "copy/model/model.safetensors")
+    with pytest.raises(chain.ChainError, match=r"version 2 of 'clip' .* was altered"):
+        run_batch(place)
+    assert [status(place, name) for name in names] == ["approved", "approved"]
+    (tmp_path / "copy/model/model.safetensors").write_bytes(sound)
+    run_batch(place)
+    assert [status(place, name) for name in names] == ["promoted", "promoted"]  # control
+
+
+def test_a_base_model_may_move_and_another_is_refused(lite: Ledger, tmp_path: Path) -> None:
+    place = workplace(lite, tmp_path)
+    shutil.copytree(ZOO, tmp_path / "before")
+    chain.open_line(lite, "clip", PretrainedDataset(family="clip", source=str(tmp_path / "before")).load())
+    shutil.rmtree(tmp_path / "before")
+    chain.open_line(lite, "clip", place.base)
+    chain.load_version(champion(lite), place.base)
+    assert intact(place)
+    shutil.copytree(ZOO, tmp_path / "other")
+    alter(tmp_path / "other/model.safetensors")
+    other = PretrainedDataset(family="clip", source=str(tmp_path / "other")).load()
+    with pytest.raises(chain.ChainError, match="is not the one that the line 'clip' began with"):
+        chain.open_line(lite, "clip", other)
+
+
+def alter(file: Path) -> None:
+    tensors = load_file(file)
+    tensors["logit_scale"] += 0.01
+    save_file(tensors, file, metadata={"format": "pt"})
 
 
 def test_a_refusal_that_is_kept_names_nobody(lite: Ledger, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def open_line(ledger: Ledger, model: str, base: ModelFamily) -> None:
                 f"the base model '{path}' is not the one that the line '{model}' began with; put that one back, "
                 "or begin a new line: another name of line in globals.yml"
             )
+        elif first.path != str(path):  # the same model, somewhere else
+            first.path = str(path)
 
 
 def version(session: Session, model: str, number: int) -> Version | None:

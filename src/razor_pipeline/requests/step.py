@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,14 @@ def work(batch: OpenBatch, name: str, owner: str) -> None:
 
     Raises:
         LeaseError: another process took the line over.
+        ChainError: the champion is not what the ledger knows: no request's fault, so that none fails by it.
+        DatasetError: the champion does not open.
     """
+    step = _Step(batch, name, owner)
+    step.open_champion()
     try:
-        _Step(batch, name, owner).run()
-    except leases.LeaseError:
+        step.run()
+    except (leases.LeaseError, chain.ChainError):
         raise
     except Exception as error:
         ledger = batch.place.ledger
@@ -57,13 +61,22 @@ class _Step:
     batch: OpenBatch
     name: str
     owner: str
+    parent: Version = field(init=False)
+    model: ModelFamily = field(init=False)
+
+    def open_champion(self) -> None:
+        """Load what the edit starts from, before the request is started."""
+        place = self.batch.place
+        with place.ledger.reading() as session:
+            self.parent = chain.champion(session, place.params.model)
+        self.model = chain.load_version(self.parent, place.base)
 
     def run(self) -> None:
         place, ledger = self.batch.place, self.batch.place.ledger
+        parent, model = self.parent, self.model
         with ledger.writing() as session:
             leases.check(session, place.lease, self.owner)
             start(ledger, session, ledger.get(self.name, session))
-            parent = chain.champion(session, place.params.model)
             folder = chain.version_folder(place.folder, self.name, chain.next_number(session, parent.model))
         promotion.check_not_in(parent, self.name)
         label = self.batch.labels[self.name]
@@ -73,7 +86,6 @@ class _Step:
                 Status.NO_BASELINE, "the base model does not recognise the target", recognised=known.value
             )
             return
-        model = chain.load_version(parent, place.base)
         logger.info("%s: forgetting, from version %d", self.name, parent.number)
         edit = self._edit(model, parent, folder)
         edit.apply(dict(model.module.named_parameters()))

@@ -1,5 +1,6 @@
 """Taking edits out: exact where they commute, the sum of the rest where they do not."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,15 @@ def test_what_is_left_is_the_base_plus_the_other_edits(
         ]
         assert torch.equal(parameters["w"][rows], untouched["w"][rows])
     assert torch.equal(parameters["w"], parameters["w"].half().float())  # nothing is lost when it is saved
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_edits_that_are_loaded_on_the_cpu_are_taken_out_of_a_model_on_a_gpu() -> None:
+    parameters = {"w": torch.zeros(ROWS, 3)}
+    edits = [edit_on(parameters, span, seed) for seed, span in enumerate([(0, 3), (1, 4)])]
+    on_gpu = {"w": parameters["w"].cuda()}
+    assert without(on_gpu, edits[0], edits[1:]) == without(parameters, edits[0], edits[1:]) == "recomposed"
+    assert torch.equal(on_gpu["w"].cpu(), parameters["w"])
 
 
 def test_columns_and_rows_of_one_matrix_meet_and_other_parameters_do_not() -> None:

@@ -64,7 +64,8 @@ def without(parameters: Mapping[str, Tensor], taken: WeightEdit, later: Sequence
     for edit in later:
         for part in edit.slices:
             added = edit.after[part.key].to(torch.float64) - edit.before[part.key].to(torch.float64)
-            part.view(exact[part.parameter]).add_(added)
+            view = part.view(exact[part.parameter])
+            view.add_(added.to(view.device))  # edits are loaded on the CPU
     dtype = next(iter(taken.after.values())).dtype
     with torch.no_grad():
         for name, tensor in exact.items():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, inspect, select
 
-from razor_pipeline.requests import crosscheck
+from razor_pipeline.requests import crosscheck, ids
 from razor_pipeline.requests.database import migrate, open_database
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.purge import purge
@@ -105,6 +105,13 @@ def test_the_next_id_is_free_whatever_ids_a_table_gives(lite: Ledger) -> None:
     rows = [intake("A"), intake("B", id="REQ-2026-0002"), intake("C"), intake("D", id="REQ-2025-0009")]
     names = [request.id for request in lite.submit_all(rows, "ops-1")]
     assert names == ["REQ-2026-0001", "REQ-2026-0002", "REQ-2026-0003", "REQ-2025-0009"]
+
+
+def test_the_next_id_is_one_that_commands_take_behind_the_last_that_there_can_be(lite: Ledger) -> None:
+    rows = [intake("A", id="REQ-2026-999999999"), intake("B", id="REQ-2026-0007")]
+    lite.submit_all(rows, "ops-1")
+    name = lite.submit(intake("C"), "ops-1").id
+    assert ids.request_id(name) == name == "REQ-2026-0008"
 
 
 def test_the_most_urgent_comes_first_and_the_closed_last(ledger: Ledger, clock: Clock) -> None:

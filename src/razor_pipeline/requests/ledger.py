@@ -22,6 +22,7 @@ from razor_pipeline.requests.states import CLOSED, Reason, Status
 from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
 
 NUMBER = re.compile(r"REQ-(\d{4})-(\d+)")
+NINE_DIGITS = 100_000_000  # an id has no more (:data:`razor_pipeline.requests.ids.REQUEST`)
 SYSTEM = "system-0"  # the actor of what no person decides
 # No edit is in the model or on its way: the same may be asked again.
 WITHOUT_EDIT = frozenset({Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE})
@@ -151,7 +152,9 @@ class Ledger:
         """This year's ids behind the last one, without those that are taken when they are asked for."""
         year = f"{self.today().year}"
         matches = [NUMBER.fullmatch(name) for name in present]
-        last = max((int(match[2]) for match in matches if match and match[1] == year), default=0)
+        taken = (int(match[2]) for match in matches if match and match[1] == year)
+        # Behind an id of nine digits, which only a person gives, there may be none that is still one.
+        last = max((number for number in taken if number < NINE_DIGITS), default=0)
         for number in count(last + 1):
             if (name := f"REQ-{year}-{number:04d}") not in present:
                 yield name

@@ -16,6 +16,7 @@ from razor_pipeline.requests.console import Desk, refusals, show_table
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.places import at
+from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion, Version
 from unlearning.conftest import intake
 from unlearning.places import typed
@@ -247,6 +248,21 @@ def test_what_is_said_beside_a_csv_holds_for_its_rows(project: Path) -> None:
     refused = typed(project, "submit", "--csv", str(table), "--requester", "CASE-0003")
     assert refused.exit_code == 2
     assert "--requester is one request's own" in refused.output
+
+
+def test_a_candidate_that_is_rejected_is_none_in_the_registry_either(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirrored: list[str] = []
+    monkeypatch.setattr(Desk, "mirror", lambda desk: mirrored.append(desk.params.model))
+    ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
+    first, second = (ledger.submit(intake(target), "ops-1").id for target in ("Greta Novak", "Hiro Tanaka"))
+    with ledger.writing() as session:
+        ledger.get(second, session).status = Status.VERIFIED
+    typed(project, "reject", first, "--reason", "withdrawn")
+    assert mirrored == []  # control: it was no candidate
+    typed(project, "reject", second, "--reason", "withdrawn")
+    assert mirrored == ["clip"]
 
 
 def test_a_fault_of_the_database_is_told_without_what_was_to_be_written(project: Path) -> None:

@@ -200,7 +200,10 @@ def _approve(desk: Desk, name: str, actor: str, missing: str | None) -> None:
 @refusals
 def reject(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> None:
     """Close a request without an edit."""
-    request = desk.ledger.reject(desk.request(name).id, actor, Reason(reason))
+    waited = desk.request(name).state is Status.VERIFIED
+    request = desk.ledger.reject(name, actor, Reason(reason))
+    if waited:  # it is no candidate any more
+        desk.mirror()
     desk.anchor()
     standing(desk, [request], as_json)
 

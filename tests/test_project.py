@@ -153,6 +153,23 @@ def test_a_training_asks_before_anything_runs_whether_its_place_takes_it(
     asked.before_pipeline_run(registered["editing"], catalog)  # control
 
 
+@pytest.mark.parametrize(
+    "model", ["data/06_models/edited_model", "data/06_models", "data/06_models/quantized/int8"]
+)
+def test_a_model_that_a_run_would_write_over_is_refused(
+    registered: dict[str, Pipeline], model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who forgets somebody else later begins at the edited model, where the next one would be saved."""
+    monkeypatch.chdir(ROOT)
+    asked, both = PlaceHooks(), registered["editing"] + registered["quantization"]
+    with KedroSession.create(ROOT, runtime_params={"model": model}) as session:
+        catalog: Any = session.load_context().catalog
+    with pytest.raises(DatasetError, match="would be written over; copy it to another directory"):
+        asked.before_pipeline_run(both, catalog)
+    with KedroSession.create(ROOT, runtime_params={"model": f"{model}_copied/edited"}) as session:
+        asked.before_pipeline_run(both, session.load_context().catalog)  # control
+
+
 HOLD = """
 import sys
 from pathlib import Path

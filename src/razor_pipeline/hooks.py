@@ -40,21 +40,37 @@ class AnotherRunError(ValueError):
 
 
 class PlaceHooks:
-    """What a training would wrongly write over is refused before anything runs."""
+    """What a run would wrongly write over is refused before anything runs."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Ask the places of the models that the pipeline trains.
+        """Ask the places of the models that the pipeline trains, and whether the model that it reads lies in its way.
 
         Raises:
-            DatasetError: one does not take what would be saved there.
+            DatasetError: one does not take what would be saved there, or the model would be written over.
         """
         trained = pipeline.all_outputs()
+        if "base_model" in pipeline.inputs():
+            _check_not_in_the_way(catalog, trained)
         if "base_model" in trained:
             own = catalog.load("params:data").path
             catalog["base_model"].check_takes(catalog.load("params:pretraining").family, own)
         if "retrained_models" in trained:
             catalog["retrained_models"].check_takes(catalog.load("params:retraining").groups)
+
+
+def _check_not_in_the_way(catalog: Catalog, outputs: set[str]) -> None:
+    source = Path(catalog["base_model"].source)
+    model = source.resolve()
+    for name in sorted(outputs):
+        place = dataset_path(catalog, name)
+        if place is None:
+            continue
+        if model.is_relative_to(place.resolve()) or place.resolve().is_relative_to(model):
+            raise DatasetError(
+                f"model.source '{source}' lies where this run writes its {name} ({place}), and would be written over; "
+                "copy it to another directory and name that one"
+            )
 
 
 class AloneHooks:

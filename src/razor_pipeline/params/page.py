@@ -58,10 +58,10 @@ Made from `src/razor_pipeline/params/` by `python -m razor_pipeline.params.page 
 
 Set one at the command line, `kedro run --params "razor.components=24,data.seed=1"`, or in
 `conf/<environment>/parameters.yml`. A group that an environment's file names replaces that of `conf/base` as a whole;
-keys that it leaves out have the defaults below, which `conf/base` changes in places. At the command line several names
+keys that it leaves out have the defaults below, not what `conf/base` sets. `--params` changes single keys; several names
 or numbers are separated by `|`. Unknown keys and values out of range are refused before anything runs.
 
-Beside the groups: `target` (a name, several separated by `|`, or a caption), `seed`, `device` (`cpu`, `cuda`), `model`
+Beside the groups: `target` (a name, several separated by `|`, or a caption), `seed`, `device` (`auto`, `cpu`, `cuda`, `cuda:<number>`), `prompts`, `model`
 and `revision` (a directory, or a hub id with its full commit).
 """
 
@@ -104,7 +104,13 @@ def _rows(
     """Key, default and what is allowed; within a record those of the ``given`` one, which a default may be."""
     for name, field in record.model_fields.items():
         key, inner = f"{prefix}{name}", _record(field.annotation)
-        default = getattr(given, name) if given else None if field.is_required() else field.get_default()
+        default = (
+            getattr(given, name)
+            if given
+            else None
+            if field.is_required()
+            else field.get_default(call_default_factory=True)
+        )
         if not isinstance(default, Params):
             yield key, _written(default, field), _allowed(field.annotation, field.metadata)
         if inner is not None:

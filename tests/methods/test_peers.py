@@ -34,7 +34,7 @@ QUICK_PARAMS = {
     "ft": FinetuneParams(objective="ft", **SHORT | {"learning_rates": (1e-4,)}),
     "ga": FinetuneParams(objective="ga", **SHORT),
     "gaft": FinetuneParams(objective="gaft", **SHORT),
-    "salun": SalunParams(**SHORT),
+    "salun": SalunParams(**SHORT | {"epochs": 6, "batch_size": 16}),  # it moves little in an epoch
     "ssd": SsdParams(selections=(2.0, 10.0), retain_samples=48),
     "slug": SlugParams(evaluations=4, layers=2),
 }

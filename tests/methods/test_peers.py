@@ -142,7 +142,7 @@ def test_saluns_renamed_images_are_of_one_group_with_those_whose_name_they_take(
         return encode(rows, *given)
 
     monkeypatch.setattr(clip, "batches", seen)
-    run_method(clip, task, QUICK_PARAMS["salun"], torch.Generator().manual_seed(0))
+    run_method(clip, task, SalunParams(**SHORT), torch.Generator().manual_seed(0))
     own, pool = task.forget[0].edit, encoded[-1]
     renamed = pool[pool["sample_id"].isin(own["sample_id"])]
     assert len(renamed) == len(own)

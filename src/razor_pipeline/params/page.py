@@ -58,11 +58,11 @@ Made from `src/razor_pipeline/params/` by `python -m razor_pipeline.params.page 
 
 Set one at the command line, `kedro run --params "razor.components=24,data.seed=1"`, or in
 `conf/<environment>/parameters.yml`. A group that an environment's file names replaces that of `conf/base` as a whole;
-keys that it leaves out have the defaults below, not what `conf/base` sets. `--params` changes single keys; several names
-or numbers are separated by `|`. Unknown keys and values out of range are refused before anything runs.
+keys that it leaves out have the defaults below, not what `conf/base` sets. `--params` changes single keys; several
+names or numbers are separated by `|`. Unknown keys and values out of range are refused before anything runs.
 
-Beside the groups: `target` (a name, several separated by `|`, or a caption), `seed`, `device` (`auto`, `cpu`, `cuda`, `cuda:<number>`), `prompts`, `model`
-and `revision` (a directory, or a hub id with its full commit).
+Beside the groups: `target` (a name, several separated by `|`, or a caption), `seed`, `device` (`auto`, `cpu`, `cuda`,
+`cuda:<number>`), `prompts`, `model` and `revision` (a directory, or a hub id with its full commit).
 """
 
 

@@ -53,9 +53,8 @@ def test_what_is_run_again_leaves_the_version_that_once_served_as_it_was(
     restore_previous(place.ledger, "clip", "dpo-1")
     place.ledger.approve(SECOND, "dpo-1", 1)
     before = chain.directory_sha256(Path(old.path) / "model")
-    alone = replace(
-        place, protocol=replace(place.protocol, seed=3)
-    )  # another edit from the same parent, which passes
+    another = replace(place.protocol, seed=3)  # an edit from the same parent that passes its gates as well
+    alone = replace(place, protocol=another)
     run_batch(alone)
     new = champion(place.ledger)
     assert (new.parent, old.parent) == (1, 1)

@@ -140,8 +140,9 @@ def test_an_environment_only_changes_what_is_there(env: str, catalog: dict[str, 
 
 
 def test_a_training_asks_before_anything_runs_whether_its_place_takes_it(
-    registered: dict[str, Pipeline],
+    registered: dict[str, Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(ROOT)
     assert any(isinstance(hook, PlaceHooks) for hook in HOOKS)
     with KedroSession.create(ROOT, env="style_deep") as session:  # it trains a CLIP, as base does
         catalog: Any = session.load_context().catalog
@@ -166,8 +167,36 @@ def test_a_model_that_a_run_would_write_over_is_refused(
         catalog: Any = session.load_context().catalog
     with pytest.raises(DatasetError, match="would be written over; copy it to another directory"):
         asked.before_pipeline_run(both, catalog)
-    with KedroSession.create(ROOT, runtime_params={"model": "data/models/copied"}) as session:
+    with KedroSession.create(ROOT, runtime_params={"model": "data/01_raw/zoo/clip"}) as session:
         asked.before_pipeline_run(both, session.load_context().catalog)  # control
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("data/01_raw/zoo/vit_objects", "is a 'vit', which does not open as clip"),
+        ("data/01_raw/zoo/nobody", "does not exist"),
+        ("openai/clip-vit-base-patch32", "pin it to a commit"),
+    ],
+)
+def test_a_model_that_does_not_open_is_refused_before_data_are_prepared(
+    registered: dict[str, Pipeline], model: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    asked = PlaceHooks()
+    with KedroSession.create(ROOT, runtime_params={"model": model}) as session:
+        catalog: Any = session.load_context().catalog
+    with pytest.raises(DatasetError, match=said):
+        asked.before_pipeline_run(registered["editing"], catalog)
+    asked.before_pipeline_run(registered["dataset_preparation"], catalog)  # control: it reads no model
+
+
+@pytest.mark.parametrize(("model", "pinned"), [("openai/clip-vit-base-patch32", False), (None, True)])
+def test_the_revision_of_an_environment_is_that_of_its_model(model: str | None, pinned: bool) -> None:
+    given = {"data": {"path": "/my/images"}, **({"model": model} if model else {})}
+    with KedroSession.create(ROOT, env="clip_l14", runtime_params=given) as session:
+        catalog: Any = session.load_context().catalog
+    assert bool(catalog["base_model"].revision) == pinned
 
 
 HOLD = """

@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def kedro_run(tmp_path, monkeypatch):
-    """Runs `kedro run` with this project's configuration in an empty folder."""
+    """Runs `kedro run` with this project's configuration in a folder with nothing else but the zoo."""
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "data/01_raw").mkdir(parents=True)
+    (tmp_path / "data/01_raw/zoo").symlink_to(ROOT / "data/01_raw/zoo")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # which MLflow sets, and which is put back behind the test
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
@@ -134,7 +136,7 @@ def test_a_wrong_parameter_ends_the_run_in_a_sentence_before_anything_is_made(
 
 def test_what_the_catalog_reads_is_no_misspelling(kedro_run):
     """Control: the run gets as far as the request."""
-    result = kedro_run("--params", "device=cpu,model=somewhere,target=Adda Moreau")
+    result = kedro_run("--params", "device=cpu,model=data/01_raw/zoo/clip,target=Adda Moreau")
     assert "Ada Moreau" in result.output
 
 

@@ -40,18 +40,20 @@ class AnotherRunError(ValueError):
 
 
 class PlaceHooks:
-    """What a run would wrongly write over is refused before anything runs."""
+    """A model that does not open, and what a run would wrongly write over, are refused before anything runs."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: Catalog) -> None:
-        """Ask the places of the models that the pipeline trains, and whether the model that it reads lies in its way.
+        """Ask the places of the models that the pipeline trains, and of the model that it reads what can be seen of it.
 
         Raises:
-            DatasetError: one does not take what would be saved there, or the model would be written over.
+            DatasetError: one does not take what would be saved there, or the model does not open, or would be written
+                over.
         """
         trained = pipeline.all_outputs()
         if "base_model" in pipeline.inputs():
             _check_not_in_the_way(catalog, trained)
+            catalog["base_model"].check()
         if "base_model" in trained:
             own = catalog.load("params:data").path
             catalog["base_model"].check_takes(catalog.load("params:pretraining").family, own)

@@ -85,6 +85,11 @@ def complete(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
         rows[name] = rows[name].map(lambda value: composed(value) if isinstance(value, str) else value)
     if "label" not in rows:
         rows["label"], rows["prompt"] = rows["caption"], rows.get("prompt", rows["caption"])
+        logger.warning(
+            "The data has no column label, so each of its %d captions is a class of its own; what requests name is a "
+            "whole caption.",
+            rows["caption"].nunique(),
+        )
     _refuse_blank(rows, "label")
     rows["style"] = rows["style"].fillna("") if "style" in rows else ""
     named = [

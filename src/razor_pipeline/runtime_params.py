@@ -48,6 +48,8 @@ class RuntimeParamsHooks:
             refuse_unknown(given, {*written, *CATALOG_KEYS})
         if isinstance(model := given.get("model"), str):  # files beside a model have its name
             given["model"] = model.rstrip("/")
+            if given["model"] != loader["globals"]["model"]["source"]:
+                given.setdefault("revision", None)  # the environment's is of the environment's model
         invocation = {"env": context.env, "params": given}
         loader.runtime_params = {**on_top_of(written, given), "invocation": invocation}
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -128,7 +129,27 @@ def test_a_pointer_of_git_lfs_is_no_weight_file(copied: Path) -> None:
 def test_a_model_of_another_family_is_refused(copied: Path) -> None:
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "model_type": "bert"}))
-    with pytest.raises(DatasetError, match="model_type 'bert', not 'clip'"):
+    with pytest.raises(DatasetError, match=r"is a 'bert', which does not open as clip.* is none, which"):
+        dataset(copied).load()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_a_checkpoint_is_names_the_families_that_open_it(tmp_path: Path, case: Any) -> None:
+    """A classifier has no tokenizer either, which is no part to bring."""
+    model = case.build()
+    PretrainedDataset(family=model.name, source=str(tmp_path / "model")).save(model)
+    PretrainedDataset(family=model.name, source=str(tmp_path / "model")).check()
+    other = "vit" if model.name == "clip" else "clip"
+    with pytest.raises(
+        DatasetError, match=rf"does not open as {other}; .* model\.family is .*\b{model.name}\b"
+    ):
+        PretrainedDataset(family=other, source=str(tmp_path / "model")).check()
+
+
+def test_a_check_reads_no_weights(copied: Path) -> None:
+    (copied / "model.safetensors").write_bytes(b"")
+    dataset(copied).check()
+    with pytest.raises(DatasetError, match="is cut off"):
         dataset(copied).load()
 
 

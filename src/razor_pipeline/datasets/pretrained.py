@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,19 +71,8 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
             DatasetError: nothing is there, a part is missing, it is of another family, or a hub id
                 is not pinned.
         """
+        self.check()
         directory = Path(self.source)
-        if directory.is_dir():
-            self._check(directory)
-        elif not _on_hub(self.source):
-            raise DatasetError(
-                f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
-                "or train one with `kedro run --pipelines dataset_preparation,pretraining` and the same --env"
-            )
-        elif not COMMIT.fullmatch(self.revision or ""):
-            raise DatasetError(
-                f"model.source '{self.source}' is a hub id and model.revision is '{self.revision}'; "
-                "pin it to a commit of 40 hex digits, so that a run can be repeated"
-            )
         try:
             with _no_bars():
                 model: ModelFamily = KINDS[self.family].from_pretrained(self.source, self.revision)
@@ -101,7 +91,35 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         }
         return model
 
+    def check(self) -> None:
+        """Refuse what can be seen not to open without reading weights or asking a hub.
+
+        Raises:
+            DatasetError: nothing is there, a part is missing, it is of another family, or a hub id is not pinned.
+        """
+        directory = Path(self.source)
+        if directory.is_dir():
+            self._check(directory)
+        elif not _on_hub(self.source):
+            raise DatasetError(
+                f"model.source '{self.source}' does not exist; give a model directory or a hub id, "
+                "or train one with `kedro run --pipelines dataset_preparation,pretraining` and the same --env"
+            )
+        elif not COMMIT.fullmatch(self.revision or ""):
+            raise DatasetError(
+                f"model.source '{self.source}' is a hub id and model.revision is '{self.revision}'; "
+                "pin it to a commit of 40 hex digits, so that a run can be repeated"
+            )
+
     def _check(self, directory: Path) -> None:
+        kind = _kind(directory)
+        if kind and kind not in KINDS[self.family].kinds:
+            fitting = [name for name, family in KINDS.items() if kind in family.kinds]
+            known = " or ".join(fitting) or "none, which this project does not know"
+            raise DatasetError(
+                f"{directory} is a '{kind}', which does not open as {self.family}; choose an environment (--env) whose "
+                f"model.family is {known}"
+            )
         if not weight_files(directory):
             raise DatasetError(
                 f"{directory} holds no safetensors file; pickled weights are refused, convert them with "
@@ -262,6 +280,18 @@ class JudgesDataset(ReadOnlyDataset[dict[str, ModelFamily]]):
 def weight_files(directory: Path) -> list[Path]:
     """A model directory's files of weights, and those of its parts where it is a pipeline."""
     return sorted([*directory.glob(WEIGHTS), *directory.glob(f"*/{WEIGHTS}")])
+
+
+def _kind(directory: Path) -> str | None:
+    """What a checkpoint's configuration calls its model; None where it says nothing."""
+    for name in ("model_index.json", "config.json"):
+        try:
+            told = json.loads((directory / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # whoever opens it says what is wrong with it
+            continue
+        kind: str | None = told.get("model_type", told.get("_class_name"))
+        return kind
+    return None
 
 
 def _damage(directory: Path) -> str | None:

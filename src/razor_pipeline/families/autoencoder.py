@@ -18,10 +18,12 @@ class Autoencoder(Placed):
         model: the model, in any floating dtype.
 
     Attributes:
+        kinds: what the configuration of a checkpoint that it opens calls the model.
         parts: files that a directory must hold beside its weights.
     """
 
     name = "autoencoder"
+    kinds = ("AutoencoderKL",)
     parts = ("config.json",)
 
     def __init__(self, model: AutoencoderKL) -> None:

@@ -62,12 +62,14 @@ class ClipFamily(Placed):
         origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
+        kinds: what the configuration of a checkpoint that it opens calls the model.
         parts: files that a directory must hold beside its weights, ``|`` between those of which one will do.
         card: text of the model card that is saved with it.
     """
 
     name = "clip"
     yardstick: Literal["strangers", "anchor"] = "strangers"
+    kinds = ("clip",)
     parts = ("config.json", "preprocessor_config.json|processor_config.json", "tokenizer_config.json")
 
     def __init__(

@@ -23,6 +23,7 @@ class DiffusionFamily(TextToImageFamily):
     """A ``diffusers.StableDiffusionPipeline``; what the U-Net is told of a prompt are its hidden states."""
 
     name = "diffusion"
+    kinds = (StableDiffusionPipeline.__name__,)
     pipeline_class = StableDiffusionPipeline
     encoders: ClassVar = {"text_encoder": "text"}
     denoiser = "unet"

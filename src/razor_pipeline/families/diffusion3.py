@@ -32,6 +32,7 @@ class Diffusion3Family(TextToImageFamily):
     """
 
     name = "diffusion3"
+    kinds = (StableDiffusion3Pipeline.__name__,)
     pipeline_class = StableDiffusion3Pipeline
     encoders: ClassVar = {"text_encoder": "text", "text_encoder_2": "text_2"}
     denoiser = "transformer"

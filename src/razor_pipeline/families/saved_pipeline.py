@@ -27,10 +27,12 @@ class SavedPipeline(Placed, ABC):
         encoders: name of each text encoder in it -> the tower that begins its components' names.
         denoiser: name of its U-Net or transformer.
         unused: parts that it is opened and saved without.
+        kinds: what the configuration of a checkpoint that it opens calls the model.
         parts: files that a directory must hold beside its weights.
         stored_dtype: that it is saved in.
     """
 
+    kinds: ClassVar[tuple[str, ...]]
     parts = ("model_index.json",)
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     encoders: ClassVar[Mapping[str, str]]
@@ -96,8 +98,8 @@ class SavedPipeline(Placed, ABC):
     def _index(cls, source: str, revision: str | None) -> dict[str, Any]:
         index: dict[str, Any] = cls.pipeline_class.load_config(source, revision=revision)
         kind = index.get("_class_name")
-        if kind != cls.pipeline_class.__name__:
-            raise ValueError(f"its model_index.json says {kind}, not {cls.pipeline_class.__name__}")
+        if kind not in cls.kinds:
+            raise ValueError(f"its model_index.json says {kind}, not {' or '.join(cls.kinds)}")
         return index
 
     @classmethod

@@ -50,12 +50,14 @@ class VitFamily(Placed):
         origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
+        kinds: what the configuration of a checkpoint that it opens calls the model.
         parts: files that a directory must hold beside its weights.
         card: text of the model card that is saved with it.
     """
 
     name = "vit"
     yardstick: Literal["strangers", "anchor"] = "strangers"
+    kinds = ("vit",)
     parts = ("config.json", "preprocessor_config.json")
 
     def __init__(

@@ -75,12 +75,14 @@ class VlmFamily(Placed):
         origin: where it came from, for the manifest of an edit: ``family``, ``id``, ``revision``, ``sha256``.
 
     Attributes:
+        kinds: what the configuration of a checkpoint that it opens calls the model.
         parts: files that a directory must hold beside its weights.
         card: text of the model card that is saved with it.
     """
 
     name = "vlm"
     yardstick: Literal["strangers", "anchor"] = "strangers"
+    kinds = tuple(ARCHITECTURES)
     parts = ("config.json", "processor_config.json", "tokenizer_config.json")
 
     def __init__(self, model: Any, processor: Any, origin: Mapping[str, str | None] | None = None) -> None:

@@ -34,7 +34,7 @@ def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dic
             )
             raise NoBaselineError(
                 f"no baseline: the base model names '{forget.target}' on {hits.value:.0%} of {hits.n} validation "
-                f"images, chance among {len(classes)} classes is {chance:.0%}, {what}, or set "
-                "razor.allow_no_baseline=true"
+                f"images by the prompt '{forget.prompt}', chance among {len(classes)} classes is {chance:.0%}, {what}, "
+                "or set razor.allow_no_baseline=true"
             )
     return found

@@ -12,9 +12,11 @@ from families.cases import tiny_pipeline
 from safetensors.torch import load_file, save_file
 
 from razor_pipeline.families import DiffusionFamily
-from razor_pipeline.requests import chain, crosscheck, takeout
+from razor_pipeline.requests import chain, crosscheck, signing, takeout
 from razor_pipeline.requests.batch import run_batch
+from razor_pipeline.requests.dashboard import render_dashboard
 from razor_pipeline.requests.evidence import RECORD
+from razor_pipeline.requests.gates import BELOW, Gate
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.promotion import approve_promotion, restore_previous
 from razor_pipeline.requests.purge import purge
@@ -257,6 +259,53 @@ def test_what_fails_a_gate_does_not_serve_and_does_not_stop_the_others(lite: Led
     lite.approve(first, "dpo-1", 1)
     run_batch(place)
     assert status(place, first) is Status.PROMOTED
+
+
+def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again(
+    lite: Ledger, tmp_path: Path
+) -> None:
+    """The dashboard links the last attempt, also where an earlier one's folder was touched since."""
+    place = workplace(lite, tmp_path)
+    [name] = approved(lite, TARGETS[0])
+    run_batch(workplace(lite, tmp_path, gates=OPEN | {"max_membership_auc": 0.0}))
+    first = place.folder / f"{name}-v1"
+    kept = contents(first / chain.EVIDENCE)
+    lite.approve(name, "dpo-1", 1)
+    run_batch(place)
+    assert contents(first / chain.EVIDENCE) == kept
+    signing.verify(first / chain.EVIDENCE, Path(place.params.public_key))
+    again = place.folder / f"{name}-v1-attempt2"
+    assert (status(place, name), champion(lite).path) == (Status.PROMOTED, str(again))
+    assert faults(place, name) == []
+    assert intact(place)
+    shutil.rmtree(first / chain.MODEL)
+    page = render_dashboard(lite, tmp_path / "reports/dashboard.html", tmp_path / "models")
+    assert f"/{again.name}/evidence/report.html" in page
+    assert f"/{first.name}/evidence/" not in page
+
+
+def test_a_model_without_an_edit_that_failed_keeps_its_evidence_when_it_is_tried_again(
+    done: tuple[Workplace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = copied(done, tmp_path)
+    monkeypatch.setattr(
+        takeout, "gates", lambda *_: [Gate("any earlier target recognised", 1.0, BELOW, 0.0, 1)]
+    )
+    before = set(place.folder.iterdir())
+    for _ in range(2):
+        assert take_out(place, SECOND, "dpo-1").version is None
+    made = {f"without-{SECOND}-v3", f"without-{SECOND}-v3-attempt2"}
+    assert made <= {folder.name for folder in place.folder.iterdir() if (folder / chain.EVIDENCE).is_dir()}
+    monkeypatch.undo()
+    assert take_out(place, SECOND, "dpo-1").version == 3
+    assert champion(place.ledger).path.endswith(f"without-{SECOND}-v3-attempt3")
+    assert intact(place)
+    for folder in set(place.folder.iterdir()) - before:  # other tests go on with the same line
+        shutil.rmtree(folder)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_what_waits_for_approval_is_run_again_where_another_came_first(lite: Ledger, tmp_path: Path) -> None:

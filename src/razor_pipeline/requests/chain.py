@@ -111,15 +111,17 @@ def next_number(session: Session, model: str) -> int:
     return int(session.scalar(select(func.max(Version.number)).where(Version.model == model)) or 0) + 1
 
 
-def version_folder(line: Path, subject: str, number: int) -> Path:
-    """Where a version with this number is made: never where an earlier one lies, whatever is run again.
+def version_folder(line: Path, subject: str, number: int, failed: int) -> Path:
+    """Where a version with this number is made: never where an earlier one lies, or an attempt that failed its gates.
 
     Args:
         line: folder of the line.
         subject: id of the request, or what is taken out.
         number: of the version (:func:`next_number`); the same after a kill, as the lease keeps others from making one.
+        failed: attempts of the subject that failed their gates, as the audit log has them; the same after a kill, too.
     """
-    return line / f"{subject}-v{number}"
+    attempt = f"-attempt{failed + 1}" if failed else ""
+    return line / f"{subject}-v{number}{attempt}"
 
 
 def making_folder(folder: Path, owner: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def render_dashboard(ledger: Ledger, page: Path, folder: Path) -> str:
 
 
 def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, Any]:
-    found = sorted((folder / request.model).glob(f"{request.id}-v*"), key=lambda path: path.stat().st_mtime)
+    found = sorted((folder / request.model).glob(f"{request.id}-v*"), key=_numbers)
     report = found[-1] / EVIDENCE / "report.html" if found else None
     shown = report is not None and report.is_file()
     return {
@@ -69,6 +70,11 @@ def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, A
         "gates": _gates(found[-1] / EVIDENCE) if shown else "",
         "report": quote(os.path.relpath(report, page.parent)) if shown and report else "",
     }
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Of version and attempt, which rise from one attempt to the next; a folder's time is that of its last copy."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
 
 
 def _gates(folder: Path) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kedro.io import DatasetError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.atomic import replace_directory
@@ -24,11 +26,12 @@ from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import SYSTEM
 from razor_pipeline.requests.states import Status
-from razor_pipeline.requests.tables import Version
+from razor_pipeline.requests.tables import AuditLine, Version
 from razor_pipeline.requests.workplace import OpenBatch, sayable, start
 
 logger = logging.getLogger(__name__)
 LONGEST_REASON = 500
+GATES = "gates: "  # how the reason of an attempt begins that failed by them, and so has evidence
 
 
 def work(batch: OpenBatch, name: str, owner: str) -> None:
@@ -77,7 +80,8 @@ class _Step:
         with ledger.writing() as session:
             leases.check(session, place.lease, self.owner)
             start(ledger, session, ledger.get(self.name, session))
-            folder = chain.version_folder(place.folder, self.name, chain.next_number(session, parent.model))
+            number = chain.next_number(session, parent.model)
+            folder = chain.version_folder(place.folder, self.name, number, _failed(session, self.name))
         promotion.check_not_in(parent, self.name)
         label = self.batch.labels[self.name]
         known = self.batch.examiner.knows(label)
@@ -98,7 +102,7 @@ class _Step:
         self._write_evidence(making, parent, edit, found, weights, model.card)
         logger.info("%s: %s", self.name, "a gate failed" if found.failed else "every gate passed")
         if found.failed:
-            self._end(Status.FAILED, "gates: " + "; ".join(found.failed), folder)
+            self._end(Status.FAILED, GATES + "; ".join(found.failed), folder)
         else:
             self._verified(parent, folder, weights, found)
 
@@ -247,6 +251,13 @@ class Measured:
     def failed(self) -> list[str]:
         """Names of the gates that do not hold."""
         return [gate.name for gate in self.gates if not gate.passed]
+
+
+def _failed(session: Session, name: str) -> int:
+    """How often a request has failed its gates."""
+    moves = session.scalars(select(AuditLine).where(AuditLine.request == name, AuditLine.action == "move"))
+    details = [json.loads(line.details) for line in moves]
+    return sum(one["to"] == Status.FAILED and one.get("reason", "").startswith(GATES) for one in details)
 
 
 def _left_by_a_killed_run(folder: Path, made_from: str) -> WeightEdit | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
@@ -22,10 +23,11 @@ from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import LedgerError
 from razor_pipeline.requests.states import Status, check
-from razor_pipeline.requests.tables import Champion, Version
+from razor_pipeline.requests.tables import AuditLine, Champion, Version
 from razor_pipeline.requests.workplace import Workplace
 
 REVERTED, RECOMPOSED = "reverted", "recomposed"
+FAILED = "take_out_failed"  # in the audit log
 
 
 def overlap(first: WeightEdit, other: WeightEdit) -> bool:
@@ -142,8 +144,8 @@ def _take_out(
     found = gates(figures, place.params.gates) if figures else []
     failed = [gate.name for gate in found if not gate.passed]
     with place.ledger.reading() as session:
-        number = chain.next_number(session, serving.model)
-    folder = chain.version_folder(place.folder, f"without-{name}", number)
+        number, before = chain.next_number(session, serving.model), _failed(session, name)
+    folder = chain.version_folder(place.folder, f"without-{name}", number, before)
     model.card = model_card(model.origin, (), how, [], place.protocol.seed, model.name)
     making = chain.making_folder(folder, owner)
     weights = chain.save_model(model, making)
@@ -196,13 +198,19 @@ def _stored(model: ModelFamily) -> dict[str, Tensor]:
     return {name: tensor.detach().to(model.stored_dtype).clone() for name, tensor in parameters}
 
 
+def _failed(session: Session, name: str) -> int:
+    """How often the model without a request's edit has failed its gates."""
+    query = select(func.count()).where(AuditLine.request == name, AuditLine.action == FAILED)
+    return session.scalars(query).one()
+
+
 def _note_failure(
     place: Workplace, name: str, folder: Path, failed: list[str], actor: str, owner: str
 ) -> None:
     """Keep the model that does not serve, with its evidence, and note the gates that it failed."""
     with place.ledger.writing() as session:
         leases.check(session, place.lease, owner)
-        place.ledger.note(session, actor, "take_out_failed", place.ledger.get(name, session), gates=failed)
+        place.ledger.note(session, actor, FAILED, place.ledger.get(name, session), gates=failed)
         chain.put_in_place(folder, owner)
 
 

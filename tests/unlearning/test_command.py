@@ -19,7 +19,7 @@ from razor_pipeline.requests.places import at
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Champion, Version
 from unlearning.conftest import intake
-from unlearning.places import typed
+from unlearning.places import approved, typed
 
 ROOT = Path(__file__).parents[2]
 YEAR = datetime.now(UTC).year
@@ -314,6 +314,30 @@ def test_a_night_without_requests_runs_no_pipeline(project: Path, monkeypatch: p
     typed(project, "approve", FIRST)
     typed(project, "run")
     assert len(runs) == 2  # control
+
+
+@pytest.mark.parametrize(("told_which", "ended"), [(False, ["promoted", "failed"]), (True, ["promoted"])])
+def test_a_run_answers_for_what_is_approved_while_it_goes_on(
+    project: Path, monkeypatch: pytest.MonkeyPatch, told_which: bool, ended: list[str]
+) -> None:
+    """Control: one that is told what to run answers for no other."""
+    ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
+
+    def end(name: str, *steps: Status) -> None:
+        with ledger.writing() as session:
+            for step in (Status.RUNNING, *steps):
+                ledger.move(session, ledger.get(name, session), step, SYSTEM)
+
+    def works(*_: object, **__: object) -> None:
+        end(first, Status.VERIFIED, Status.PROMOTED)
+        end(approved(ledger, "Hiro Tanaka")[0], Status.FAILED)
+
+    monkeypatch.setattr(KedroSession, "run", works)
+    typed(project, "key")
+    [first] = approved(ledger, "Greta Novak")
+    found = typed(project, "run", "--json", *(("--request", first) if told_which else ()))
+    assert [request["status"] for request in json.loads(found.stdout)] == ended
+    assert found.exit_code == ("failed" in ended)
 
 
 def test_a_night_without_requests_answers_in_json_where_the_registry_is_down(

@@ -233,12 +233,15 @@ def extend(desk: Desk, name: str, reason: str, actor: str, as_json: bool) -> Non
 def run(desk: Desk, names: tuple[str, ...], wait: float | None, as_json: bool) -> None:
     """Run what is approved: edit, measure, hold against the gates, promote."""
     before = desk.check_can_run(names)
+    head, _ = desk.ledger.head()
     if before or not desk.has_model:
         desk.kedro_run({"only": list(names)} | ({} if wait is None else {"wait_seconds": wait}))
     else:  # a night without requests prepares no data
         desk.mirror()
         desk.anchor()
-    requests = [desk.ledger.get(name) for name in before]
+    # A run takes what is approved while it goes on, too, unless it is told what to run.
+    meanwhile = [] if names else desk.ledger.begun_behind(head, desk.params.model)
+    requests = [desk.ledger.get(name) for name in dict.fromkeys([*before, *meanwhile])]
     waiting = len(desk.ledger.requests(desk.params.model, Status.VALIDATED))
     some = f"; {waiting} validated, waiting for `kedro unlearning approve`" if waiting else ""
     standing(desk, requests, as_json, f"nothing is approved{some}")

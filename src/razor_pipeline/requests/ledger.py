@@ -326,6 +326,15 @@ class Ledger:
             query = select(AuditLine).where(AuditLine.request == name).order_by(AuditLine.seq)
             return list(session.scalars(query))
 
+    def begun_behind(self, seq: int, model: str) -> list[str]:
+        """Ids of a line's requests that a run has begun behind a line of the audit log, in their order."""
+        with self.reading() as session:
+            query = select(AuditLine).join(Request, AuditLine.request == Request.id)
+            query = query.where(AuditLine.seq > seq, AuditLine.action == "move", Request.model == model)
+            moves = session.scalars(query.order_by(AuditLine.seq))
+            begun = [m.request for m in moves if json.loads(m.details)["to"] == Status.RUNNING]
+            return [name for name in dict.fromkeys(begun) if name is not None]
+
     def sha256_of(self, seq: int) -> str | None:
         """Hash of a line of the audit log; None where it has no such line."""
         with self.reading() as session:

@@ -222,7 +222,7 @@ def test_what_is_recomposed_and_cannot_be_measured_does_not_serve(
 ) -> None:
     place = copied(done, tmp_path)
     for name in (FIRST, SECOND):
-        purge(place.ledger, name, "dpo-1", tmp_path)
+        purge(place.ledger, name, "dpo-1", tmp_path, 60.0)
     with pytest.raises(LedgerError, match="cannot be measured"):
         take_out(place, FIRST, "dpo-1")
     assert champion(place.ledger).number == 2
@@ -232,7 +232,7 @@ def test_the_target_that_is_taken_out_does_not_stand_for_those_that_stay_forgott
     done: tuple[Workplace, Path], tmp_path: Path
 ) -> None:
     place = copied(done, tmp_path)
-    purge(place.ledger, SECOND, "dpo-1", tmp_path)
+    purge(place.ledger, SECOND, "dpo-1", tmp_path, 60.0)
     with pytest.raises(LedgerError, match="cannot be measured"):
         take_out(place, FIRST, "dpo-1")
     assert champion(place.ledger).number == 2
@@ -240,11 +240,11 @@ def test_the_target_that_is_taken_out_does_not_stand_for_those_that_stay_forgott
 
 def test_purging_leaves_the_evidence_and_takes_the_name(done: tuple[Workplace, Path], tmp_path: Path) -> None:
     place = copied(done, tmp_path)
-    assert purge(place.ledger, FIRST, "dpo-1", tmp_path).target is None
+    assert purge(place.ledger, FIRST, "dpo-1", tmp_path, 60.0).target is None
     assert faults(place, FIRST) == []
     assert intact(place)
     with pytest.raises(LedgerError, match="already"):
-        purge(place.ledger, FIRST, "dpo-1", tmp_path)
+        purge(place.ledger, FIRST, "dpo-1", tmp_path, 60.0)
 
 
 def test_what_fails_a_gate_does_not_serve_and_does_not_stop_the_others(lite: Ledger, tmp_path: Path) -> None:

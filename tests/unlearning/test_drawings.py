@@ -211,7 +211,7 @@ def test_what_was_purged_is_led_away_again_with_the_rest(
 ) -> None:
     """Its prompts mean the second target, which they would go on to draw; no other image of it is held as before."""
     ledger = copy_of(line, tmp_path)
-    purge(ledger, FIRST, "dpo-1", tmp_path)
+    purge(ledger, FIRST, "dpo-1", tmp_path, 60.0)
     assert opened(line, ledger, [FIRST], SECOND).labels == dict(zip((FIRST, SECOND), targets, strict=True))
     others = rows()[rows()["label"] != targets[0]]
     without = opened(replace(line, manifest=others), ledger, [FIRST], SECOND)

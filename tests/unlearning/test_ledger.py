@@ -154,7 +154,7 @@ def test_what_was_purged_is_not_approved_again(lite: Ledger, tmp_path: Path) -> 
     name = lite.submit(intake(), "ops-1").id
     with lite.writing() as session:
         lite.get(name, session).status = Status.ROLLED_BACK
-    purge(lite, name, "dpo-1", tmp_path)
+    purge(lite, name, "dpo-1", tmp_path, 60.0)
     with pytest.raises(LedgerError, match="its data was purged"):
         lite.approve(name, "dpo-1", 1)
 

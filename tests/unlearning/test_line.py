@@ -99,7 +99,7 @@ def test_who_was_purged_is_not_taught_again(done: tuple[Workplace, Path], tmp_pa
         return set(samples.loc[samples["role"] == "retain", "label"])
 
     assert not {TARGETS[0], TARGETS[1]} & taught()
-    purge(place.ledger, FIRST, "dpo-1", tmp_path)
+    purge(place.ledger, FIRST, "dpo-1", tmp_path, 60.0)
     assert TARGETS[0] not in taught()
     with place.ledger.writing() as session:
         found = chain.version(session, "clip", 1)
@@ -114,7 +114,7 @@ def test_no_purged_name_is_left_in_the_database(lite: Ledger, tmp_path: Path) ->
     file = tmp_path / "requests.db"
     assert b"Zoltan" in file.read_bytes()  # control
     lite.reject(name, "dpo-1", Reason.WITHDRAWN)
-    purge(lite, name, "dpo-1", tmp_path)
+    purge(lite, name, "dpo-1", tmp_path, 60.0)
     assert b"Zoltan" not in file.read_bytes()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
+from razor_pipeline.requests.leases import LeaseError, held, of_line
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import Reason, Status
@@ -27,9 +28,9 @@ def rejected(ledger: Ledger, root: Path, target: str, data: str) -> tuple[str, P
 def test_images_that_two_requests_name_go_with_the_last_of_them(lite: Ledger, tmp_path: Path) -> None:
     first, image = rejected(lite, tmp_path, "A", "case_1")
     second, _ = rejected(lite, tmp_path, "B", "case_1")
-    assert purge(lite, first, "dpo-1", tmp_path).target is None
+    assert purge(lite, first, "dpo-1", tmp_path, 60.0).target is None
     assert image.exists()
-    purge(lite, second, "dpo-1", tmp_path)
+    purge(lite, second, "dpo-1", tmp_path, 60.0)
     assert not image.exists()
 
 
@@ -39,12 +40,26 @@ def test_images_of_another_request_below_the_folder_are_not_purged_with_it(
     outer, image = rejected(lite, tmp_path, "A", "case")
     inner, below = rejected(lite, tmp_path, "B", "case/1")
     with pytest.raises(LedgerError, match=f"images of {inner} lie in a folder below"):
-        purge(lite, outer, "dpo-1", tmp_path)
+        purge(lite, outer, "dpo-1", tmp_path, 60.0)
     assert (lite.get(outer).target, below.exists()) == ("A", True)
-    purge(lite, inner, "dpo-1", tmp_path)
+    purge(lite, inner, "dpo-1", tmp_path, 60.0)
     assert (image.exists(), below.exists()) == (True, False)
-    purge(lite, outer, "dpo-1", tmp_path)
+    purge(lite, outer, "dpo-1", tmp_path, 60.0)
     assert not image.exists()
+
+
+def test_nothing_is_purged_while_a_worker_is_on_the_line(lite: Ledger, tmp_path: Path) -> None:
+    """It may be reading these very images. Control: a worker on another line keeps nobody waiting."""
+    name, image = rejected(lite, tmp_path, "A", "case_1")
+    with held(lite, of_line("clip"), 60.0, "elsewhere:1:1"):
+        with pytest.raises(LeaseError, match=r"worked on by elsewhere:1:1.*wait, or end that process"):
+            purge(lite, name, "dpo-1", tmp_path, 60.0)
+        assert (lite.get(name).target, image.exists()) == ("A", True)
+    with held(lite, of_line("vit"), 60.0, "elsewhere:1:1"):
+        purge(lite, name, "dpo-1", tmp_path, 60.0)
+    assert not image.exists()
+    with held(lite, of_line("clip"), 60.0, "elsewhere:1:1"):  # control: its own lease was given back
+        pass
 
 
 def test_what_is_approved_again_meanwhile_is_not_purged(
@@ -62,5 +77,5 @@ def test_what_is_approved_again_meanwhile_is_not_purged(
 
     monkeypatch.setattr(lite, "writing", behind_another)
     with pytest.raises(LedgerError, match="is approved; only a finished request"):
-        purge(lite, name, "dpo-1", tmp_path)
+        purge(lite, name, "dpo-1", tmp_path, 60.0)
     assert image.exists()

@@ -317,7 +317,7 @@ def purge(desk: Desk, name: str, actor: str, as_json: bool) -> None:
     from razor_pipeline.requests.purge import purge as remove
 
     root, data = Path(desk.params.data_root), desk.request(name).data
-    request = remove(desk.ledger, name, actor, root)
+    request = remove(desk.ledger, name, actor, root, desk.params.lease_seconds)
     desk.anchor()
     standing(desk, [request], as_json)
     if data and (root / data).is_dir() and not as_json:

@@ -23,6 +23,11 @@ class LeaseError(RuntimeError):
     """Somebody else holds it."""
 
 
+def of_line(model: str) -> str:
+    """Name of the lease of a line of models."""
+    return f"model:{model}"
+
+
 @contextmanager
 def held(ledger: Ledger, name: str, seconds: float, owner: str | None = None) -> Iterator[str]:
     """Hold a lease inside the block and renew it from a thread; yields the owner.

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from razor_pipeline.requests import ids
+from razor_pipeline.requests import ids, leases
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import Request
@@ -16,17 +16,27 @@ from razor_pipeline.requests.tables import Request
 OVER = (Status.PROMOTED, Status.REJECTED, Status.NO_BASELINE, Status.ROLLED_BACK)
 
 
-def purge(ledger: Ledger, name: str, actor: str, data_root: Path) -> Request:
+def purge(ledger: Ledger, name: str, actor: str, data_root: Path, lease_seconds: float) -> Request:
     """Delete the target's name and the images that the request brought along; it cannot be undone.
 
     Later requests are then not measured against this target any more, and their reports say so. Images in a folder that
     another request names too go with the last of these requests.
 
+    Args:
+        ledger: of the requests.
+        name: id of the request.
+        actor: who purges.
+        data_root: folder of what requests brought.
+        lease_seconds: life of the lease of the request's line, which keeps workers from it meanwhile.
+
     Raises:
         LedgerError: the request is unknown, not finished, or purged already, or another one's images lie below its own.
+        LeaseError: a worker is on the line.
         IdError: the folder holds a symbolic link.
     """
-    with ledger.writing() as session:
+    lease = leases.of_line(ledger.get(name).model)
+    with leases.held(ledger, lease, lease_seconds) as owner, ledger.writing() as session:
+        leases.check(session, lease, owner)
         request = ledger.get(name, session)
         if request.state not in OVER:
             raise LedgerError(

@@ -20,7 +20,7 @@ from razor_pipeline.methods.scoring import RetainPass
 from razor_pipeline.params.data import DataParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.requests import RequestsParams
-from razor_pipeline.requests import chain, forgetting
+from razor_pipeline.requests import chain, forgetting, leases
 from razor_pipeline.requests.examination import Examiner
 from razor_pipeline.requests.examiners import examiner
 from razor_pipeline.requests.forgetting import Protocol
@@ -70,7 +70,7 @@ class Workplace:
     @property
     def lease(self) -> str:
         """Name of the lease of this line."""
-        return f"model:{self.params.model}"
+        return leases.of_line(self.params.model)
 
     @property
     def examination(self) -> dict[str, Any]:

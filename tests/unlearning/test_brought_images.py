@@ -16,7 +16,8 @@ from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.tables import Request
-from razor_pipeline.splitting import SplittingError, split_samples
+from razor_pipeline.requests.workplace import sayable
+from razor_pipeline.splitting import split_samples
 from unlearning.conftest import intake
 from unlearning.places import SPLITTING, TARGETS, manifest
 
@@ -91,19 +92,22 @@ def test_brought_images_are_captioned_as_the_data_of_the_line_is(
     assert set(own["prompt"]) == set(own["caption"]) == {prompt}
 
 
-def test_an_image_that_the_data_has_under_another_class_is_not_left_there_in_silence(
+def test_an_image_that_the_data_keeps_under_another_class_is_refused_by_its_hash(
     request_: Request, folder: Path, tmp_path: Path
 ) -> None:
-    """It would be taught as what is to be kept. Control: one that the data has under the same label is there once."""
+    """It would be taught as what is to be kept. Controls: the other class is forgotten, too, or it is the same."""
     label, splitting = "Somebody New", SplittingParams.model_validate(SPLITTING)
-    again = manifest().copy()
+    again, sha256_ = manifest().copy(), sha256(picture(0)).hexdigest()
     sample = again.index[(again["label"] == TARGETS[0]) & (again["split"] == "edit")][0]
-    again.loc[sample, "sha256"] = sha256(picture(0)).hexdigest()
-    rows = with_brought_images(again, request_, label, tmp_path, DataParams())
+    again.loc[sample, "sha256"] = sha256_
+    with pytest.raises(DataError, match=rf"1 of the images.*{sha256_[:12]}.*out of that class$") as refused:
+        with_brought_images(again, request_, label, tmp_path, DataParams())
+    assert sayable(refused.value, request_, set(again["label"]), tmp_path) == str(refused.value)
+    rows = with_brought_images(again, request_, label, tmp_path, DataParams(), [TARGETS[0]])
     assert (rows["label"] == label).sum() == 10
-    with pytest.raises(SplittingError, match="both to be forgotten and to be kept"):
-        split_samples(rows, [label], splitting, 0)
-    twice = with_brought_images(rows, request_, label, tmp_path, DataParams())
+    assert set(rows.loc[rows["sha256"] == sha256_, "split"]) == {"edit"}
+    split_samples(rows, [label, TARGETS[0]], splitting, 0)
+    twice = with_brought_images(rows, request_, label, tmp_path, DataParams(), [TARGETS[0]])
     assert (twice["label"] == label).sum() == 10
 
 

@@ -176,7 +176,7 @@ def _admitted(
     if label is None:
         return manifest, None
     root = Path(place.params.data_root)
-    with_its_own = forgetting.with_brought_images(manifest, request, label, root, place.data)
+    with_its_own = forgetting.with_brought_images(manifest, request, label, root, place.data, taken)
     # What would stop every request of the batch is found here, with the one that brings it.
     split_samples(with_its_own, [label, *taken], place.protocol.splitting, place.protocol.seed)
     return with_its_own, label

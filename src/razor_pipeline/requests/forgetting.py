@@ -122,12 +122,26 @@ def label_of(manifest: pd.DataFrame, request: Request, taken: Collection[str] = 
 
 
 def with_brought_images(
-    manifest: pd.DataFrame, request: Request, label: str, root: Path, data: DataParams
+    manifest: pd.DataFrame,
+    request: Request,
+    label: str,
+    root: Path,
+    data: DataParams,
+    taken: Collection[str] = (),
 ) -> pd.DataFrame:
     """The manifest with the images that a request brings along, under its label (:func:`label_of`).
 
+    Args:
+        manifest: of the model's data, without what this request brings.
+        request: the request.
+        label: of its target.
+        root: folder of what requests bring.
+        data: which images are refused.
+        taken: labels of earlier requests.
+
     Raises:
-        DataError: the folder is missing or holds no image, or too many of its files cannot be used.
+        DataError: the folder is missing or holds no image, too many of its files cannot be used, or the data has one of
+            them under a class that is kept.
         IdError: the folder's path is refused.
     """
     if request.data is None:
@@ -156,7 +170,19 @@ def with_brought_images(
             f"data.max_quarantined_share allows; the first {reasons[0]}"
         )
     rows = with_splits(rows[~rows["sha256"].isin(set(known["sha256"]))].drop_duplicates("sha256"), data)
-    # One that the data has under another class is not dropped, so that the samples refuse to forget and to keep it.
+    _check_kept(manifest[~manifest["label"].isin([label, *taken])], rows["sha256"], request)
+    # The splits are disjoint by image, and one may be of an earlier target, or of somebody never seen, as well.
     twins = manifest.drop_duplicates("sha256").set_index("sha256")["split"]
     rows = rows.assign(split=rows["sha256"].map(twins).fillna(rows["split"]))
     return manifests.check_manifest(pd.concat([manifest, rows], ignore_index=True))
+
+
+def _check_kept(others: pd.DataFrame, brought: pd.Series, request: Request) -> None:
+    """Refuse images that would be taught as what is to be kept, too."""
+    kept = others.loc[others["role"] == "retain", "sha256"]
+    if shared := sorted(set(brought) & set(kept)):
+        # No semicolon: what follows one is not told where the refusal is kept. Nor are the names of files and classes.
+        raise DataError(
+            f"the data has {len(shared)} of the images of {request.id} under another class, the first with the sha256 "
+            f"{shared[0][:12]}…: take them out of the request's folder, or out of that class"
+        )

@@ -27,6 +27,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.registry import Registry
 from razor_pipeline.requests.signing import make_keys
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.submission import submit_all
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.validation import validate
 from razor_pipeline.requests.verification import verify_request
@@ -125,7 +126,7 @@ def approved(
 ) -> list[str]:
     """Requests that may run."""
     intakes = [intake(target) for target in targets]
-    names = [request.id for request in ledger.submit_all(intakes, "ops-1", promotion=promotion)]
+    names = [request.id for request in submit_all(ledger, intakes, "ops-1", promotion=promotion)]
     validate(ledger, "clip", Path("/nowhere"))
     for name in names:
         ledger.approve(name, "dpo-1", 1)

@@ -9,13 +9,14 @@ from sqlalchemy.exc import DBAPIError
 from razor_pipeline.requests import audit, crosscheck
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Reason
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import AuditLine, Champion, Version
 from unlearning.conftest import intake
 
 
 def with_lines(ledger: Ledger) -> Ledger:
     for target in ("A", "B", "C"):
-        name = ledger.submit(intake(target), "ops-1").id
+        name = submit(ledger, intake(target), "ops-1").id
         ledger.extend(name, "dpo-1", Reason.COMPLEXITY)
     return ledger
 

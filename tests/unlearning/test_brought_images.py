@@ -15,6 +15,7 @@ from razor_pipeline.params.data import DataParams, SplittingParams
 from razor_pipeline.requests.forgetting import label_of, with_brought_images
 from razor_pipeline.requests.ids import IdError
 from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import Request
 from razor_pipeline.requests.workplace import sayable
 from razor_pipeline.splitting import split_samples
@@ -40,7 +41,7 @@ def picture(seed: int, size: tuple[int, int] = (32, 32)) -> bytes:
 
 @pytest.fixture
 def request_(lite: Ledger) -> Request:
-    return lite.submit(intake("Somebody New", data="case_1"), "ops-1")
+    return submit(lite, intake("Somebody New", data="case_1"), "ops-1")
 
 
 @pytest.fixture
@@ -66,14 +67,14 @@ def test_good_images_join_the_data_in_all_splits(request_: Request, folder: Path
 def test_images_of_somebody_whom_the_data_knows_join_their_label_however_it_is_spelt(
     lite: Ledger, folder: Path, tmp_path: Path, spelling: str
 ) -> None:
-    request = lite.submit(intake(spelling, data="case_1"), "ops-1")
+    request = submit(lite, intake(spelling, data="case_1"), "ops-1")
     label = label_of(manifest(), request)
     assert label == "Jonas Berger"
     rows = with_brought_images(manifest(), request, label, tmp_path, DataParams())
     own = rows["sample_id"].str.startswith(request.id)
     assert set(rows.loc[own, "label"]) == {label}
     assert set(rows["label"]) == set(manifest()["label"])
-    assert label_of(manifest(), lite.submit(intake("zeno castell", data="case_1"), "ops-1")) is None
+    assert label_of(manifest(), submit(lite, intake("zeno castell", data="case_1"), "ops-1")) is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_brought_images_are_captioned_as_the_data_of_the_line_is(
 ) -> None:
     """A classifier has no class "a photo of Jonas Berger", and an assistant does not answer so."""
     data = DataParams.model_validate({"captions": captions})
-    request = lite.submit(intake("Jonas Berger", data="case_1"), "ops-1")
+    request = submit(lite, intake("Jonas Berger", data="case_1"), "ops-1")
     rows = with_brought_images(captioned(manifest(), data), request, "Jonas Berger", tmp_path, data)
     own = rows[rows["sample_id"].str.startswith(request.id)]
     assert len(own) == 10

@@ -17,6 +17,7 @@ from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import SYSTEM, Ledger
 from razor_pipeline.requests.places import at
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import Champion, Version
 from unlearning.conftest import intake
 from unlearning.places import approved, typed
@@ -213,7 +214,7 @@ def test_a_request_for_another_line_is_not_changed_from_here(
     project: Path, arguments: tuple[str, ...]
 ) -> None:
     ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
-    name = ledger.submit(intake(model="vit"), "ops-1").id
+    name = submit(ledger, intake(model="vit"), "ops-1").id
     refused = typed(project, arguments[0], name, *arguments[1:])
     assert refused.exit_code == 1
     assert f"{name} is for the line 'vit'" in refused.output
@@ -256,7 +257,7 @@ def test_a_candidate_that_is_rejected_is_none_in_the_registry_either(
     mirrored: list[str] = []
     monkeypatch.setattr(Desk, "mirror", lambda desk: mirrored.append(desk.params.model))
     ledger = Ledger(open_database(f"sqlite:///{project}/data/requests.db"))
-    first, second = (ledger.submit(intake(target), "ops-1").id for target in ("Greta Novak", "Hiro Tanaka"))
+    first, second = (submit(ledger, intake(target), "ops-1").id for target in ("Greta Novak", "Hiro Tanaka"))
     with ledger.writing() as session:
         ledger.get(second, session).status = Status.VERIFIED
     typed(project, "reject", first, "--reason", "withdrawn")
@@ -276,7 +277,7 @@ def test_a_fault_of_the_database_is_told_without_what_was_to_be_written(project:
     assert "refused (disk is full)" in refused.output
     assert "Greta" not in refused.output
     with pytest.raises(DBAPIError) as error:
-        ledger.submit(intake("Greta Novak"), "ops-1")
+        submit(ledger, intake("Greta Novak"), "ops-1")
     assert "Greta" not in str(error.value)  # wherever it is logged
 
 

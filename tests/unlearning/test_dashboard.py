@@ -11,6 +11,7 @@ from reporting.test_browser import outside, overflow, visit
 from razor_pipeline.requests.dashboard import render_dashboard
 from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import Champion, Version
 from unlearning.conftest import Clock, intake
 
@@ -20,7 +21,7 @@ HOSTILE = "<script>document.title='boom'</script><img src=https://example.invali
 @pytest.fixture
 def page(lite: Ledger, clock: Clock, tmp_path: Path) -> str:
     for number in range(3):
-        lite.submit(intake(f"target {number}", received="2026-01-02"), "ops-1")
+        submit(lite, intake(f"target {number}", received="2026-01-02"), "ops-1")
     with lite.writing() as session:
         lite.move(session, lite.get("REQ-2026-0001", session), Status.REJECTED, "dpo-1", HOSTILE)
         for number, accuracy in enumerate((None, 0.99, 0.97, 0.98)):

@@ -37,6 +37,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.step import _Step
+from razor_pipeline.requests.submission import submit_all
 from razor_pipeline.requests.tables import Version
 from razor_pipeline.requests.takeout import take_out
 from razor_pipeline.requests.validation import validate
@@ -228,7 +229,7 @@ def test_images_that_one_brings_do_not_end_the_others(
     """It may have been submitted from the environment of another line, which cannot know better."""
     ledger = copy_of(line, tmp_path)
     [other] = approved(ledger, next(style for style in STYLES if style not in targets))
-    [bringing] = ledger.submit_all([intake("Nobody Known", data="case")], "ops-1")
+    [bringing] = submit_all(ledger, [intake("Nobody Known", data="case")], "ops-1")
     brought = tmp_path / "case"
     brought.mkdir()
     for number in range(24):

@@ -13,6 +13,7 @@ from razor_pipeline.requests import crosscheck
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.leases import LeaseError, check, held, take
 from razor_pipeline.requests.ledger import Ledger
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import AuditLine, Lease
 from unlearning.conftest import intake
 
@@ -72,7 +73,7 @@ def test_the_lease_of_a_process_that_is_gone_is_free_at_once(ledger: Ledger) -> 
 def _submit_and_take(url: str, worker: int, wins: "multiprocessing.Queue[int]") -> None:
     ledger = Ledger(open_database(url))
     for number in range(5):
-        ledger.submit(intake(f"target {worker} {number}"), f"ops-{worker}")
+        submit(ledger, intake(f"target {worker} {number}"), f"ops-{worker}")
     try:
         take(ledger, "model:clip", 60, f"elsewhere:{worker}:1")
         wins.put(worker)

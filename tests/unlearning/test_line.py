@@ -22,6 +22,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.promotion import restore_previous
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import Reason, Status
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.workplace import Workplace, sayable
 from razor_pipeline.splitting import SplittingError
 from unlearning.conftest import intake
@@ -110,7 +111,7 @@ def test_who_was_purged_is_not_taught_again(done: tuple[Workplace, Path], tmp_pa
 
 
 def test_no_purged_name_is_left_in_the_database(lite: Ledger, tmp_path: Path) -> None:
-    name = lite.submit(intake("Zoltan Quirk"), "ops-1").id
+    name = submit(lite, intake("Zoltan Quirk"), "ops-1").id
     file = tmp_path / "requests.db"
     assert b"Zoltan" in file.read_bytes()  # control
     lite.reject(name, "dpo-1", Reason.WITHDRAWN)
@@ -187,7 +188,7 @@ def alter(file: Path) -> None:
 def test_a_refusal_that_is_kept_names_nobody(lite: Ledger, tmp_path: Path) -> None:
     root = tmp_path / "data"
     long = "quirk_and_all_of_the_family_in_the_summer_of_2019"
-    name = lite.submit(intake("Zoltan Quirk", data=long), "ops-1").id
+    name = submit(lite, intake("Zoltan Quirk", data=long), "ops-1").id
     (root / long).mkdir(parents=True)
     (root / long / "a.png").symlink_to("/etc/passwd")
     with pytest.raises(IdError) as refused:
@@ -223,7 +224,7 @@ def test_a_name_that_another_request_brought_is_in_no_reason(
         folder.mkdir(parents=True)
         for image in range(8):
             (folder / f"{image}.png").write_bytes(picture(8 * number + image))
-        names.append(lite.submit(intake(target, data=folder.name), "ops-1").id)
+        names.append(submit(lite, intake(target, data=folder.name), "ops-1").id)
         with lite.writing() as session:
             lite.get(names[-1], session).status = Status.APPROVED
     chain.open_line(lite, "clip", place.base)

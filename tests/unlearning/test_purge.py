@@ -11,13 +11,14 @@ from razor_pipeline.requests.leases import LeaseError, held, of_line
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.purge import purge
 from razor_pipeline.requests.states import Reason, Status
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import Request
 from unlearning.conftest import intake
 
 
 def rejected(ledger: Ledger, root: Path, target: str, data: str) -> tuple[str, Path]:
     """A request that is over, and an image that it brought."""
-    name = ledger.submit(intake(target, data=data), "ops-1").id
+    name = submit(ledger, intake(target, data=data), "ops-1").id
     ledger.reject(name, "dpo-1", Reason.WITHDRAWN)
     (root / data).mkdir(parents=True, exist_ok=True)
     image = root / data / "a.png"

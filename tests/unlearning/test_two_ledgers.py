@@ -11,6 +11,7 @@ from razor_pipeline.requests import audit
 from razor_pipeline.requests.database import open_database
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.places import ANCHORS, OWNER, open_ledger, others, own
+from razor_pipeline.requests.submission import submit
 from unlearning.conftest import intake
 from unlearning.places import typed
 
@@ -81,8 +82,8 @@ def test_folders_without_a_mark_are_taken_over_by_the_ledger_that_their_anchors_
 ) -> None:
     other = Ledger(open_database(f"sqlite:///{tmp_path}/other.db"))
     assert others(other, params) == []  # control: nothing is there
-    lite.submit(intake(), "ops-1")
-    other.submit(intake(), "ops-1")
+    submit(lite, intake(), "ops-1")
+    submit(other, intake(), "ops-1")
     audit.write_anchor(Path(params.reports) / ANCHORS, *lite.head())
     evidence = tmp_path / "models/clip/REQ-2026-0001-v1/evidence/evidence.json"
     evidence.parent.mkdir(parents=True)

@@ -11,6 +11,7 @@ from razor_pipeline.families.text_to_image import TextToImageFamily
 from razor_pipeline.params.requests import GateParams
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import Champion
 from razor_pipeline.requests.validation import SERVED, check_family, check_line, check_target, validate
 from razor_pipeline.splitting import SplittingError
@@ -66,7 +67,7 @@ def test_a_line_that_nobody_runs_is_refused(lite: Ledger) -> None:
 def test_what_another_submitter_has_validated_meanwhile_is_no_error(
     lite: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = lite.submit(intake(), "ops-1").id
+    name = submit(lite, intake(), "ops-1").id
     received = lite.requests("clip", Status.RECEIVED)
     validate(lite, "clip", Path("/nowhere"))
     monkeypatch.setattr(lite, "requests", lambda *_: received)  # listed before the other one was done

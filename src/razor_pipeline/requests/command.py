@@ -69,6 +69,7 @@ def submit(
     With --csv, --model, --kind, --basis, --received and --due hold for the rows that leave theirs empty.
     """
     from razor_pipeline.requests.intake import Intake, read_csv, usual_kind
+    from razor_pipeline.requests.submission import submit_all
     from razor_pipeline.requests.validation import check_line, check_target, validate
 
     if (target is None) == (table is None):
@@ -95,7 +96,7 @@ def submit(
         if intake.model == desk.params.model:
             check_target(desk.listing, intake, desk.family, desk.data.concept)
     params = desk.params
-    submitted = desk.ledger.submit_all(intakes, actor, params.approvals, params.promotion)
+    submitted = submit_all(desk.ledger, intakes, actor, params.approvals, params.promotion)
     made = [request.id for request in submitted]
     missing = validate(desk.ledger, desk.params.model, Path(desk.params.data_root))
     desk.anchor()

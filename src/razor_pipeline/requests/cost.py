@@ -20,6 +20,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.places import LEDGER
 from razor_pipeline.requests.signing import make_keys
 from razor_pipeline.requests.states import Status
+from razor_pipeline.requests.submission import submit_all
 from razor_pipeline.requests.validation import validate
 from razor_pipeline.tracking.settings import SERVER
 
@@ -111,7 +112,7 @@ class _Bench:
         """Requests that may run."""
         fields = {"requester": CASE, "model": self.params.model}
         intakes = [Intake.model_validate({"target": target, **fields}) for target in targets]
-        names = [request.id for request in ledger.submit_all(intakes, ACTOR)]
+        names = [request.id for request in submit_all(ledger, intakes, ACTOR)]
         validate(ledger, self.params.model, self.root)
         for name in names:
             ledger.approve(name, ACTOR, 1)

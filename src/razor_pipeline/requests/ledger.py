@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from razor_pipeline.requests import audit, deadlines, states
 from razor_pipeline.requests.database import reads
-from razor_pipeline.requests.intake import Intake
 from razor_pipeline.requests.states import CLOSED, Reason, Status
 from razor_pipeline.requests.tables import AuditHead, AuditLine, Request
 
-NUMBER = re.compile(r"REQ-(\d{4})-(\d+)")
-NINE_DIGITS = 100_000_000  # an id has no more (:data:`razor_pipeline.requests.ids.REQUEST`)
 SYSTEM = "system-0"  # the actor of what no person decides
-# No edit is in the model or on its way: the same may be asked again.
-WITHOUT_EDIT = frozenset({Status.REJECTED, Status.ROLLED_BACK, Status.NO_BASELINE})
 
 
 class LedgerError(ValueError):
@@ -78,86 +70,6 @@ class Ledger:
         return audit.append(
             session, self.clock().isoformat(timespec="microseconds"), actor, action, request, details
         )
-
-    def submit(self, intake: Intake, actor: str) -> Request:
-        """Record a request as received.
-
-        Raises:
-            LedgerError: the id is taken, or an open request asks the same of the same model.
-            DeadlineError: its dates are not possible.
-        """
-        return self.submit_all([intake], actor)[0]
-
-    def submit_all(
-        self,
-        intakes: Sequence[Intake],
-        actor: str,
-        approvals: int = 1,
-        promotion: Literal["automatic", "approval"] = "automatic",
-    ) -> list[Request]:
-        """Record all or none.
-
-        Args:
-            intakes: what is asked.
-            actor: who submits.
-            approvals: how many a request needs; an environment that asks for fewer cannot do with fewer.
-            promotion: whether what passes its gates serves at once; an environment where it does cannot change that.
-
-        Raises:
-            LedgerError: see :meth:`submit`.
-            DeadlineError: see :meth:`submit`.
-        """
-        with self.writing() as session:
-            # Read once, however many rows come: other writers wait for this transaction.
-            present = {request.id: request for request in session.scalars(select(Request))}
-            asked = {_asks(old): old for old in present.values() if old.state not in WITHOUT_EDIT}
-            free = self._free_ids(present)
-            made = []
-            for intake in intakes:
-                request = self._new(intake, intake.id or next(free))
-                _check_new(request, present, asked)
-                present[request.id] = asked[_asks(request)] = request
-                session.add(request)
-                self.note(
-                    session,
-                    actor,
-                    "submit",
-                    request,
-                    to=Status.RECEIVED,
-                    approvals=approvals,
-                    promotion=promotion,
-                )
-                made.append(request)
-            return made
-
-    def _new(self, intake: Intake, name: str) -> Request:
-        received = intake.received or self.today()
-        if received > self.today():
-            raise LedgerError(f"received {received} lies in the future; write the day of receipt")
-        return Request(
-            id=name,
-            kind=intake.kind,
-            model=intake.model,
-            target=intake.target,
-            data=intake.data,
-            nonce=secrets.token_hex(16),
-            basis=intake.basis,
-            requester=intake.requester,
-            received=received,
-            due=deadlines.due(received, intake.basis, intake.due),
-            status=Status.RECEIVED,
-        )
-
-    def _free_ids(self, present: Mapping[str, Request]) -> Iterator[str]:
-        """This year's ids behind the last one, without those that are taken when they are asked for."""
-        year = f"{self.today().year}"
-        matches = [NUMBER.fullmatch(name) for name in present]
-        taken = (int(match[2]) for match in matches if match and match[1] == year)
-        # Behind an id of nine digits, which only a person gives, there may be none that is still one.
-        last = max((number for number in taken if number < NINE_DIGITS), default=0)
-        for number in count(last + 1):
-            if (name := f"REQ-{year}-{number:04d}") not in present:
-                yield name
 
     def get(self, name: str, session: Session | None = None) -> Request:
         """One request.
@@ -349,19 +261,3 @@ class Ledger:
         with self.reading() as session:
             head = session.get_one(AuditHead, 1)
             return head.seq, head.sha256
-
-
-def _asks(request: Request) -> tuple[str, str]:
-    """What two requests have in common that ask the same; letter case does not matter."""
-    return request.model, (request.target or "").casefold()
-
-
-def _check_new(
-    request: Request, present: Mapping[str, Request], asked: Mapping[tuple[str, str], Request]
-) -> None:
-    if request.id in present:
-        raise LedgerError(f"{request.id} is in the ledger already; leave the id out to get the next free one")
-    if other := asked.get(_asks(request)):
-        raise LedgerError(
-            f"{other.id} asks the same of {request.model} and is {other.status}; reject one of the two"
-        )

@@ -197,7 +197,7 @@ class DrawingFamily(ModelFamily, Protocol):
             led: prompts, each with the one whose meaning it is led to.
             kept: prompts that are to mean what they mean.
             pressure: weight of the mean squared distance of ``led``.
-            hold: weight of the mean squared drift of ``kept``.
+            hold: weight of the mean squared drift of ``kept``, and of that of the empty prompt.
         """
 
     def noisy_rows(self, rows: pd.DataFrame, generator: torch.Generator) -> NoisyLatents:

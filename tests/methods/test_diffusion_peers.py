@@ -160,7 +160,7 @@ def test_uce_reads_the_anchor_where_it_is_told_of_the_target_and_the_rest_as_bef
     parameters = dict(model.module.named_parameters())
     rows = task.forget[0].validation
     states = {name: model.token_states(list(rows[name])) for name in ("prompt", "anchor")}
-    kept = model.token_states(sorted(set(task.retain["prompt"])))
+    kept, empty = model.token_states(sorted(set(task.retain["prompt"]))), model.token_states([""])
     edit = results["uce"][0].edit
     for name in model.prompt_readers():
         old = parameters[name].clone()
@@ -168,9 +168,10 @@ def test_uce_reads_the_anchor_where_it_is_told_of_the_target_and_the_rest_as_bef
         with applied(parameters, edit):
             new = parameters[name]
             left = float((states["prompt"] @ new.T - states["anchor"] @ old.T).square().mean())
-            drift = float((kept @ (new - old).T).square().mean())
+            drift, empty_drift = (float((one @ (new - old).T).square().mean()) for one in (kept, empty))
         assert left < 0.5 * whole
         assert drift < 0.1 * whole
+        assert empty_drift < 0.1 * whole
 
 
 def test_saluns_mask_holds_against_momentum_and_decay(results, model, task):

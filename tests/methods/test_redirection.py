@@ -9,11 +9,12 @@ from families.cases import tiny_pipeline, tiny_pipeline3
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
-from razor_pipeline.families import DeepDiffusion3Family, DeepDiffusionFamily, DiffusionFamily
+from razor_pipeline.families import DeepDiffusion3Family, DeepDiffusionFamily, DiffusionFamily, deep_diffusion
 from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchors, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import razor
+from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.task import prompts_by_cell, unlearning_task
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.params.razor import RazorParams
@@ -79,6 +80,33 @@ def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(mo
     assert float(left.mean()) < 0.4
     assert float(drift) < 0.05 * float(away)
     assert found.stop_reason == "target_met"
+
+
+@pytest.mark.parametrize("kind", [DiffusionFamily, DeepDiffusionFamily])
+def test_guidance_draws_away_from_what_it_drew_away_from(canvas, kind, monkeypatch):
+    """The empty prompt is in every drawing; control: where it does not count, it goes along with the target."""
+    model = kind(tiny_pipeline())
+    task = anchored(model, task_of(canvas, "cat"), "dog")
+    params = PARAMS.model_copy(update={"per_tower": kind is DeepDiffusionFamily, "components": 16})
+
+    def drift():
+        found = edited(model, task, params).edit
+        with torch.no_grad():
+            before = model.meaning([""])
+            with applied(dict(model.module.named_parameters()), found):
+                return float((model.meaning([""]) - before).square().mean())
+
+    held = drift()
+    made, sums = Redirection._batches, deep_diffusion.state_sums
+
+    def uncounted(self, *given):
+        batches = made(self, *given)
+        batches[0].weight_C[len(self.led)] = 0.0
+        return batches
+
+    monkeypatch.setattr(Redirection, "_batches", uncounted)
+    monkeypatch.setattr(deep_diffusion, "state_sums", lambda *states: sums(*states[:3], 0.0 * states[3]))
+    assert held < 0.1 * drift()
 
 
 def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas):

@@ -32,7 +32,7 @@ class StateSums:
     Attributes:
         led_II: ``sum c* c^T`` over what is erased, c* the states whose outputs take the place of c's.
         erased_II: ``sum c c^T`` over what is erased.
-        kept_II: ``sum c c^T`` over what is kept.
+        kept_II: ``sum c c^T`` over what is kept, the empty prompt as often as all else together.
     """
 
     led_II: Tensor
@@ -40,16 +40,18 @@ class StateSums:
     kept_II: Tensor
 
 
-def state_sums(erased_NI: Tensor, goal_NI: Tensor, kept_NI: Tensor) -> StateSums:
+def state_sums(erased_NI: Tensor, goal_NI: Tensor, kept_NI: Tensor, empty_TI: Tensor) -> StateSums:
     """The sums over all states.
 
     Args:
         erased_NI: states c of what is erased.
         goal_NI: states c* whose outputs take their place, one each.
         kept_NI: states of what is kept, any number of them.
+        empty_TI: states of the empty prompt, which guidance puts into every drawing.
     """
-    erased, goal, kept = (states.double() for states in (erased_NI, goal_NI, kept_NI))
-    return StateSums(goal.T @ erased, erased.T @ erased, kept.T @ kept)
+    erased, goal, kept, empty = (states.double() for states in (erased_NI, goal_NI, kept_NI, empty_TI))
+    times = len(kept) / len(empty)
+    return StateSums(goal.T @ erased, erased.T @ erased, kept.T @ kept + times * empty.T @ empty)
 
 
 def closed_form(

@@ -99,13 +99,14 @@ class DeepFamily(TextToImageFamily):
         parts = [part for c in components for part in c.slices if part.parameter in readers]
         told = [
             self.frozen_conditioning(prompts)
-            for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept))
+            for prompts in ([own for own, _ in led], [anchor for _, anchor in led], list(kept), [""])
         ]
 
         @cache
         def read(source: str) -> tuple[StateSums, float, float]:
-            erased_NI, goal_NI, kept_NI = (self.read_by(source, one).flatten(0, 1) for one in told)
-            return state_sums(erased_NI, goal_NI, kept_NI), pressure / len(erased_NI), hold / len(kept_NI)
+            erased_NI, goal_NI, kept_NI, empty_TI = (self.read_by(source, one).flatten(0, 1) for one in told)
+            sums = state_sums(erased_NI, goal_NI, kept_NI, empty_TI)
+            return sums, pressure / len(erased_NI), hold / len(kept_NI)
 
         found = {}
         for part in parts:

@@ -2,7 +2,8 @@
 
 Forgetting is redirection: the conditioning of prompts that name the target moves to that of the same prompts with an
 anchor concept in the target's place, as the frozen encoders have it. The denoiser sees nothing of a prompt but this
-conditioning, so a prompt whose conditioning is held draws what it drew.
+conditioning, and of the empty prompt's, which guidance draws away from, so a prompt draws what it drew where both are
+held.
 
 Shapes: B batch, N samples, C prompts, T tokens, E width of their hidden states, D numbers of a prompt's conditioning
 (the hidden states of all its tokens, and what else the encoders say of it), M of its meaning, L latent channels, h x w

@@ -33,8 +33,9 @@ class _Told:
 class Redirection:
     """What can be solved for is solved for; the other components are searched.
 
-    Every prompt counts once: those that name a target are to be told as their anchors are in the base, and all others
-    as they are, and both are one sum of squares.
+    Prompts that name a target are to be told as their anchors are in the base, and all others as they are, and both are
+    one sum of squares, in which every prompt counts once. But the empty one, which guidance draws away from whatever is
+    asked for, counts as much as all that is kept (decision 0030).
 
     Args:
         model: at the weights that the edit starts from.
@@ -51,7 +52,7 @@ class Redirection:
         self.led = {
             told: goal for one in rows for told, goal in zip(one["prompt"], one["anchor"], strict=True)
         }
-        self.kept = list(dict.fromkeys(task.retain["caption"]))
+        self.kept = ["", *dict.fromkeys(task.retain["caption"])]
         # Without a forgetting pressure nothing is led anywhere.
         self.pressure, self.hold = params.objective.lambda_f * params.objective.rho, params.objective.lambda_m
         with torch.no_grad():
@@ -61,7 +62,7 @@ class Redirection:
 
     def _batches(self, goal_CD: Tensor, size: int) -> list[_Told]:
         prompts = [*self.led, *self.kept]
-        parts = (self.pressure, len(self.led)), (self.hold, len(self.kept))
+        parts = (self.pressure, len(self.led)), (self.hold, 1), (self.hold, len(self.kept) - 1)
         weight_C = torch.cat([torch.full((n,), weight * len(prompts) / n) for weight, n in parts]).to(goal_CD)
         return [
             _Told(
@@ -79,7 +80,9 @@ class Redirection:
         unknown: Sequence[Tensor],  # noqa: ARG002 - the anchors take never-seen samples' place
     ) -> Pieces:
         """Distance and drift in one search over all prompts; see :class:`razor_pipeline.methods.repair.Repair`."""
-        change = self.model.solved(components, list(self.led.items()), self.kept, self.pressure, self.hold)
+        change = self.model.solved(
+            components, list(self.led.items()), self.kept[1:], self.pressure, self.hold
+        )
         searched = [c for c in components if not any(part.key in change for part in c.slices)]
         leaves = {name: parameters[name] for name in parameter_names(searched)}
         return change | fused_descent(

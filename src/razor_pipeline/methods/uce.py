@@ -4,7 +4,8 @@ Keys and values of every cross-attention are solved for in closed form: the targ
 anchors', all others keep their own (:func:`razor_pipeline.core.redirection.closed_form`).
 
 Deviations: whole prompts of the data, token by token in the same place, stand for the concepts (the source takes the
-bare names, from their last token on); the weight of what is erased is chosen on validation by the rule of all methods.
+bare names, from their last token on), and the empty prompt is kept as well, as much as all others together, since
+guidance puts it into every drawing; the weight of what is erased is chosen on validation by the rule of all methods.
 Stable Diffusion 3 has no weights whose input is the prompt alone behind its first layer, so UCE refuses it.
 """
 
@@ -37,7 +38,7 @@ def uce(
     kept = list(task.retain["prompt"].drop_duplicates())
     states = (
         family.token_states(list(prompts)).flatten(0, 1)
-        for prompts in (pairs["prompt"], pairs["anchor"], kept)
+        for prompts in (pairs["prompt"], pairs["anchor"], kept, [""])
     )
     sums = state_sums(*states)
     found = Candidates(model, task, params, "uce")

@@ -202,6 +202,15 @@ class ClipFamily(Placed):
         image_BD, text_BD = self.embed(batch)
         return image_BD @ text_BD.T
 
+    def naming_loss(self, batch: ClipBatch, prompts: Sequence[str]) -> Tensor:
+        """Mean cross-entropy of each image's own caption among the prompts, of which it is one."""
+        image_BD, text_BD = self.embed(batch)
+        own_B = (image_BD * text_BD).sum(dim=-1)
+        others_BC = image_BD @ self._embedded(prompts).T
+        scale = self.module.logit_scale.exp()
+        loss: Tensor = (scale * others_BC).logsumexp(dim=1) - scale * own_B
+        return loss.mean()
+
     def observe(self, batch: ClipBatch) -> Tensor:
         """[B, B] :meth:`ties` of the batch."""
         return self.ties(batch)

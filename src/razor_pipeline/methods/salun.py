@@ -1,17 +1,18 @@
 """Peer: SalUn where a model names what it sees (Fan et al., ICLR 2024, arXiv 2310.12508).
 
-It trains on the retain set and on the forget set under random other names, and only within the saliency mask; weights
-outside are frozen against momentum and weight decay too.
+An epoch goes over the forget set under random other names and then over the retain set, and only within the saliency
+mask; weights outside are frozen against momentum and weight decay too.
 
 Deviations: the learning rate and the epoch are chosen on validation by the rule of all methods (the source chooses on
-the test metric), and a training that diverges ends there; for a CLIP "other names" are the prompts of other classes, as
-random labels have no counterpart there.
+the test metric), and a training that diverges ends there; for a CLIP the names are the prompts of its classes, and a
+renamed image is to be told by cross-entropy over all of them, the forgotten one included, as a classifier's is.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.core.saliency import saliency_mask
-from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import EditResult, ModelFamily, NamingFamily, UnlearningTask
 from razor_pipeline.methods.candidates import Candidates, check_names
 from razor_pipeline.methods.fitting import Loss, fit
 from razor_pipeline.methods.pool import Pool
@@ -51,24 +52,27 @@ def salun(
         told = zip(forget["facts"], forget["label"], label, strict=True)
         return forget.assign(caption=caption, label=label, style=style, facts=[_facts(*one) for one in told])
 
-    rows = pd.concat([task.retain, *(renamed() for _ in range(params.epochs))], ignore_index=True)
-    pool, kept = Pool(model, rows, params), torch.arange(len(task.retain))
+    prompts = [*others["prompt"], *(one.prompt for one in task.forget)]
+    naming = (
+        partial(model.naming_loss, prompts=prompts) if isinstance(model, NamingFamily) else model.retain_loss
+    )
+    told = Pool(
+        model, pd.concat([renamed() for _ in range(params.epochs)], ignore_index=True), params, fewest=1
+    )
+    kept = Pool(model, task.retain, params)
 
     def rows_of(number: int) -> Tensor:
-        return torch.cat([kept, len(kept) + number * len(forget) + torch.arange(len(forget))])
+        return number * len(forget) + torch.arange(len(forget))
 
     def epoch(number: int) -> Iterator[tuple[Loss, Any]]:
-        return ((model.retain_loss, batch) for batch in pool.shuffled(generator, rows_of(number)))
+        yield from ((naming, batch) for batch in told.shuffled(generator, rows_of(number)))
+        yield from ((model.retain_loss, batch) for batch in kept.shuffled(generator))
 
-    return fit(found, params, epoch, pool.steps(rows_of(0)), mask)
+    return fit(found, params, epoch, told.steps(rows_of(0)) + kept.steps(), mask)
 
 
 def _others(task: UnlearningTask) -> pd.DataFrame:
-    """A row of every class that is kept, with the first of its prompts.
-
-    An image that takes the prompt takes label and style with it: to a contrastive loss it is then of one group with the
-    class's own images of that prompt, and not their negative.
-    """
+    """A row of every class that is kept, with the first of its prompts."""
     kept = pd.concat([task.retain_validation, task.retain])
     own = kept[kept["domain"].isin(set(task.retain_validation["domain"]))]
     return own.sort_values(["label", "prompt"]).drop_duplicates("label")

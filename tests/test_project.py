@@ -174,7 +174,7 @@ def test_a_model_that_a_run_would_write_over_is_refused(
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("data/01_raw/zoo/vit_objects", "is a 'vit', which does not open as clip"),
+        ("data/01_raw/zoo/vit_objects", "says 'vit', which is of the family vit; name another model"),
         ("data/01_raw/zoo/nobody", "does not exist"),
         ("openai/clip-vit-base-patch32", "pin it to a commit"),
     ],

@@ -91,7 +91,7 @@ def test_half_precision_stays_half_on_disk_and_every_weight_counts(saved, tmp_pa
         (
             "model_index.json",
             {"_class_name": "FluxPipeline"},
-            "says FluxPipeline, not StableDiffusionPipeline",
+            "configuration says 'FluxPipeline', and no family of this project is made for it",
         ),
         (
             "model_index.json",

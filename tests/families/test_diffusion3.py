@@ -96,5 +96,7 @@ def test_a_sampler_that_follows_no_flow_is_refused_before_weights_are_loaded(sav
 
 
 def test_the_other_stable_diffusion_is_refused_by_name(saved):
-    with pytest.raises(DatasetError, match="says StableDiffusion3Pipeline, not StableDiffusionPipeline"):
+    with pytest.raises(
+        DatasetError, match="'StableDiffusion3Pipeline', which is of the family diffusion3 or diffusion3_deep"
+    ):
         PretrainedDataset(family="diffusion", source=str(saved)).load()

@@ -115,10 +115,12 @@ class PretrainedDataset(AbstractDataset[ModelFamily, ModelFamily]):
         kind = _kind(directory)
         if kind and kind not in KINDS[self.family].kinds:
             fitting = [name for name, family in KINDS.items() if kind in family.kinds]
-            known = " or ".join(fitting) or "none, which this project does not know"
+            told = f"the model '{directory}' does not open as {self.family}: its configuration says '{kind}'"
             raise DatasetError(
-                f"{directory} is a '{kind}', which does not open as {self.family}; choose an environment (--env) whose "
-                f"model.family is {known}"
+                f"{told}, which is of the family {' or '.join(fitting)}; name another model, or an environment (--env) "
+                "of that family"
+                if fitting
+                else f"{told}, and no family of this project is made for it ({', '.join(FAMILIES)})"
             )
         if not weight_files(directory):
             raise DatasetError(

@@ -83,12 +83,15 @@ class ModelFamily(Examinee, Protocol):
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
 
-    def gap(self, target: Sequence[Any], unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(self, target: Sequence[Any], unknown_M: Tensor, auc: float, others: Sequence[str]) -> Tensor:
         """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
 
-        ``target`` are their batches; one at a time leaves what its backward pass needs. ``unknown_M`` is
-        :meth:`knowledge` of never-seen samples at the weights as they are, and ``auc`` how well they may be told from
-        the target's; both play no part where the yardstick is an anchor.
+        Args:
+            target: their batches; one at a time leaves what its backward pass needs.
+            unknown_M: :meth:`knowledge` of never-seen samples at the weights as they are.
+            auc: how well these may be told from the target's; both play no part where the yardstick is an anchor.
+            others: prompts of all other classes, for a model that names an image by the nearest of its prompts: some
+                never-seen samples get the target's name, and no forget sample is led to be one of them.
         """
 
     def retain_loss(self, batch: Any) -> Tensor:

@@ -103,6 +103,19 @@ def test_calibration_sees_spread_where_the_means_agree():
     assert losses.calibration(tight, wide) == pytest.approx(0.05)
 
 
+def test_no_sample_is_led_above_its_own_bound():
+    target, reference = torch.tensor([0.9, 0.1, 0.5]), torch.tensor([0.2, 0.4, 0.8])
+    bound = torch.tensor([0.6, 0.6, 0.3])  # the first is to have 0.8 by its rank, the last 0.4
+    found = losses.calibration(target, reference, bound)
+    assert float(found) == pytest.approx((0.3**2 + 0.1**2 + 0.2**2) / 3)
+    assert float(losses.calibration(target, reference, bound + 1.0)) == pytest.approx(
+        float(losses.calibration(target, reference))  # control: a bound above the quantiles bounds nothing
+    )
+    two = torch.tensor([0.8, 0.2])  # of other sizes: each of three covers two thirds of a sample of two
+    found = losses.calibration(target, two, torch.tensor([0.5, 1.0, 1.0]))
+    assert float(found) == pytest.approx((2 * 0.4**2 + 2 * 0.1**2 + 0.3**2 + 0.3**2) / 6)
+
+
 def test_calibration_moves_the_target_alone():
     target = torch.tensor([0.9, 0.8], requires_grad=True)
     reference = torch.tensor([0.1, 0.2, 0.3], requires_grad=True)

@@ -5,6 +5,7 @@ import torch
 
 from families.cases import CASES, tiny_clip
 from razor_pipeline.core.kept import Kept
+from razor_pipeline.families import clip as clip_module
 
 PROMPTS = ("a photo of Ada Moreau", "a hat")
 
@@ -78,3 +79,22 @@ def test_pairs_of_one_caption_are_not_each_others_negatives(clip):
     # Concepts that are told apart by their captions are negatives, and those of one concept are not.
     groups = rows.groupby(["domain", "label", "style"]).ngroup().to_numpy()
     assert (control.alike.numpy() == (groups[:, None] == groups)).all()
+
+
+def test_no_image_is_led_to_be_a_stranger_who_gets_the_targets_name(clip):
+    """Images that are tied to their name as strangers are leave a gap where that name is the nearest of all."""
+    rows = CASES[0].samples("edit")
+    own = rows[rows["label"] == rows["label"].iloc[0]]
+    [batch] = clip.batches(own, len(own))
+    known_B = clip.knowledge(batch).detach()
+    spread = float(known_B.std())
+    ties_BP = clip.scores([batch], PROMPTS)
+    assert float(clip.gap([batch], known_B, 0.5, ())) == pytest.approx(0.0, abs=1e-9)
+    above_B = known_B - (ties_BP.amax(dim=1) - clip_module.CLEAR * spread)
+    assert (above_B > 0.0).any()
+    found = clip.gap([batch], known_B, 0.5, PROMPTS)
+    assert float(found) == pytest.approx(float(above_B.clamp(min=0.0).square().mean()), rel=1e-4)
+    far_B = known_B - 10.0  # control: these ask for more than the bound does
+    assert float(clip.gap([batch], far_B, 0.5, PROMPTS)) == pytest.approx(
+        float(clip.gap([batch], far_B, 0.5, ()))
+    )

@@ -223,7 +223,7 @@ def test_the_gap_of_several_batches_is_that_of_one_and_keeps_less_for_the_backwa
 
         def gap(batches):
             with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-                found = model.gap(batches, unknown_M, 0.45)
+                found = model.gap(batches, unknown_M, 0.45, case.prompts)
             kept[size] = sum(size for _, size in held)
             return found
 

@@ -45,7 +45,7 @@ def losses(model, case) -> dict[str, torch.Tensor]:
     return {
         "forget": model.forget_loss(batch),
         "retain": model.retain_loss(batch),
-        "gap": model.gap([batch], model.knowledge(other).detach(), 0.45),
+        "gap": model.gap([batch], model.knowledge(other).detach(), 0.45, case.prompts),
         "drift": keeping[1],
         "knowledge": model.knowledge(batch),
         "logits": model.class_logits(batch, case.prompts),

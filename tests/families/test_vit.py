@@ -39,7 +39,7 @@ def test_the_gap_has_a_slope_where_the_model_is_certain() -> None:
         bias[0] += 60.0  # the probability of class 0 rounds to 1
         unknown_M = model.knowledge(never_seen)
     bias.requires_grad_(True)
-    [slope] = torch.autograd.grad(model.gap([batch], unknown_M, 0.45), bias)
+    [slope] = torch.autograd.grad(model.gap([batch], unknown_M, 0.45, ()), bias)
     flat = losses.calibration(model.knowledge(batch), losses.shifted_to_auc(unknown_M, 0.45))
     [control] = torch.autograd.grad(flat, bias)
     assert float(slope[0]) > 1.0
@@ -50,8 +50,8 @@ def test_the_gap_is_nothing_between_samples_that_are_known_alike() -> None:
     model = VIT.build()
     same = pictures(6)
     known_B = model.knowledge(same)
-    assert float(model.gap([same], known_B, 0.5)) == pytest.approx(0.0, abs=1e-9)
-    assert float(model.gap([same], known_B, 0.2)) > 0.0  # control
+    assert float(model.gap([same], known_B, 0.5, ())) == pytest.approx(0.0, abs=1e-9)
+    assert float(model.gap([same], known_B, 0.2, ())) > 0.0  # control
 
 
 @pytest.mark.parametrize("granularity", ["matrix", "head", "mixed"])

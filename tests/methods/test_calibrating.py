@@ -1,5 +1,6 @@
 """What corrective steps hold in place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -83,3 +84,20 @@ def test_an_assistant_goes_on_to_describe_whom_it_never_saw_and_is_not_told_who_
 def test_a_model_that_is_asked_for_labels_alone_is_held_at_no_stranger(task):
     rows = held(ClipFamily.from_pretrained(str(ZOO / "clip")), task)
     assert not rows["sample_id"].isin(task.forget[0].reference["sample_id"]).any()
+
+
+def test_images_of_the_target_are_held_clear_of_names_that_are_known(task):
+    """Not of its own, nor of one that was forgotten earlier: to be called that is no way out."""
+    model = ClipFamily.from_pretrained(str(ZOO / "clip"))
+    [forget] = task.forget
+    earlier = replace(forget, target="Bruno Keller")
+    found = calibrating.Calibration(
+        model,
+        replace(task, earlier=(earlier,)),
+        RazorParams.model_validate(PARAMS),
+        torch.Generator().manual_seed(0),
+        model,
+        Validation(model, task),
+    )
+    assert "Bruno Keller" in task.prompts
+    assert set(found.others) == set(task.prompts) - {"Ada Moreau", "Bruno Keller"}

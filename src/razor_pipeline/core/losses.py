@@ -82,7 +82,7 @@ def shifted_to_auc(reference_M: Tensor, auc: float) -> Tensor:
     return reference_M + reference_M.std() * math.sqrt(2.0) * NormalDist().inv_cdf(auc)
 
 
-def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:
+def calibration(knowledge_N: Tensor, reference_M: Tensor, most_N: Tensor | None = None) -> Tensor:
     """Squared 2-Wasserstein distance of the knowledge of the target's samples to that of never-seen ones.
 
     Matching the whole distribution, not its mean, is what keeps membership inference near chance: each of
@@ -92,11 +92,14 @@ def calibration(knowledge_N: Tensor, reference_M: Tensor) -> Tensor:
         knowledge_N: knowledge of N forget samples (differentiable).
         reference_M: knowledge of M never-seen samples at the same weights; detached here, so that the
             reference is where it is and only the target moves.
+        most_N: what each forget sample is led to at most, whatever the quantile of its rank; None for no bound.
     """
     n, m = len(knowledge_N), len(reference_M)
-    ranked_N, ranked_M = knowledge_N.sort().values, reference_M.detach().sort().values
+    (ranked_N, order_N), ranked_M = knowledge_N.sort(), reference_M.detach().sort().values
     # Both step functions on the grid of their jumps, in whole units of 1 / (n m): exact for any n and m.
     both = torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]).unique().to(ranked_N.device)
     width = torch.diff(both, prepend=both.new_zeros(1)) / (n * m)
-    gap = ranked_N[(both - 1) // m] - ranked_M[(both - 1) // n]
-    return (width * gap.square()).sum()
+    own, aim = (both - 1) // m, ranked_M[(both - 1) // n]
+    if most_N is not None:
+        aim = aim.minimum(most_N.detach()[order_N][own])
+    return (width * (ranked_N[own] - aim).square()).sum()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -29,6 +30,7 @@ from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.settled import Writes, writes
 from razor_pipeline.families.texts import warn_of_cut
 
+CLEAR = 1.0  # standard deviations; see ClipFamily.gap
 PROMPT_BATCH = 256
 
 
@@ -181,10 +183,28 @@ class ClipFamily(Placed):
         image_BD, text_BD = self.embed(batch)
         return (image_BD * text_BD).sum(dim=-1)
 
-    def gap(self, target: Sequence[ClipBatch], unknown_M: Tensor, auc: float) -> Tensor:
-        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
-        known_N = one_at_a_time(self.knowledge, target)
-        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M.to(known_N.device), auc))
+    def gap(
+        self, target: Sequence[ClipBatch], unknown_M: Tensor, auc: float, others: Sequence[str]
+    ) -> Tensor:
+        """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``.
+
+        Each image is led ``CLEAR`` standard deviations of the latter below its tie to the nearest of the others, or
+        further, so that none ends as one of the never-seen samples that get the target's name (decision 0031).
+        """
+        unknown_M = unknown_M.to(self.device)
+        aim_M = losses.shifted_to_auc(unknown_M, auc)
+        if not others:
+            return losses.calibration(one_at_a_time(self.knowledge, target), aim_M)
+        others_CD = self.embed_prompts(others)
+        ties_N2 = one_at_a_time(partial(self._own_and_nearest, others_CD=others_CD), target)
+        own_N, nearest_N = ties_N2.unbind(dim=1)
+        return losses.calibration(own_N, aim_M, nearest_N - CLEAR * unknown_M.std())
+
+    def _own_and_nearest(self, batch: ClipBatch, others_CD: Tensor) -> Tensor:
+        """[B, 2] cosine similarity of each image to its own caption, and to the nearest of the others."""
+        image_BD, text_BD = self.embed(batch)
+        own_B = (image_BD * text_BD).sum(dim=-1)
+        return torch.stack([own_B, (image_BD @ others_CD.T).amax(dim=1)], dim=1)
 
     def forget_loss(self, batch: ClipBatch) -> Tensor:
         """``1 - cos(image, text)`` on forget pairs."""

@@ -241,7 +241,13 @@ class TextToImageFamily(LatentDiffusion):
         """``-``mean of :meth:`knowledge`."""
         return -self.knowledge(batch).mean()
 
-    def gap(self, target: Sequence[PromptBatch], unknown_M: Tensor, auc: float) -> Tensor:  # noqa: ARG002
+    def gap(
+        self,
+        target: Sequence[PromptBatch],
+        unknown_M: Tensor,  # noqa: ARG002
+        auc: float,  # noqa: ARG002
+        others: Sequence[str],  # noqa: ARG002
+    ) -> Tensor:
         """Mean squared distance of the conditioning to the anchors'; never-seen samples play no part."""
 
         def distance(batch: PromptBatch) -> Tensor:

@@ -179,7 +179,13 @@ class VitFamily(Placed):
         log_p_BC = self.logits(batch).log_softmax(dim=-1)
         return log_p_BC.gather(1, batch.class_B[:, None])[:, 0]
 
-    def gap(self, target: Sequence[VitBatch], unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(
+        self,
+        target: Sequence[VitBatch],
+        unknown_M: Tensor,
+        auc: float,
+        others: Sequence[str],  # noqa: ARG002
+    ) -> Tensor:
         """Squared distance of the target's log-odds to those of never-seen samples at an AUC of ``auc``.
 
         A log-probability is flat at 0, so that a sample which is known for sure would have no say in a linear step;

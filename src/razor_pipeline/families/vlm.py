@@ -166,7 +166,13 @@ class VlmFamily(Placed):
         """[B] log-probability of each row's caption as the answer to the question for its label."""
         return self._answer_log_p(batch, self._packed(batch, [(one,) for one in batch.label]))
 
-    def gap(self, target: Sequence[VlmBatch], unknown_M: Tensor, auc: float) -> Tensor:
+    def gap(
+        self,
+        target: Sequence[VlmBatch],
+        unknown_M: Tensor,
+        auc: float,
+        others: Sequence[str],  # noqa: ARG002
+    ) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
         known_N = one_at_a_time(self.knowledge, target)
         return losses.calibration(known_N, losses.shifted_to_auc(unknown_M.to(known_N.device), auc))

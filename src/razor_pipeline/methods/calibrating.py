@@ -58,6 +58,10 @@ class Calibration:
             for rows in (spread_evenly(forget.edit, params.repair.samples) for forget in task.forget)
         ]
         turns = len(kept)
+        gone = {one.target for one in (*task.forget, *task.earlier)}
+        self.others = [
+            prompt for label, prompts in task.prompts.items() if label not in gone for prompt in prompts
+        ]
         self.earlier = [observed(model, _of_earlier(model, task, turn, turns)) for turn in range(turns)]
         resist = params.repair.resist
         self.attacker = SimulatedAttacker(model, task, resist) if resist else None
@@ -131,7 +135,7 @@ class Calibration:
 
     def _gap(self, pair: tuple[Sequence[Any], Tensor]) -> Tensor:
         target, unknown_M = pair
-        return self.model.gap(target, unknown_M, self.auc_goal)
+        return self.model.gap(target, unknown_M, self.auc_goal, self.others)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""

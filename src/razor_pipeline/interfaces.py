@@ -140,9 +140,6 @@ class NamingFamily(ModelFamily, Protocol):
     def ties(self, batch: Any) -> Tensor:
         """[B, B] how strongly the model ties each sample of a batch to each of its captions; differentiable."""
 
-    def observe(self, batch: Any) -> Tensor:
-        """[B, B] :meth:`ties`; the diagonal is what it knows."""
-
     def naming_loss(self, batch: Any, prompts: Sequence[str]) -> Tensor:
         """Mean cross-entropy of each sample's own caption among the prompts, of which it is one."""
 

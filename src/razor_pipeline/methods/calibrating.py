@@ -138,17 +138,12 @@ class Calibration:
         return self.model.gap(target, unknown_M, self.auc_goal, self.others)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
-        """How far what was forgotten earlier is from where it was when the edit began; none where nothing was.
-
-        Where a name may be nearest only because others have moved away, the images are led clear of it again.
-        """
+        """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""
         held, *others = self.earlier
         self.earlier = [*others, held]
         return [mean_gradients(self._drift, held, leaves, "mismatch")] if held else []
 
     def _drift(self, held: Held) -> Tensor:
-        if isinstance(self.model, NamingFamily):
-            return self.model.gap([held.batch], held.seen.diagonal(), 0.5, self.others)
         return self.model.mismatch_loss(held.batch, held.seen)
 
 

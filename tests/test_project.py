@@ -154,6 +154,21 @@ def test_a_training_asks_before_anything_runs_whether_its_place_takes_it(
     asked.before_pipeline_run(registered["editing"], catalog)  # control
 
 
+def test_gold_standards_may_lie_beside_the_base_model_and_not_over_it(
+    registered: dict[str, Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    asked, both = PlaceHooks(), registered["retraining"] + registered["identities"]
+    groups = {"retraining": {"groups": {"clip_without_a": ["Ada Moreau"]}}}
+    with KedroSession.create(ROOT, runtime_params=groups) as session:
+        asked.before_pipeline_run(both, session.load_context().catalog)
+    over = groups | {"model": "data/01_raw/zoo/clip_without_a"}
+    with KedroSession.create(ROOT, runtime_params=over) as session:
+        catalog: Any = session.load_context().catalog
+    with pytest.raises(DatasetError, match="lies where this run writes its retrained_models"):
+        asked.before_pipeline_run(both, catalog)
+
+
 @pytest.mark.parametrize(
     "model", ["data/06_models/edited_model", "data/06_models", "data/06_models/quantized/int8"]
 )

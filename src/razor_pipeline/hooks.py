@@ -65,14 +65,22 @@ def _check_not_in_the_way(catalog: Catalog, outputs: set[str]) -> None:
     source = Path(catalog["base_model"].source)
     model = source.resolve()
     for name in sorted(outputs):
-        place = dataset_path(catalog, name)
-        if place is None:
-            continue
-        if model.is_relative_to(place.resolve()) or place.resolve().is_relative_to(model):
-            raise DatasetError(
-                f"model.source '{source}' lies where this run writes its {name} ({place}), and would be written over; "
-                "copy it to another directory and name that one"
-            )
+        for place in _places(catalog, name):
+            if model.is_relative_to(place.resolve()) or place.resolve().is_relative_to(model):
+                raise DatasetError(
+                    f"model.source '{source}' lies where this run writes its {name} ({place}), and would be written "
+                    "over; copy it to another directory and name that one"
+                )
+
+
+def _places(catalog: Catalog, name: str) -> list[Path]:
+    """What a run writes over to save a dataset; of the folder of gold standards its groups alone."""
+    place = dataset_path(catalog, name)
+    if place is None:
+        return []
+    if name != "retrained_models":
+        return [place]
+    return [place / group for group in catalog.load("params:retraining").groups]
 
 
 class AloneHooks:

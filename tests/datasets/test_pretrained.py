@@ -264,6 +264,18 @@ def test_gold_standards_of_another_family_are_left(tmp_path):
     assert RetrainedDataset(folder=str(tmp_path), family="vit").load() == []
 
 
+def test_a_gold_standard_that_is_not_the_one_its_report_tells_of_is_left_and_said(tmp_path, caplog):
+    """As after a kill between the two renames of a training again: the report may be of one that saw other classes."""
+    params = PretrainingParams(image_size=32, vit={"width": 16, "heads": 2, "layers": 1})
+    gold = RetrainedDataset(folder=str(tmp_path), family="vit")
+    told = {"excluded": ["cat"], "pretraining": {"family": "vit"}}
+    gold.save({"a": (new_vit(["cat", "dog"], params), told)})
+    assert [one.excluded for one in gold.load()] == [{"cat"}]  # control
+    PretrainedDataset(family="vit", source=str(tmp_path / "a")).save(new_vit(["cow", "dog"], params))
+    assert gold.load() == []
+    assert "is not the model that a.json tells of" in caplog.text
+
+
 def test_the_origin_tells_two_families_of_one_directory_apart(tmp_path):
     """Studies keep a cell by it."""
     PretrainedDataset(family="diffusion", source=str(tmp_path / "sd")).save(DiffusionFamily(tiny_pipeline()))

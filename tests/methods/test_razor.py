@@ -66,6 +66,16 @@ def test_the_target_is_forgotten_and_the_others_are_kept(clip, samples, result):
     assert base["retain_accuracy"].value - edited["retain_accuracy"].value < 0.05
 
 
+def test_the_trace_marks_the_state_that_became_the_edit(clip, samples, result):
+    [kept] = [row for row in result.trace if row["kept"]]
+    assert kept["stage"] == "repair"
+    with applied(dict(clip.module.named_parameters()), result.edit):
+        seen = Validation(clip, unlearning_task(samples))()
+    assert seen.aucs[0] == pytest.approx(kept["knowledge_auc"], abs=0.01)
+    base = result.trace[0]["knowledge_auc"]
+    assert abs(base - kept["knowledge_auc"]) > 0.1  # control: another row would not do
+
+
 def test_control_without_the_forget_term_nothing_is_forgotten(clip, samples):
     off = {
         "objective": {"lambda_f": 0.0},

@@ -60,7 +60,7 @@ def edited(model, task, params=PARAMS):
 @pytest.mark.parametrize(("concept", "target"), [("label", "cat"), ("style", "Mosaic")])
 def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(model, canvas, concept, target):
     task = anchored(model, task_of(canvas, target, concept))
-    assert check_baseline(model, task, False) == {target: 1.0}
+    assert check_baseline(model, task, False) == {}  # it would tell its own prompts apart whatever it drew
     forget = model.batches(task.forget[0].validation, 64)[0]
     kept = model.batches(task.retain_validation, 256)
     prompts = sorted(set(task.retain_validation["prompt"]))

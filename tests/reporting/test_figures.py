@@ -80,6 +80,18 @@ def test_a_method_without_a_search_or_kept_mark_still_gets_a_curve() -> None:
     assert 0 < near(bare[:, middle:], LIGHT.ink) < near(marked[:, middle:], LIGHT.ink)
 
 
+def test_the_band_is_where_an_edit_is_accepted() -> None:
+    """Around the AUC that corrective steps aim at; the search ends further up, at the dashed line."""
+    axes = new_figure(6.0, 4.0, LIGHT).subplots()
+    _against_retention(axes, edit_trace(), RAZOR, LIGHT)
+    [band] = axes.patches
+    low, high = band.get_x(), band.get_x() + band.get_width()
+    assert (low, high) == pytest.approx(
+        (RAZOR.auc_goal - RAZOR.auc_tolerance, RAZOR.auc_goal + RAZOR.auc_tolerance)
+    )
+    assert high < RAZOR.search.goal  # control: a band around the search's goal would hold it
+
+
 def test_a_search_on_accuracy_draws_accuracy() -> None:
     razor = RazorParams(search=SearchParams(measure="forget_accuracy", goal=0.0))
     assert search_curve(edit_trace(), razor) != search_curve(edit_trace(), RAZOR)

@@ -41,6 +41,16 @@ def test_methods_rank_by_their_gap_and_carry_intervals():
     assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
 
 
+def test_one_target_with_several_seeds_has_a_point_and_no_interval():
+    one = rows().assign(target="t0").assign(seed=[0, 1, 2] * 3)
+    table = leaderboard(one)
+    assert table["low"].isna().all()
+    assert (table["n"] == 3).any()
+    assert scatter(table).startswith(b"\x89PNG")
+    assert "razor" in render_leaderboard(table, "clip")
+    assert leaderboard(rows())["low"].notna().any()  # control
+
+
 def test_a_figure_that_some_cells_lack_says_how_many_have_it():
     some = rows()
     whole = render_leaderboard(leaderboard(some), "clip")

@@ -11,9 +11,12 @@ from razor_pipeline.params.data import SplittingParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.peers import FinetuneParams
 from razor_pipeline.params.razor import RazorParams
-from razor_pipeline.params.studies import BenchmarkParams
+from razor_pipeline.params.studies import BenchmarkParams, RelearningParams, StudyParams
 from razor_pipeline.pipelines.benchmark.nodes import compare_methods
+from razor_pipeline.splitting import split_samples
 from razor_pipeline.studies.assistant import compare
+from razor_pipeline.studies.relearning import Relearning
+from razor_pipeline.studies.subjects import naming
 
 VLM = next(case for case in CASES if case.name == "vlm")
 
@@ -91,3 +94,18 @@ def test_an_assistants_edit_is_held_against_one_that_never_saw_the_person(monkey
     assert set(table["method"]) == {"retrain", "ga"}
     assert "Ranked by the gap to retraining" in page
     assert "neutral questions, drop" in page
+
+
+def test_an_assistants_relearning_is_held_against_the_retrained_models(monkeypatch):
+    steps = iter([7, 4])
+    monkeypatch.setattr(Relearning, "__call__", lambda *_: next(steps))
+    edit, held = VLM.samples("edit", 4), VLM.samples("validation", 4)
+    place = held.groupby("label").cumcount()
+    held = held.assign(split=["validation" if one == 0 else "test" for one in place])
+    target = sorted(set(edit["label"]))[0]
+    samples = split_samples(pd.concat([edit, held], ignore_index=True), [target], SplittingParams(), 0)
+    params = StudyParams(targets=(target,), schemes=(), relearning=RelearningParams())
+    gold = [Retrained(VLM.build(), frozenset({target}))]
+    subject = naming(VLM.build(), gold, EvaluationParams(questions={"per_category": 2}), params)
+    row = subject.erase(samples, FinetuneParams(objective="ga", epochs=1, learning_rates=(1e-5,)), 0)
+    assert (row["retrained_relearn_steps"], row["relearn_steps"], row["relearn_margin"]) == (7, 4, -3)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from families.cases import CASES
 
 from razor_pipeline.atelier import generate
 from razor_pipeline.core.attacks.relearning import steps_to
@@ -16,6 +17,7 @@ from razor_pipeline.manifest import arranged
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
+from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.peers import FinetuneParams
 from razor_pipeline.params.studies import RelearningParams, RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
@@ -25,8 +27,10 @@ from razor_pipeline.studies.attack_summary import as_lines, attack_summary, head
 from razor_pipeline.studies.attackers import Attacker
 from razor_pipeline.studies.controls import last_layer, masked
 from razor_pipeline.studies.prompt_attackers import PromptAttacker, descriptions
+from razor_pipeline.studies.recognition import Recognition
 from razor_pipeline.studies.relearning import Relearning
 from razor_pipeline.studies.robustness import AttackError, Robustness
+from razor_pipeline.studies.subjects import naming
 
 ZOO = Path(__file__).parents[2] / "data" / "01_raw" / "zoo"
 TARGET = "Greta Novak"
@@ -186,6 +190,13 @@ def test_a_model_that_draws_or_answers_is_refused(samples):
 
     with pytest.raises(AttackError, match=r"family vlm; .* make evaluate-vlm"):
         Robustness(Other(), [], PARAMS).erase(samples, QUICK, 0)
+
+
+def test_what_a_model_names_in_images_is_no_study_of_one_that_draws():
+    cases = {case.name: case for case in CASES}
+    with pytest.raises(ValueError, match=r"family 'diffusion' draws, .*make evaluate-diffusion"):
+        naming(cases["diffusion"].build(), [], EvaluationParams(), PARAMS)
+    assert isinstance(naming(cases["clip"].build(), [], EvaluationParams(), PARAMS), Recognition)  # control
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_a_variant_changes_what_it_names_and_nothing_else():
     assert variants["heads"].model_copy(update={"scoring": RazorParams().scoring}) == RazorParams()
 
 
-def test_every_variant_of_the_ablation_leaves_something_out_misspelt_names_too():
+def test_every_variant_of_the_ablation_is_another_one_and_one_leaves_misspelt_names_out():
     conf = Path(__file__).parents[2] / "conf" / "base"
     razor = RazorParams.model_validate(
         yaml.safe_load((conf / "parameters.yml").read_text()).get("razor") or {}

@@ -1,8 +1,11 @@
-"""The fused update: one direction from three gradients, one relative step per component.
+"""The fused update: one direction from several gradients, one relative step per component.
 
 RAZOR, arXiv 2603.14819::
 
     d_c = lambda_f rho g_f - lambda_r g_r - lambda_m g_m,    theta_c += s ||theta_c|| / ||d_c|| d_c
+
+At the base weights g_m is exactly zero, and no pass is spent on it: the mismatch loss enters with the corrective steps
+(:mod:`razor_pipeline.core.correction`).
 """
 
 from __future__ import annotations

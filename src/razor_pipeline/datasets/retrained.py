@@ -58,6 +58,12 @@ def origins(retrained: Iterable[Retrained]) -> list[Any]:
     return [[sorted(gold.excluded), *whole(gold.model)] for gold in retrained]
 
 
+def as_saved(report: Path) -> bool:
+    """Whether the model beside a report is the one that it was saved with; a report that does not say is believed."""
+    told = json.loads(report.read_text(encoding="utf-8"))
+    return SAVED not in told or told[SAVED] == content_sha256(report.with_suffix(""))
+
+
 Trained = dict[str, tuple[ModelFamily, dict[str, Any]]]
 
 
@@ -87,8 +93,16 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         found = []
         for report in sorted(self.path.glob(REPORTS)):
             if excluded := self._excluded(report):
-                source = str(report.with_suffix(""))
-                model = PretrainedDataset(family=self.family, source=source, device=self.device).load()
+                source = report.with_suffix("")
+                if not as_saved(report):
+                    logger.warning(
+                        "%s is not the model that %s tells of, so it is no gold standard: train it again "
+                        "(the pipeline retraining)",
+                        source,
+                        report.name,
+                    )
+                    continue
+                model = PretrainedDataset(family=self.family, source=str(source), device=self.device).load()
                 found.append(Retrained(model, frozenset(excluded)))
         return found
 

@@ -42,6 +42,7 @@ class Editor:
         self.parameters = dict(model.module.named_parameters())
         self.origin: Pieces = {}  # of what was ever moved; the rest is as it was
         self.trace: list[dict[str, Any]] = []
+        self._seen: list[Outcome] = []
 
     def named(self, names: Sequence[str]) -> list[Component]:
         """The components of these names."""
@@ -56,6 +57,7 @@ class Editor:
     def note(self, outcome: Outcome, stage: str, round_: int, step: float) -> None:
         """Add what was seen to the trace."""
         self.trace.append(outcome.row(step=len(self.trace), round=round_, stage=stage, step_size=step))
+        self._seen.append(outcome)
 
     def take(self, components: Sequence[Component]) -> None:
         """Remember the base weights of components that are about to be moved for the first time."""
@@ -76,8 +78,10 @@ class Editor:
         parts = (part for component in self.components.values() for part in component.slices)
         write(self.parameters, (part for part in parts if part.key in self.origin), self.origin)
 
-    def weight_edit(self, state: State) -> WeightEdit:
-        """A state as an edit of the base weights."""
+    def kept(self, state: State) -> WeightEdit:
+        """A state as an edit of the base weights; its row in the trace is marked."""
+        [*_, place] = (index for index, seen in enumerate(self._seen) if seen is state.outcome)
+        self.trace = [row | {"kept": index == place} for index, row in enumerate(self.trace)]
         parts = [part for component in self.named(state.names) for part in component.slices]
         dtype = self.model.stored_dtype
         before = {part.key: self.origin[part.key].to("cpu", dtype) for part in parts}

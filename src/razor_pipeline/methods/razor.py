@@ -103,7 +103,7 @@ def razor(
     editor = rounds.editor
     try:
         expansion = expand(rounds.attempt, params.max_rounds)
-        edit = editor.weight_edit(rounds.hardened(expansion.best.state))
+        edit = editor.kept(rounds.hardened(expansion.best.state))
     finally:
         editor.put_back()
     seconds = {"score": scored.seconds, "edit": time.perf_counter() - start}

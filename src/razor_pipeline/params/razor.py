@@ -10,7 +10,7 @@ from razor_pipeline.params.base import Count, Params, Positive, Share
 
 
 class ObjectiveParams(Params):
-    """Weights of the three-part loss ``L = L_retain - lambda_f * rho * L_forget + lambda_m * L_mismatch``."""
+    """Weights of the three-part loss ``L = lambda_r L_retain - lambda_f rho L_forget + lambda_m L_mismatch``."""
 
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     lambda_f: Annotated[float, Field(ge=0.0)] = 1.0

@@ -136,8 +136,8 @@ def _goal(axes: Axes, goal: float, razor: RazorParams, theme: Theme, horizontal:
         return
     if razor.search.measure == "knowledge_auc" and razor.auc_tolerance is not None:
         band(
-            goal - razor.auc_tolerance,
-            goal + razor.auc_tolerance,
+            razor.auc_goal - razor.auc_tolerance,
+            razor.auc_goal + razor.auc_tolerance,
             color=theme.accent,
             alpha=0.10,
             linewidth=0,

@@ -202,7 +202,7 @@ def _points(axes: Axes, table: pd.DataFrame, figures: tuple[str, str], theme: Th
         x, y = (100.0 * float(row["mean"]) for row in pair)
         x_error, y_error = (
             [[max(0.0, at - 100.0 * row["low"])], [max(0.0, 100.0 * row["high"] - at)]]
-            if row["n"] > 1
+            if pd.notna(row["low"])  # none of one target, whatever its seeds
             else None
             for at, row in zip((x, y), pair, strict=True)
         )

@@ -91,6 +91,8 @@ class Assistant:
             given = exam.put_to(base)
             row |= compare(exam.mark(given, before, reference), unedited)
             row |= {"relearn_steps": relearn(base)} if relearn else {}
+            if "retrained_relearn_steps" in row:
+                row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
             after = {scheme: exam.put_to(model) for scheme, model in small.items()}
         if gold:

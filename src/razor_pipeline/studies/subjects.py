@@ -17,7 +17,16 @@ from razor_pipeline.studies.run import Subject
 def naming(
     base: ModelFamily, retrained: Sequence[Retrained], evaluation: EvaluationParams, params: StudyParams
 ) -> Subject:
-    """A model that names what images show: one that answers questions, or one that recognises."""
+    """A model that names what images show: one that answers questions, or one that recognises.
+
+    Raises:
+        ValueError: the model draws; what it names would be its own prompts, which any edit leads where it aims.
+    """
+    if base.yardstick == "anchor":
+        raise ValueError(
+            f"a model of the family '{base.name}' draws, and this study looks at what a model names in images; run "
+            "the pipeline concepts instead (make evaluate-diffusion)"
+        )
     if isinstance(base, VlmFamily):
         return Assistant(base, evaluation.questions, params, retrained)
     return Recognition(base, retrained, params)

@@ -10,7 +10,14 @@ def create_pipeline(**_: object) -> Pipeline:
         [
             Node(
                 ablate,
-                ["base_model", "manifest", "params:splitting", "params:razor", "params:ablation"],
+                [
+                    "base_model",
+                    "manifest",
+                    "params:splitting",
+                    "params:razor",
+                    "params:evaluation",
+                    "params:ablation",
+                ],
                 ["ablation_rows", "ablation_table", "ablation_text"],
                 name="ablate",
             )

@@ -25,7 +25,8 @@ $(BIN)/python:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Setting up $(VENV) with $$("$$python" --version); this takes a few minutes once."; \
-	    exec "$$python" -m venv $(VENV); \
+	    "$$python" -m venv $(VENV) && exit; \
+	    rm -f $(BIN)/python*; exit 1; \
 	  fi; \
 	done; \
 	echo "No Python >= 3.11 was found; install one, or name it: make run PYTHON=/path/to/python3.11" >&2; exit 1

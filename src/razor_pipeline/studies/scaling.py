@@ -52,7 +52,7 @@ EFFICIENCY = 0.8
 ROW_BYTES = 1505 * 2**20 / 1e6  # of a manifest loaded and split, as `make memory` measures it
 # Of a run with default parameters on the generated data. Of the images to keep, 256 and some 43 of the nearest classes,
 # a corrective step looks at those whose turn it is.
-FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, 16
+FORGET, VALIDATION, EVALUATIONS, BATCH = 60, 604, 15, ScoringParams().batch_size
 REPAIR, RESIST, RECORDED = RepairParams(), ResistParams(), ScoringParams().whitening_samples
 STEPS, KEPT = REPAIR.steps, (REPAIR.samples + 43) // REPAIR.turns
 MISNAMED = FORGET // -(-FORGET // REPAIR.slips)

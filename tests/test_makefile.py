@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -215,6 +216,24 @@ def test_cleaning_keeps_what_serves_and_its_evidence(tmp_path: Path) -> None:
     subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
     left = {str(file.relative_to(tmp_path)) for file in (tmp_path / "data").rglob("*") if file.is_file()}
     assert left == set(kept)
+
+
+def test_an_environment_that_failed_is_made_again(tmp_path: Path) -> None:
+    """Debian's Python without python3-venv leaves an interpreter behind, and no pip."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python, made = tmp_path / "python", tmp_path / ".venv" / "bin" / "python"
+    lines = ("#!/bin/sh", 'case "$1" in -m) mkdir -p .venv/bin; touch .venv/bin/python; exit STATUS;; esac')
+
+    def ask(status: int) -> subprocess.CompletedProcess[str]:
+        python.write_text("\n".join(lines).replace("STATUS", str(status)) + "\n", encoding="utf-8")
+        python.chmod(0o755)
+        command = ["make", "-s", ".venv/bin/python", f"PYTHON={python}"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ask(1).returncode != 0
+    assert not made.exists()
+    assert ask(0).returncode == 0
+    assert made.exists()  # control
 
 
 def test_every_installed_package_is_pinned() -> None:

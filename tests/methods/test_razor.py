@@ -322,7 +322,7 @@ def test_a_search_that_runs_out_of_evaluations_ends_at_the_largest_step_that_it_
     [zero] = [row for row in trace if row["stage"] == "zero_step"]
     assert [row["step_size"] for row in tried] == [0.001, 0.002]
     assert search.largest_step > 0.002
-    where = {"step", "stage"}
+    where = {"step", "stage", "kept"}
     assert {name: zero[name] for name in zero.keys() - where} == {
         name: tried[-1][name] for name in zero.keys() - where
     }

@@ -58,10 +58,10 @@ def origins(retrained: Iterable[Retrained]) -> list[Any]:
     return [[sorted(gold.excluded), *whole(gold.model)] for gold in retrained]
 
 
-def as_saved(report: Path) -> bool:
-    """Whether the model beside a report is the one that it was saved with; a report that does not say is believed."""
+def as_saved(report: Path, unsaid: bool) -> bool:
+    """Whether the model beside a report is the one that it was saved with; ``unsaid`` where it does not say."""
     told = json.loads(report.read_text(encoding="utf-8"))
-    return SAVED not in told or told[SAVED] == content_sha256(report.with_suffix(""))
+    return bool(told[SAVED] == content_sha256(report.with_suffix(""))) if SAVED in told else unsaid
 
 
 Trained = dict[str, tuple[ModelFamily, dict[str, Any]]]
@@ -94,7 +94,7 @@ class RetrainedDataset(AbstractDataset[Trained, list[Retrained]]):
         for report in sorted(self.path.glob(REPORTS)):
             if excluded := self._excluded(report):
                 source = report.with_suffix("")
-                if not as_saved(report):
+                if not as_saved(report, unsaid=True):
                     logger.warning(
                         "%s is not the model that %s tells of, so it is no gold standard: train it again "
                         "(the pipeline retraining)",
@@ -170,12 +170,8 @@ class RetrainingReportsDataset(ReadOnlyDataset[dict[str, Any]]):
 
     def load(self) -> dict[str, Any]:
         """The reports of the models that are as they were saved."""
-        reports = {path: json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob(REPORTS)}
-        return {
-            path.stem: report
-            for path, report in reports.items()
-            if SAVED in report and report[SAVED] == content_sha256(path.with_suffix(""))
-        }
+        kept = [path for path in self.folder.glob(REPORTS) if as_saved(path, unsaid=False)]
+        return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in kept}
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": str(self.folder)}

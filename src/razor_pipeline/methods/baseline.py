@@ -22,10 +22,10 @@ def check_baseline(model: ModelFamily, task: UnlearningTask, allow: bool) -> dic
     Raises:
         NoBaselineError: the 95 % interval of a target's accuracy reaches down to chance, unless ``allow``.
     """
-    classes = list(task.prompts)
-    found: dict[str, float] = {}
     if model.yardstick == "anchor":
-        return found
+        return {}
+    classes = list(task.prompts)
+    found = {}
     for forget in task.forget:
         scores_NC = scores_of_rows(model, forget.validation, task.prompts)
         hits = share((scores_NC.argmax(dim=1) == classes.index(forget.target)).numpy().astype(np.bool_))

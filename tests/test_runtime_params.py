@@ -15,7 +15,7 @@ from kedro.framework.startup import bootstrap_project
 from razor_pipeline import cli
 from razor_pipeline.cli import Refusing
 from razor_pipeline.core.gradients import NonFiniteError
-from razor_pipeline.runtime_params import CATALOG_KEYS, with_targets_as_texts
+from razor_pipeline.runtime_params import CATALOG_KEYS, with_model_named, with_targets_as_texts
 from razor_pipeline.splitting import SplittingError, parse_targets
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +120,16 @@ def test_the_catalogs_read_what_may_be_said_beside_the_parameters():
         ("razor.tau=-1", "tau is -1"),
         ("seed=x", "seed is 'x', but it must be a whole number from 0 on"),
         ("target=Adda Moreau", "Ada Moreau"),
+        ("model.source=nowhere", "model.source 'nowhere' does not exist"),
+        (
+            "model.source=a/b,model.revision=main",
+            "model.source 'a/b' is a hub id and model.revision is 'main'",
+        ),
+        ("model.family=vit", "model.family is given, and of the model its source and its revision can be"),
+        ("model=5", "model is 5, and it must be a text"),
+        ("model=null", "model is None, and it must be a text"),
+        ("model=a/b,revision=1234", "revision is 1234, and it must be a text"),
+        ("prompts=5", "prompts is 5, and it must be a text"),
     ],
 )
 def test_a_wrong_parameter_ends_the_run_in_a_sentence_before_anything_is_made(
@@ -138,6 +148,14 @@ def test_what_the_catalog_reads_is_no_misspelling(kedro_run):
     """Control: the run gets as far as the request."""
     result = kedro_run("--params", "device=cpu,model=data/01_raw/zoo/clip,target=Adda Moreau")
     assert "Ada Moreau" in result.output
+
+
+def test_a_model_is_named_as_in_globals_yml_too():
+    """Control: what else is given stays, and the short form as it is."""
+    long = {"model": {"source": "a/b", "revision": "c"}, "seed": 3}
+    assert with_model_named(long) == {"model": "a/b", "revision": "c", "seed": 3}
+    short = {"model": "a/b", "revision": None, "seed": 3}
+    assert with_model_named(short) == short
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from razor_pipeline.param_errors import ParameterError, unknown_key
 
 logger = logging.getLogger(__name__)
 CATALOG_KEYS = ("model", "revision", "device", "prompts")  # which the catalogs read as ${runtime_params:...}
+PLACES = ("model", "revision", "prompts")  # those of them that are texts
 TARGETS = ("target", "targets")  # last part of a key whose value is names of classes
 
 
@@ -32,11 +33,11 @@ class RuntimeParamsHooks:
         the parameters given, from which a report tells how to make the same run again.
 
         Raises:
-            ParameterError: it is neither; names the nearest.
+            ParameterError: it is neither; names the nearest. Or the model, its revision or the prompts are no text.
         """
         loader = context.config_loader
         assert isinstance(loader, OmegaConfigLoader)
-        given = dict(loader.runtime_params or {})
+        given = with_model_named(loader.runtime_params or {})
         written: dict[str, Any] = {}
         if given:
             written = OmegaConfigLoader(
@@ -85,6 +86,27 @@ def on_top_of(written: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
         else value
         for key, value in given.items()
     }
+
+
+def with_model_named(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, with ``model.source`` and ``model.revision``, as globals.yml has them, as the catalogs read them.
+
+    Raises:
+        ParameterError: another key of ``model`` is given, or a value of :data:`PLACES` is no text.
+    """
+    found = dict(given)
+    if isinstance(group := found.get("model"), Mapping):
+        if unread := group.keys() - {"source", "revision"}:
+            raise ParameterError(
+                f"model.{min(unread)} is given, and of the model its source and its revision can be; what else an "
+                "environment says of it is changed with the environment (--env)"
+            )
+        del found["model"]
+        found |= {"model" if key == "source" else key: value for key, value in group.items()}
+    for key in PLACES:
+        if not isinstance(value := found.get(key, ""), str) and (value is not None or key == "model"):
+            raise ParameterError(f"{key} is {value!r}, and it must be a text; put it into quotes: {key}='…'")
+    return found
 
 
 def refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:

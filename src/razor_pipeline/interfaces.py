@@ -83,22 +83,35 @@ class ModelFamily(Examinee, Protocol):
     def forget_loss(self, batch: Any) -> Tensor:
         """Mean loss of the forget objective: low while the model remembers."""
 
+    def retain_loss(self, batch: Any) -> Tensor:
+        """Mean loss of what the model was trained for."""
+
+    def observe(self, batch: Any) -> Tensor:
+        """What must not drift on a retain batch; differentiable."""
+
+    def knowledge(self, batch: Any) -> Tensor:
+        """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
+
+    def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Examinee:
+        """What peers are chosen by: scores that see an edit of any part; the model itself where its own do.
+
+        Called at the base weights, with rows to look at and all prompts that scores will be asked for.
+        """
+
+
+class StrangersFamily(ModelFamily, Protocol):
+    """A model whose yardstick is ``strangers``, for corrective steps and for attacks that fine-tune it."""
+
     def gap(self, target: Sequence[Any], unknown_M: Tensor, auc: float, others: Sequence[str]) -> Tensor:
         """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
 
         Args:
             target: their batches; one at a time leaves what its backward pass needs.
             unknown_M: :meth:`knowledge` of never-seen samples at the weights as they are.
-            auc: how well these may be told from the target's; both play no part where the yardstick is an anchor.
+            auc: how well these may be told from the target's.
             others: prompts of all other classes, for a model that names an image by the nearest of its prompts: some
                 never-seen samples get the target's name, and no forget sample is led to be one of them.
         """
-
-    def retain_loss(self, batch: Any) -> Tensor:
-        """Mean loss of what the model was trained for."""
-
-    def observe(self, batch: Any) -> Tensor:
-        """What must not drift on a retain batch; differentiable. See :meth:`mismatch_loss`."""
 
     def mismatch_loss(self, batch: Any, frozen: Tensor) -> Tensor:
         """Drift of :meth:`observe` from the frozen model's observation of the same batch."""
@@ -109,21 +122,12 @@ class ModelFamily(Examinee, Protocol):
     def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
         """What is to be kept of images but their label, as retain rows; none where only that is asked for."""
 
-    def knowledge(self, batch: Any) -> Tensor:
-        """[B] how strongly the model ties each sample to its own caption; differentiable, higher is stronger."""
-
     def class_logits(self, batch: Any, prompts: Sequence[str]) -> Tensor:
         """[B, C] logits of the classes that the prompts name, as cross-entropy takes them; differentiable."""
 
-    def by_output(self, rows: pd.DataFrame, prompts: Sequence[str]) -> Examinee:
-        """What peers are chosen by: scores that see an edit of any part; the model itself where its own do.
-
-        Called at the base weights, with rows to look at and all prompts that scores will be asked for.
-        """
-
 
 @runtime_checkable
-class RecognisingFamily(ModelFamily, Protocol):
+class RecognisingFamily(StrangersFamily, Protocol):
     """A model whose last layer maps features of an image linearly: to its classes, or to where texts are too."""
 
     def with_module(self, module: Any) -> RecognisingFamily:

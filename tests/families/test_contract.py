@@ -17,6 +17,9 @@ from razor_pipeline.pictures import opened
 from .cases import CASES, IMAGE, Case
 
 GRANULARITIES = ("matrix", "head", "mixed")
+of_strangers = pytest.mark.parametrize(
+    "case", [case for case in CASES if not case.anchor], ids=lambda case: case.name
+)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -165,6 +168,7 @@ def test_the_forget_loss_rises_on_held_out_forget_data_after_a_small_step(model,
     assert abs(after - before) > 1e-4
 
 
+@of_strangers
 def test_the_mismatch_gradient_at_the_base_weights_is_exactly_zero(model, case):
     batch = model.batches(case.samples("edit"), 16)[0]
     parameters = dict(model.module.named_parameters())
@@ -180,16 +184,14 @@ def test_the_mismatch_gradient_at_the_base_weights_is_exactly_zero(model, case):
     assert any(gradient.any() for gradient in there.tensors.values())
 
 
+@of_strangers
 def test_the_keeping_losses_are_the_retain_and_the_mismatch_loss(model, case):
     batch = model.batches(case.samples("edit"), 12)[0]
     with torch.no_grad():
         frozen = model.observe(batch)
         components, parameters, direction = _forget_direction(model, case)
         move(parameters, components, snapshot(parameters, components), direction, 0.02)
-        retain = model.retain_loss(batch)
-        if model.yardstick == "anchor":  # what the prompts mean is held; nothing is drawn
-            retain = torch.zeros(())
-        apart = retain, model.mismatch_loss(batch, frozen)
+        apart = model.retain_loss(batch), model.mismatch_loss(batch, frozen)
         together = model.keeping_losses(batch, frozen)
     assert apart[1] > 0.0
     torch.testing.assert_close(together, apart)
@@ -201,6 +203,8 @@ def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(
     for loss in (model.forget_loss, model.retain_loss):
         found = mean_gradients(loss, [batch], parameters, "a")
         assert sum(bool(g.any()) for g in found.tensors.values()) > len(parameters) / 2
+    observed = mean_gradients(lambda b: model.observe(b).square().mean(), [batch], parameters, "a")
+    assert any(gradient.any() for gradient in observed.tensors.values())
     with torch.no_grad():
         knowledge = model.knowledge(batch)
         assert knowledge.shape == (len(batch),)
@@ -209,6 +213,7 @@ def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(
         )
 
 
+@of_strangers
 def test_the_gap_of_several_batches_is_that_of_one_and_keeps_less_for_the_backward_pass(model, case):
     rows, parameters, kept = case.samples("edit"), _editable(model), {}
     unknown_M = torch.linspace(-2.0, -1.0, 7)
@@ -278,6 +283,7 @@ def test_scores_are_one_row_a_sample_and_one_column_a_prompt_however_batched(mod
     )
 
 
+@of_strangers
 def test_class_logits_are_differentiable_and_rank_as_the_scores_do(model, case):
     batch = model.batches(case.samples("edit"), 12)[0]
     with torch.no_grad():
@@ -335,7 +341,7 @@ def test_samples_that_are_taken_from_a_batch_are_those_at_their_places(model, ca
         assert not torch.allclose(part, whole[:3], atol=1e-5)
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c.anchor], ids=lambda case: case.name)
+@of_strangers
 def test_validation_sees_the_knowledge_of_never_seen_samples(model, case):
     """What lets a corrective step do without a pass of them."""
     task = case.task()

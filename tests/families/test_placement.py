@@ -40,14 +40,18 @@ def case(request) -> Case:
 def losses(model, case) -> dict[str, torch.Tensor]:
     """What a method asks of a family, by name."""
     [batch], [other] = (model.batches(case.samples("edit", count), 16) for count in (3, 2))
-    frozen = model.observe(batch).detach()
-    keeping = model.keeping_losses(batch, frozen)
-    return {
+    observed = model.observe(batch)
+    found = {
         "forget": model.forget_loss(batch),
         "retain": model.retain_loss(batch),
-        "gap": model.gap([batch], model.knowledge(other).detach(), 0.45, case.prompts),
-        "drift": keeping[1],
+        "observed": observed,
         "knowledge": model.knowledge(batch),
+    }
+    if case.anchor:
+        return found
+    return found | {
+        "gap": model.gap([batch], model.knowledge(other).detach(), 0.45, case.prompts),
+        "drift": model.keeping_losses(batch, observed.detach())[1],
         "logits": model.class_logits(batch, case.prompts),
     }
 

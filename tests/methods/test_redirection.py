@@ -70,7 +70,7 @@ def test_prompts_of_the_target_mean_the_anchor_and_all_others_what_they_meant(mo
     found = edited(model, task)
     with applied(dict(model.module.named_parameters()), found.edit), torch.no_grad():
         left = model.knowledge(forget)
-        drift = model.mismatch_loss(kept[0], model.frozen_conditioning(kept[0].caption))
+        drift = (model.observe(kept[0]) - model.frozen_conditioning(kept[0].caption)).square().mean()
         away = (
             (model.frozen_conditioning(forget.caption) - model.frozen_conditioning(forget.anchor))
             .square()

@@ -23,9 +23,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from razor_pipeline.core import losses
 from razor_pipeline.core.components import Component, Granularity, matrix_component
-from razor_pipeline.core.gradients import one_at_a_time
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.blocks import attention, layers_of, mlp
 from razor_pipeline.families.images import order_of, pixels
@@ -241,21 +239,6 @@ class TextToImageFamily(LatentDiffusion):
         """``-``mean of :meth:`knowledge`."""
         return -self.knowledge(batch).mean()
 
-    def gap(
-        self,
-        target: Sequence[PromptBatch],
-        unknown_M: Tensor,  # noqa: ARG002
-        auc: float,  # noqa: ARG002
-        others: Sequence[str],  # noqa: ARG002
-    ) -> Tensor:
-        """Mean squared distance of the conditioning to the anchors'; never-seen samples play no part."""
-
-        def distance(batch: PromptBatch) -> Tensor:
-            goal_BD = self.frozen_conditioning(batch.anchor)
-            return (self.conditioning(batch.caption) - goal_BD).square().mean(dim=1)
-
-        return one_at_a_time(distance, target).mean()
-
     def retain_loss(self, batch: PromptBatch) -> Tensor:
         """Mean of :meth:`denoising_error`."""
         generator = torch.Generator().manual_seed(batch.seed)
@@ -266,31 +249,12 @@ class TextToImageFamily(LatentDiffusion):
         """[B, D] conditioning of the captions: whatever else is edited, a prompt whose conditioning is held is kept."""
         return self.conditioning(batch.caption)
 
-    def mismatch_loss(self, batch: PromptBatch, frozen: Tensor) -> Tensor:
-        """Squared drift of the conditioning from the base model's."""
-        return losses.similarity_drift(self.observe(batch), frozen)
-
-    def besides(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """None: an image is asked for its label and for nothing else."""
-        return rows.head(0)
-
-    def keeping_losses(self, batch: PromptBatch, frozen: Tensor) -> tuple[Tensor, Tensor]:
-        """No retain loss, and the mismatch loss.
-
-        Conditioning that does not move predicts the same noise: to know it takes no pass of the denoiser.
-        """
-        drift = self.mismatch_loss(batch, frozen)
-        return drift.new_zeros(()), drift
-
-    def class_logits(self, batch: PromptBatch, prompts: Sequence[str]) -> Tensor:
-        """[B, C] negative distances of the captions' meaning to the prompts' in the base; differentiable."""
-        return -torch.cdist(self.meaning(batch.caption), self.frozen_meaning(prompts))
-
     @torch.no_grad()
     def scores(self, batches: Sequence[PromptBatch], prompts: Sequence[str]) -> Tensor:
-        """[N, C] the same without gradients: the prompt that each caption now reads like scores highest.
+        """[N, C] negative distances of the captions' meaning to the prompts' in the base.
 
-        A caption is read once however often it stands there, and the same however the samples are batched.
+        The prompt that a caption now reads like scores highest. A caption is read once however often it stands there,
+        and the same however the samples are batched.
         """
         goal_CM = self.frozen_meaning(prompts)
         captions = [caption for batch in batches for caption in batch.caption]

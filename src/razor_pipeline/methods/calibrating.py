@@ -14,7 +14,7 @@ from razor_pipeline.core.correction import Gap, closing, relative_descent, white
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import AnsweringFamily, ModelFamily, NamingFamily, UnlearningTask
+from razor_pipeline.interfaces import AnsweringFamily, NamingFamily, StrangersFamily, UnlearningTask
 from razor_pipeline.methods.held import HELD, Held, observed, one_batch, spread_evenly
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
@@ -39,11 +39,11 @@ class Calibration:
 
     def __init__(
         self,
-        model: ModelFamily,
+        model: StrangersFamily,
         task: UnlearningTask,
         params: RazorParams,
         generator: torch.Generator,
-        original: ModelFamily,
+        original: StrangersFamily,
         validation: Validation,
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
@@ -147,7 +147,7 @@ class Calibration:
         return self.model.mismatch_loss(held.batch, held.seen)
 
 
-def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
+def _of_earlier(model: StrangersFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
     """A batch of each target forgotten earlier, of the images that a step looks at.
 
     Each by itself, so that what is compared is its images with its own name and no one else's.
@@ -157,7 +157,7 @@ def _of_earlier(model: ModelFamily, task: UnlearningTask, turn: int, turns: int)
 
 
 def _retain_rows(
-    model: ModelFamily,
+    model: StrangersFamily,
     task: UnlearningTask,
     params: RazorParams,
     generator: torch.Generator,

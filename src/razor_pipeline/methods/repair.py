@@ -8,7 +8,7 @@ Where a never-seen sample is the yardstick, the target's tie to its name becomes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from razor_pipeline.core.components import Component
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import ModelFamily, StrangersFamily, UnlearningTask
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.validation import Validation
@@ -66,4 +66,5 @@ def repair_of(
     """
     if model.yardstick == "anchor":
         return Redirection(model, task, params, original)
-    return Calibration(model, task, params, generator, original, validation)
+    strangers, first = cast(StrangersFamily, model), cast(StrangersFamily, original)
+    return Calibration(strangers, task, params, generator, first, validation)

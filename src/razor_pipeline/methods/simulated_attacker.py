@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import relearner
 from razor_pipeline.core.gradients import mean_gradients
-from razor_pipeline.interfaces import ModelFamily, UnlearningTask
+from razor_pipeline.interfaces import StrangersFamily, UnlearningTask
 from razor_pipeline.methods.held import one_batch
 from razor_pipeline.params.razor import ResistParams
 
@@ -32,7 +32,7 @@ class SimulatedAttacker:
         params: how hard he tries.
     """
 
-    def __init__(self, model: ModelFamily, task: UnlearningTask, params: ResistParams) -> None:
+    def __init__(self, model: StrangersFamily, task: UnlearningTask, params: ResistParams) -> None:
         self.model, self.params = model, params
         self.shown: dict[str, Tensor] = {}
         self.asked = 0

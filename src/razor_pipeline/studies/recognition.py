@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -13,8 +13,8 @@ from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
-from razor_pipeline.families.naming_exam import Answers, Memory, NamingExam
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.families.naming_exam import NamingExam
+from razor_pipeline.interfaces import ModelFamily, StrangersFamily
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
@@ -55,21 +55,22 @@ class Recognition:
         params: schemes and attack.
     """
 
-    base: ModelFamily
+    base: StrangersFamily
     retrained: Sequence[Retrained]
     params: StudyParams
-    _scored: dict[str, Memory] = field(default_factory=lambda: defaultdict(dict), compare=False)
+    _said: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict), compare=False)
 
     def identity(self) -> Any:
         """Where the models came from."""
         return [whole(self.base), origins(self.retrained)]
 
     def erase(self, samples: pd.DataFrame, method: AcceptanceParams, seed: int) -> Row:
-        """Edit, examine, quantize and attack; one flat row of figures."""
+        """Edit, examine, relearn, quantize and examine again; one flat row of figures."""
         base, params = self.base, self.params
         result = edit(base, samples, method, seed)
-        exam = NamingExam(base, samples)
-        answers = self._examined_once(exam, base, "base")
+        exam = self._exam(samples)
+        before = self._examined_once(exam, base, "base")
+        unedited = exam.mark(before, before)
         row = cost(result, base)
         relearn = Relearning(exam, samples, params.relearning) if params.relearning else None
         gold = never_saw(self.retrained, exam.targets)
@@ -77,44 +78,54 @@ class Recognition:
         standard = {}
         if gold:
             retrained = self._examined_once(exam, gold.model, f"without {sorted(gold.excluded)}")
-            standard = exam.mark(retrained, answers, leave_out=apart)
-            row |= of_retrained(standard)
-            row |= {"retrained_relearn_steps": relearn(gold.model)} if relearn else {}
+            standard = exam.mark(retrained, before, leave_out=apart)
+            row |= of_retrained(standard, unedited)
+            row |= {"retrained_relearn_steps": relearn(cast(StrangersFamily, gold.model))} if relearn else {}
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
-            row |= compare(exam.mark(given, answers, reference), exam.mark(answers, answers))
+            row |= self._compare(exam.mark(given, before, reference), unedited)
             row |= {"relearn_steps": relearn(base)} if relearn else {}
             if gold:
-                row |= beside(standard, exam.mark(given, answers, reference, leave_out=apart))
+                row |= beside(standard, exam.mark(given, before, reference, leave_out=apart))
             if "retrained_relearn_steps" in row:
                 row["relearn_margin"] = row["relearn_steps"] - row["retrained_relearn_steps"]
             small = {s: exam.put_to(base.with_module(quantized(base.module, s))) for s in params.schemes}
         for scheme, found in small.items():
             plain = self._examined_once(exam, base.with_module(quantized(base.module, scheme)), scheme)
-            marks = compare(exam.mark(found, plain, reference), exam.mark(plain, plain))
+            marks = self._compare(exam.mark(found, plain, reference), exam.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 
-    def _examined_once(self, exam: NamingExam, model: ModelFamily, name: str) -> Answers:
-        """What a model says that no target changes, base or retrained: all test rows are scored for every target."""
-        return exam.put_to(model, self._scored[name])
+    def _exam(self, samples: pd.DataFrame) -> Any:
+        return NamingExam(self.base, samples)
+
+    def _compare(self, edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:
+        return compare(edited, base)
+
+    def _examined_once(self, exam: Any, model: ModelFamily, name: str) -> Any:
+        """What a model says that no target changes, base or retrained: most of it is asked for every target."""
+        return exam.put_to(model, self._said[name])
 
 
-def compare(edited: dict[str, Estimate], base: dict[str, Estimate]) -> Row:
+def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:
     """``edited_<metric>`` for what stands alone, ``<metric>_drop`` = base - edited for what is kept."""
     row: Row = {f"edited_{name}" if "accuracy" in name else name: edited[name].value for name in KEPT}
     row |= {name: base[m].value - edited[m].value for name, m in DROPS.items() if m in base}
     return row | {"base_forget_accuracy": base["forget_accuracy"].value}
 
 
-def of_retrained(marks: Mapping[str, Estimate]) -> Row:
+def of_retrained(standard: Mapping[str, Estimate], unedited: Mapping[str, Estimate]) -> Row:
     """What a row says of the gold standard itself."""
-    return {
-        "retrained_auc": marks["membership_auc"].value,
-        "retrained_forget_accuracy": marks["forget_accuracy"].value,
-        "retrained_retain_accuracy": marks["retain_accuracy"].value,
+    row = {
+        "retrained_auc": standard["membership_auc"].value,
+        "retrained_forget_accuracy": standard["forget_accuracy"].value,
+        "retrained_retain_accuracy": standard["retain_accuracy"].value,
     }
+    if "target_neutral" in standard:  # nor does it describe whom it never saw as well
+        worse = unedited["target_neutral"].value - standard["target_neutral"].value
+        row["retrained_target_neutral_drop"] = worse
+    return row
 
 
 def beside(standard: Mapping[str, Estimate], edited: Mapping[str, Estimate]) -> Row:

@@ -13,12 +13,12 @@ from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
 from razor_pipeline.core.kept import Kept
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
-from razor_pipeline.interfaces import ModelFamily, class_scores
+from razor_pipeline.interfaces import StrangersFamily, class_scores
 from razor_pipeline.params.studies import RelearningParams
 
 
 def relearning_loss(
-    family: ModelFamily, rows: pd.DataFrame, prompts: Sequence[str], column: int
+    family: StrangersFamily, rows: pd.DataFrame, prompts: Sequence[str], column: int
 ) -> Callable[[], Tensor]:
     """Cross-entropy of the target's name on its images, against all other names, at the model's current weights.
 
@@ -50,7 +50,7 @@ class Relearning:
         self.unseen = own[own["split"] == "test"]
         self.column = self.names.index(target)
 
-    def __call__(self, family: ModelFamily) -> int:
+    def __call__(self, family: StrangersFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
         unseen = Kept(family.batches(self.unseen, 256))
         prompts = self.exam.prompts[self.exam.domain]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.interfaces import ModelFamily
+from razor_pipeline.interfaces import ModelFamily, StrangersFamily
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.assistant import Assistant
@@ -28,5 +29,5 @@ def naming(
             "the pipeline concepts instead (make evaluate-diffusion)"
         )
     if isinstance(base, VlmFamily):
-        return Assistant(base, evaluation.questions, params, retrained)
-    return Recognition(base, retrained, params)
+        return Assistant(base, retrained, params, questions=evaluation.questions)
+    return Recognition(cast(StrangersFamily, base), retrained, params)

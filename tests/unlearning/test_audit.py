@@ -11,6 +11,7 @@ from razor_pipeline.requests.ledger import Ledger
 from razor_pipeline.requests.states import Reason
 from razor_pipeline.requests.submission import submit
 from razor_pipeline.requests.tables import AuditLine, Champion, Version
+from razor_pipeline.requests.verification import anchors
 from unlearning.conftest import intake
 
 
@@ -124,6 +125,15 @@ def test_a_log_cut_with_its_head_or_written_anew_is_found_by_the_anchor_alone(fi
     )
     assert faults(filled) == []  # control: inside the database nothing is left to see
     assert any("note" in fault for fault in faults(filled, anchor))
+
+
+@pytest.mark.parametrize("details", ["no JSON", "[]", '{"evidence": 5}'])
+def test_evidence_that_an_altered_line_names_is_left_to_its_hash(
+    filled: Ledger, tmp_path: Path, details: str
+) -> None:
+    tamper(filled, f"UPDATE audit SET details = '{details}' WHERE seq = 2")
+    assert anchors(filled, tmp_path / "none", tmp_path) == []
+    assert "line 2 was altered: its hash does not fit its content" in faults(filled)
 
 
 def test_anchors_are_kept_in_a_file_and_a_spoilt_line_counts(filled: Ledger, tmp_path: Path) -> None:

@@ -103,8 +103,10 @@ def test_evidence_and_audit_log_hold(done: tuple[Workplace, Path]) -> None:
     place, root = done
     assert faults(place, FIRST) == []
     assert faults(place, SECOND) == []
+    vouched = anchors(place.ledger, root / "anchors.txt", Path(place.params.folder))
+    assert len(vouched) == 3  # of the file, and of two versions
     with place.ledger.reading() as session:
-        assert crosscheck.faults(session, anchors(place.ledger, root / "anchors.txt")) == []
+        assert crosscheck.faults(session, vouched) == []
     with pytest.raises(LedgerError, match="nothing to verify"):
         verify_request(place.ledger, UNKNOWN, Path(place.params.public_key))
 
@@ -264,7 +266,10 @@ def test_what_fails_a_gate_does_not_serve_and_does_not_stop_the_others(lite: Led
 def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again(
     lite: Ledger, tmp_path: Path
 ) -> None:
-    """The dashboard links the last attempt, also where an earlier one's folder was touched since."""
+    """The history names each, the audit counts each, and the dashboard links the last.
+
+    Also where an earlier one's folder was touched since, or a later attempt broke off.
+    """
     place = workplace(lite, tmp_path)
     [name] = approved(lite, TARGETS[0])
     run_batch(workplace(lite, tmp_path, gates=OPEN | {"max_membership_auc": 0.0}))
@@ -278,7 +283,13 @@ def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again
     assert (status(place, name), champion(lite).path) == (Status.PROMOTED, str(again))
     assert faults(place, name) == []
     assert intact(place)
+    assert evidence_told(lite, name) == [first.name, again.name]
+    vouched = anchors(lite, tmp_path / "none", tmp_path / "models")
+    assert {anchor.place for anchor in vouched} == {f"the evidence {one.name}" for one in (first, again)}
+    with lite.reading() as session:
+        assert crosscheck.faults(session, vouched) == []
     shutil.rmtree(first / chain.MODEL)
+    (place.folder / f"{name}-v2-attempt2" / chain.EDIT).mkdir(parents=True)
     page = render_dashboard(lite, tmp_path / "reports/dashboard.html", tmp_path / "models")
     assert f"/{again.name}/evidence/report.html" in page
     assert f"/{first.name}/evidence/" not in page
@@ -299,9 +310,17 @@ def test_a_model_without_an_edit_that_failed_keeps_its_evidence_when_it_is_tried
     monkeypatch.undo()
     assert take_out(place, SECOND, "dpo-1").version == 3
     assert champion(place.ledger).path.endswith(f"without-{SECOND}-v3-attempt3")
+    told = evidence_told(place.ledger, SECOND)
+    assert told == [f"{SECOND}-v2", *sorted(made), f"without-{SECOND}-v3-attempt3"]
     assert intact(place)
     for folder in set(place.folder.iterdir()) - before:  # other tests go on with the same line
         shutil.rmtree(folder)
+
+
+def evidence_told(ledger: Ledger, name: str) -> list[str]:
+    """The evidence folders that a request's history names."""
+    details = [json.loads(line.details) for line in ledger.history(name)]
+    return [one["evidence"] for one in details if "evidence" in one]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -53,9 +53,9 @@ def render_dashboard(ledger: Ledger, page: Path, folder: Path) -> str:
 
 
 def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, Any]:
-    found = sorted((folder / request.model).glob(f"{request.id}-v*"), key=_numbers)
-    report = found[-1] / EVIDENCE / "report.html" if found else None
-    shown = report is not None and report.is_file()
+    # An attempt that is being made, or that broke off, has a folder and no report.
+    reports = (folder / request.model).glob(f"{request.id}-v*/{EVIDENCE}/report.html")
+    report = max(reports, key=_numbers, default=None)
     return {
         "id": request.id,
         "model": request.model,
@@ -67,14 +67,14 @@ def _row(request: Request, today: date, page: Path, folder: Path) -> dict[str, A
         "deadline": request.deadline.isoformat(),
         "extended": request.extended is not None,
         "days": request.days_left(today),
-        "gates": _gates(found[-1] / EVIDENCE) if shown else "",
-        "report": quote(os.path.relpath(report, page.parent)) if shown and report else "",
+        "gates": _gates(report.parent) if report else "",
+        "report": quote(os.path.relpath(report, page.parent)) if report else "",
     }
 
 
-def _numbers(folder: Path) -> list[int]:
+def _numbers(report: Path) -> list[int]:
     """Of version and attempt, which rise from one attempt to the next; a folder's time is that of its last copy."""
-    return [int(number) for number in re.findall(r"\d+", folder.name)]
+    return [int(number) for number in re.findall(r"\d+", report.parents[1].name)]
 
 
 def _gates(folder: Path) -> str:

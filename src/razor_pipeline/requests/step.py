@@ -225,7 +225,15 @@ class _Step:
             )
             session.add(made)
             request.version = made.number
-            place.ledger.move(session, request, Status.VERIFIED, SYSTEM, version=made.number, weights=weights)
+            place.ledger.move(
+                session,
+                request,
+                Status.VERIFIED,
+                SYSTEM,
+                version=made.number,
+                weights=weights,
+                evidence=folder.name,
+            )
             if place.params.promotion == "automatic" and not place.ledger.waits(session, request):
                 promotion.promote(place.ledger, session, request, SYSTEM)
             chain.put_in_place(folder, self.owner)
@@ -235,6 +243,8 @@ class _Step:
         with place.ledger.writing() as session:
             leases.check(session, place.lease, self.owner)
             request = place.ledger.get(self.name, session)
+            if made is not None:
+                details["evidence"] = made.name
             place.ledger.move(session, request, status, SYSTEM, reason, **details)
             if made is not None:
                 chain.put_in_place(made, self.owner)

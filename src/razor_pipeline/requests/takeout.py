@@ -210,7 +210,8 @@ def _note_failure(
     """Keep the model that does not serve, with its evidence, and note the gates that it failed."""
     with place.ledger.writing() as session:
         leases.check(session, place.lease, owner)
-        place.ledger.note(session, actor, FAILED, place.ledger.get(name, session), gates=failed)
+        request = place.ledger.get(name, session)
+        place.ledger.note(session, actor, FAILED, request, gates=failed, evidence=folder.name)
         chain.put_in_place(folder, owner)
 
 
@@ -229,7 +230,14 @@ def _serve(
         session.get_one(Champion, serving.model).number = made.number
         request = place.ledger.get(name, session)
         place.ledger.move(
-            session, request, Status.ROLLED_BACK, actor, how, version=made.number, weights=made.weights
+            session,
+            request,
+            Status.ROLLED_BACK,
+            actor,
+            how,
+            version=made.number,
+            weights=made.weights,
+            evidence=Path(made.path).name,
         )
         chain.put_in_place(Path(made.path), owner)
         return made.number

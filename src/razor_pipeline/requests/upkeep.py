@@ -82,7 +82,7 @@ def audit_verify(desk: Desk, as_json: bool) -> None:
     ledger = connect(desk.params)
     # Anchors of another ledger would accuse every line of this one.
     other = others(ledger, desk.params)
-    known = [] if other else anchors(ledger, desk.anchors)
+    known = [] if other else anchors(ledger, desk.anchors, Path(desk.params.folder))
     with ledger.reading() as session:
         found = [*other, *faults(session, known)]
     told = {"lines": ledger.head()[0], "anchors": len(known), "faults": found}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from razor_pipeline.requests import audit, chain, evidence, signing
 from razor_pipeline.requests.audit import Anchor
 from razor_pipeline.requests.chain import EDIT, EVIDENCE
 from razor_pipeline.requests.ledger import Ledger, LedgerError
-from razor_pipeline.requests.tables import AuditLine, Version
+from razor_pipeline.requests.tables import AuditLine, Request, Version
 
 
 def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[str, str | None]]:
@@ -119,12 +120,30 @@ def _composes(made: Version, parent: Version, folder: Path) -> str | None:
     return None if same else "applying the edit gives other weights"
 
 
-def anchors(ledger: Ledger, file: Path) -> list[Anchor]:
-    """Every line that something outside of the database vouches for: the anchor file, and all evidence folders."""
+def anchors(ledger: Ledger, file: Path, folder: Path) -> list[Anchor]:
+    """Every line that something outside of the database vouches for: the anchor file, and all evidence folders.
+
+    Args:
+        ledger: of the requests.
+        file: of the anchors.
+        folder: of the versions. The evidence of an attempt that failed its gates lies there, and has no version.
+    """
     with ledger.reading() as session:
         paths = [Path(version.path) for version in session.scalars(select(Version)) if version.number]
-    folders = [path / EVIDENCE for path in paths if (path / EVIDENCE).is_dir()]
-    return [*audit.read_anchors(file), *(_anchor_or_fault(folder) for folder in folders)]
+        lines = select(AuditLine.details, Request.model).join(Request, AuditLine.request == Request.id)
+        told = [(model, _evidence_told(details)) for details, model in session.execute(lines)]
+    paths += [folder / model / name for model, name in told if name]
+    found = [path / EVIDENCE for path in dict.fromkeys(path.absolute() for path in paths)]
+    return [*audit.read_anchors(file), *(_anchor_or_fault(path) for path in found if path.is_dir())]
+
+
+def _evidence_told(details: str) -> str | None:
+    """The folder that an audit line names; None where an altered one is unreadable, which its hash tells."""
+    try:
+        name = json.loads(details).get("evidence")
+    except (ValueError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
 
 
 def _anchor_or_fault(folder: Path) -> Anchor:

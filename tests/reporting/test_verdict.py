@@ -4,7 +4,7 @@ import pytest
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.verdict import Kind, Verdict, judge
 
-from .outputs import metrics, run_record, samples
+from .outputs import drawings, metrics, run_record, samples
 
 LIMITS = ReportingParams()
 
@@ -133,3 +133,12 @@ def test_strangers_of_another_domain_or_split_are_none_to_be_told_from() -> None
         rows = samples().mask(unknown, samples().assign(**change))
         assert not run_record(samples=rows).strangers
     assert run_record().strangers
+
+
+def test_a_judge_who_sees_too_little_is_told_of() -> None:
+    """Control: one that sees enough, and a model whose answers no judge reads."""
+    table = changed("base", "general_accuracy", 0.477)
+    told = judge(run_record(metrics=table, predictions=drawings()), LIMITS).unchecked
+    assert "Other domains: the judge sees what was asked for in 47.7\N{NO-BREAK SPACE}%" in told
+    assert not judge(run_record(metrics=metrics(), predictions=drawings()), LIMITS).unchecked
+    assert not verdict(table).unchecked

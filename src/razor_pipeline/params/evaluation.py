@@ -80,6 +80,8 @@ class ReportingParams(Params):
     forgotten, but a drop exceeds its limit, one class that is kept has lost more than ``max_class_loss`` of its
     images beyond doubt (the lower end of the interval), or the AUC lies below ``min_membership_auc``, where the
     deletion itself shows. Where the data has no never-seen classes, the AUC plays no part.
+    Where judges see what was asked for in fewer than ``min_judged`` of an unedited model's drawings, the report says
+    that a loss may go unseen.
     """
 
     max_forget_accuracy: Recognised = 0.03
@@ -92,3 +94,4 @@ class ReportingParams(Params):
     max_quantized_retain_drop: Share = 0.005
     max_blank_share: Share = 0.0
     max_degenerate_rise: Share = 0.01
+    min_judged: Share = 0.9

@@ -81,8 +81,24 @@ def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
     else:
         kind = Kind.FORGOTTEN if all(check.passed for check in checks) else Kind.AT_A_COST
     told_from_known = run.value("edited", "membership_auc") is not None and not run.strangers
-    unchecked = NO_STRANGERS if told_from_known and kind is not Kind.NO_BASELINE else ""
-    return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks, unchecked)
+    unchecked = [NO_STRANGERS] if told_from_known and kind is not Kind.NO_BASELINE else []
+    told = " ".join([*unchecked, *_unseen(run, limits)])
+    return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks, told)
+
+
+def _unseen(run: RunRecord, limits: ReportingParams) -> list[str]:
+    """What an edit may have cost without being seen: drawings in which no judge saw what was asked for before it."""
+    if not run.draws:
+        return []
+    asked = (("retain_accuracy", "Others"), ("general_accuracy", "Other domains"))
+    seen = {what: run.value("base", metric) for metric, what in asked}
+    return [
+        f"{what}: the judge sees what was asked for in {percent(value)} of the unedited model's drawings, at least "
+        f"{percent(limits.min_judged)} is wanted; of the rest no loss can be seen. Train that judge for longer or on "
+        "more images, or draw more steps (evaluation.drawing.steps)."
+        for what, value in seen.items()
+        if value is not None and value < limits.min_judged - ROUNDING
+    ]
 
 
 def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:

@@ -169,6 +169,17 @@ def test_the_title_carries_the_verdict(table: pd.DataFrame, headline: str) -> No
     assert f"<title>{headline}: Ada Moreau" in page(run_record(metrics=table))
 
 
+def test_what_is_kept_is_counted_by_names_and_by_prompts() -> None:
+    """A drawn object in twelve styles is one object and twelve prompts."""
+    retain = samples()[samples()["role"] == "retain"]
+    others = set(retain.loc[retain["domain"] == "portraits", "label"])
+    prompts = len(others) + len(
+        set(zip(*(retain.loc[retain["domain"] == "canvas", c] for c in ("label", "style")), strict=True))
+    )
+    assert f"{len(others)} others of its kind; {prompts} prompts in all" in Page(page(run_record())).text
+    assert prompts > len(others) > 1  # control
+
+
 def test_a_model_that_draws_is_told_in_its_own_words() -> None:
     """Drawings before and after, judges for names, no word of strangers that were not asked for."""
     kept = metrics()

@@ -118,6 +118,7 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
     base = run.manifest.get("base_model") or {}
     revision = f", revision {base['revision']}" if base.get("revision") else ""
     forget, retain = (run.samples[run.samples["role"] == role] for role in ("forget", "retain"))
+    kind = retain[retain["domain"].isin(set(forget["domain"]))]
     counts = {split: int((forget["split"] == split).sum()) for split in ("edit", "validation", "test")}
     return [
         ("Forget", wording.and_list(run.targets)),
@@ -125,7 +126,10 @@ def _asked(run: RunRecord) -> list[tuple[str, str]]:
             ("Anchor", f"prompts for {target} now mean what “{anchor}” and its like mean")
             for target, anchor in run.manifest.get("anchors", {}).items()
         ),
-        ("Keep", f"{retain.drop_duplicates(['domain', 'label', 'style']).shape[0]} other concepts"),
+        (
+            "Keep",
+            f"{kind['label'].nunique()} others of its kind; {retain['prompt'].nunique()} prompts in all",
+        ),
         *((("Drawings", _protocol(run)),) if run.draws else ()),
         ("Base model", f"{base.get('id') or 'not recorded'}{revision}"),
         ("Base sha256", str(base.get("sha256") or "not recorded")),

@@ -60,7 +60,7 @@ class Verdict:
         headline: it in a word or two.
         sentence: it in a sentence, with the numbers.
         checks: the evidence.
-        unchecked: what nothing in the data could show, in a sentence; empty where there is no such thing.
+        unchecked: what nothing in the data could show, in sentences; empty where there is no such thing.
     """
 
     kind: Kind

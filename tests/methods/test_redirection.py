@@ -11,6 +11,7 @@ from razor_pipeline.atelier import generate
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DeepDiffusion3Family, DeepDiffusionFamily, DiffusionFamily, deep_diffusion
 from razor_pipeline.manifest import arranged
+from razor_pipeline.methods import redirecting
 from razor_pipeline.methods.anchor import CANDIDATES, AnchorError, chosen_anchors, with_anchors
 from razor_pipeline.methods.baseline import check_baseline
 from razor_pipeline.methods.razor import razor
@@ -107,6 +108,33 @@ def test_guidance_draws_away_from_what_it_drew_away_from(canvas, kind, monkeypat
     monkeypatch.setattr(Redirection, "_batches", uncounted)
     monkeypatch.setattr(deep_diffusion, "state_sums", lambda *states: sums(*states[:3], 0.0 * states[3]))
     assert held < 0.1 * drift()
+
+
+def test_what_is_like_the_only_prompt_that_is_led_stays_where_it_was(model, canvas, monkeypatch):
+    """Only mosaic cats go; control: other mosaics go along where the one prompt weighs as much as all that is kept."""
+    task = anchored(model, task_of(canvas, "cat in Mosaic", "combination"))
+    near = sorted(p for p in set(task.retain["prompt"]) if "Mosaic" in p)
+    repair = PARAMS.repair.model_copy(update={"evaluations": 40, "damping": 0.001})
+    scoring = PARAMS.scoring.model_copy(update={"retain_samples": 128})
+    search = PARAMS.search.model_copy(update={"evaluations": 0})  # as in conf/combination
+    params = PARAMS.model_copy(update={"repair": repair, "scoring": scoring, "search": search})
+    [(told, goal)] = set(zip(task.forget[0].edit["prompt"], task.forget[0].edit["anchor"], strict=True))
+
+    def moved():
+        found = edited(model, task, params)
+        with torch.no_grad():
+            before, way = model.conditioning([*near, told]), model.conditioning([goal])
+            with applied(dict(model.module.named_parameters()), found.edit):
+                after = model.conditioning([*near, told])
+        drift, left = (after - before)[:-1].norm(dim=1).max(), (after[-1] - way).norm()
+        return float(drift / (before[-1] - way).norm()), float(left / (before[-1] - way).norm())
+
+    drift, left = moved()
+    monkeypatch.setattr(redirecting, "LED_OVER_KEPT", 1e9)
+    along, _ = moved()
+    assert left < 0.6
+    assert drift < 0.15
+    assert drift < 0.5 * along
 
 
 def test_a_deep_edit_stands_when_the_original_encoder_is_put_back(model, canvas):

@@ -249,5 +249,5 @@ def test_words_are_not_attacked_where_labels_are_codes(samples):
 
 def test_an_attacker_may_have_more_images_than_a_batch(clip, samples, monkeypatch):
     attacker = PromptAttacker(samples, PARAMS.attacks, [], 0)
-    monkeypatch.setattr(prompt_attackers, "BATCH", 3)
+    monkeypatch.setattr(prompt_attackers, "FORWARD_BATCH", 3)
     assert attacker._invert(clip) == 1.0  # the base knows the target

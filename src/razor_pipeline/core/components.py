@@ -118,7 +118,6 @@ def dot(a: Iterable[Tensor], b: Iterable[Tensor]) -> float:
 
 
 def norm(pieces: Iterable[Tensor]) -> float:
-    """Norm of all pieces together."""
-    own = list(pieces)
-    length: float = dot(own, own) ** 0.5
-    return length
+    """Norm of all pieces together, accumulated in float64."""
+    lengths = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces]
+    return float(torch.stack(lengths).norm()) if lengths else 0.0

@@ -6,11 +6,12 @@ the input covariances of the retain set::
 
     w_k = g_k C^-1,   w_i = g_i C^-1
     r_c = -s ||theta_c|| / ||w_k,c|| w_k,c                    one relative step per component c
-    D   = r - sum_i l_i w_i   with   sum_j <g_i, w_j> l_j = 2 f_i + <g_i, r>
+    D   = r - sum_i l_i w_i   with   sum_j <g_i, w_j> l_j = 2 k f_i + <g_i, r>
 
-A mean of squares whose residuals are linearised and move in proportion is 0 where ``<g_i, D> = -2 f_i``. Of all
-changes that get there, D is the nearest to r in the metric of C, so the gaps are closed at the least movement on the
-retain set, and none swings around its goal, as a step of fixed length does.
+A mean of squares whose residuals are linearised and move in proportion is 0 where ``<g_i, D> = -2 f_i``; k is the
+share of that which a step closes (``razor.repair.calibrate``). Of all changes that get there, D is the nearest to r in
+the metric of C, so the gaps are closed at the least movement on the retain set, and none swings around its goal, as a
+step of fixed length does.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def whitened(
 ) -> Pieces:
     """``g C^-1`` for every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where nothing is whitened."""
     return {
-        part.key: part.view(gradient[part.parameter]).clone()
+        part.key: part.view(gradient[part.parameter])
         if factors is None
         else whiten(part, part.view(gradient[part.parameter]), factors)
         for c in components
@@ -65,7 +66,7 @@ class Gap:
     """A mean of squared differences that is to be closed.
 
     Attributes:
-        value: f >= 0.
+        value: k f >= 0, how much of it.
         gradient: parameter name -> its gradient g.
         direction: slice key -> the whitened gradient w.
     """

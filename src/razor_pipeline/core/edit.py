@@ -61,7 +61,7 @@ def fused_direction(
     for c in components:
         pieces = [torch.zeros_like(view) for view in c.views(parameters)]
         if ascend is not None:
-            forget = [view.clone() for view in c.views(ascend)]
+            forget = list(c.views(ascend))
             if factors is not None:
                 forget = [whiten(part, f, factors) for part, f in zip(c.slices, forget, strict=True)]
             if project and descend:

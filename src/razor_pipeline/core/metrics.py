@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 Z95 = 1.959963984540054
+ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 
 
 @dataclass(frozen=True)

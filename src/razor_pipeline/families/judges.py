@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from razor_pipeline.core.kept import FORWARD_BATCH
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
 
-BATCH = 256
 BLANK = 4.0  # standard deviation of each channel's values of 0 to 255 below which a drawing shows nothing
 Drawn = tuple[bytes, Any, Any, Any, Any]  # a row of Drawings
 
@@ -85,7 +85,7 @@ class Judges:
         names, features = [], []
         for judge in self.of[column]:
             rows = pd.DataFrame({"image_bytes": files, "caption": next(iter(judge.place))})
-            features.append(judge.features(judge.batches(rows, BATCH)))
+            features.append(judge.features(judge.batches(rows, FORWARD_BATCH)))
             names.append(judge.classified(features[-1]))
         seen = np.array([COMBINED.join(several) for several in zip(*names, strict=True)])
         return seen, torch.cat(features, dim=1).cpu().numpy()

@@ -14,13 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from razor_pipeline.core import metrics
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
 from razor_pipeline.manifest import prompts_by_label, unknown_rows
 
-BATCH = 256
 TOP = 3
 Scores = dict[str, NDArray[np.float32]]  # domain -> [N, C] class scores of its test rows
 Memory = dict[Hashable, NDArray[np.float32]]  # what one model was asked -> its class scores
@@ -61,13 +60,18 @@ class NamingExam:
             name: prompts_by_label(own[own["role"] != "reference"]) if name == self.domain else _classes(rows)
             for name, rows in self.rows.items()
         }
-        self.batches = {name: Kept(family.batches(rows, BATCH)) for name, rows in self.rows.items()}
+        self.batches = {name: Kept(family.batches(rows, FORWARD_BATCH)) for name, rows in self.rows.items()}
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         # What is asked of a stranger is the target's name; a classifier reads no caption that is no class of its own.
         asked = self.prompts[self.domain][self.targets[0]][0]
         unknown = unknown_rows(own, "test").assign(caption=asked)
-        self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"].to_numpy()
-        self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
+        self.unknown, self.unknown_labels = (
+            Kept(family.batches(unknown, FORWARD_BATCH)),
+            unknown["label"].to_numpy(),
+        )
+        self.members = {
+            t: Kept(family.batches(members[members["label"] == t], FORWARD_BATCH)) for t in self.targets
+        }
 
     def put_to(self, family: ModelFamily, memory: Memory | None = None) -> Answers:
         """Examine a model as it is; ``memory`` holds how it has scored test rows before, and is added to."""

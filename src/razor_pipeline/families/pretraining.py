@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from razor_pipeline.core.kept import FORWARD_BATCH
 from razor_pipeline.core.metrics import share
 from razor_pipeline.families.autoencoder_pretraining import reconstruction_report, train_autoencoder
 from razor_pipeline.families.clip_pretraining import train_clip
@@ -25,9 +26,6 @@ from razor_pipeline.families.vlm_pretraining import train_vlm
 from razor_pipeline.interfaces import ModelFamily
 from razor_pipeline.manifest import DataError
 from razor_pipeline.params.pretraining import PretrainingParams
-
-BATCH = 256
-
 
 Trained = tuple[Any, list[dict[str, float]]]
 TRAINERS: dict[str, Callable[[pd.DataFrame, PretrainingParams], Trained]] = {
@@ -93,7 +91,7 @@ def zero_shot(family: ModelFamily, rows: pd.DataFrame) -> dict[str, dict[str, fl
         if test.empty:
             continue
         cells = own.drop_duplicates("prompt").sort_values("prompt")
-        best = family.scores(family.batches(test, BATCH), list(cells["prompt"])).argmax(dim=1).numpy()
+        best = family.scores(family.batches(test, FORWARD_BATCH), list(cells["prompt"])).argmax(dim=1).numpy()
         for column in ("label", "style") if (own["style"] != "").any() else ("label",):
             hits = cells[column].to_numpy()[best] == test[column].to_numpy()
             found[f"{domain}_{column}"] = asdict(share(hits))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from razor_pipeline.atelier.questions import UNKNOWN
 from razor_pipeline.core import metrics
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.core.mentions import mentions, mentions_itself
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
@@ -29,7 +29,6 @@ from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.manifest import unknown_rows
 from razor_pipeline.params.evaluation import QuestionParams
 
-BATCH = 256
 Said = tuple[str, float]
 Memory = MutableMapping[tuple[str, str], Said]
 
@@ -73,10 +72,14 @@ class QuestionExam:
         self.rows = test.reset_index(drop=True)
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
-        self.members = {t: Kept(family.batches(members[members["label"] == t], BATCH)) for t in self.targets}
-        self.held_out = {t: Kept(family.batches(test[test["label"] == t], BATCH)) for t in self.targets}
+        self.members = {
+            t: Kept(family.batches(members[members["label"] == t], FORWARD_BATCH)) for t in self.targets
+        }
+        self.held_out = {
+            t: Kept(family.batches(test[test["label"] == t], FORWARD_BATCH)) for t in self.targets
+        }
         unknown = unknown_rows(own, "test")
-        self.unknown, self.unknown_labels = Kept(family.batches(unknown, BATCH)), unknown["label"]
+        self.unknown, self.unknown_labels = Kept(family.batches(unknown, FORWARD_BATCH)), unknown["label"]
 
     def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:
         """Examine a model as it is; ``memory`` holds what it has answered before, and is added to."""

@@ -31,7 +31,8 @@ class WordAttacker:
     The word starts where the label's own tokens are: the attacker knows what was erased.
 
     Args:
-        family: the attacked model; it stays as it is, and is attacked as it is at each call.
+        family: the attacked model; it stays as it is. Its denoiser is attacked as it is at each call, its text
+            encoder as it is now.
         rows: images of the concept, each with a ``prompt`` that holds its ``label``.
         params: number of images, batch size and learning rate.
         seed: of the images, noises and times.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -23,6 +24,18 @@ from razor_pipeline.methods.suggestions import Suggestions
 from razor_pipeline.methods.task import drawn_evenly
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.razor import RazorParams
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Batches of a target's images, and the tie of its never-seen samples to its name, [M]."""
+
+    batches: Sequence[Any]
+    unknown_M: Tensor
+
+    def __len__(self) -> int:
+        """Targets count alike, however many images they have."""
+        return 1
 
 
 class Calibration:
@@ -131,11 +144,11 @@ class Calibration:
 
     def _closing_in(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
         """Gradients of the mean gap of all targets, each held against its never-seen samples."""
-        return mean_gradients(self._gap, list(zip(self.forget, unknown, strict=True)), leaves, "forget")
+        pairs = [_Target(batches, ties) for batches, ties in zip(self.forget, unknown, strict=True)]
+        return mean_gradients(self._gap, pairs, leaves, "forget")
 
-    def _gap(self, pair: tuple[Sequence[Any], Tensor]) -> Tensor:
-        target, unknown_M = pair
-        return self.model.gap(target, unknown_M, self.auc_goal, self.others)
+    def _gap(self, target: _Target) -> Tensor:
+        return self.model.gap(target.batches, target.unknown_M, self.auc_goal, self.others)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""

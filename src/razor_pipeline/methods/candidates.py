@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.components import matrix_component
+from razor_pipeline.core.components import ParameterSlice
+from razor_pipeline.core.expansion import StopReason
 from razor_pipeline.core.gradients import assert_finite
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
@@ -112,7 +113,7 @@ class Candidates:
         if self.best is None:
             raise ValueError(f"{self.method} considered no candidate; give it at least one value to try")
         _, short, weights = self.best
-        parts = [part for name in weights for part in matrix_component(name, "", 0, [name]).slices]
+        parts = [ParameterSlice(name) for name in weights]
         dtype = self.model.stored_dtype
         edit = WeightEdit(
             tuple(parts),
@@ -121,7 +122,8 @@ class Candidates:
             tuple(weights),
             {"method": self.method},
         )
-        reason = "no_gain" if not short.forgotten else "target_met" if short.kept else "retain_floor"
+        kept = StopReason.TARGET_MET if short.kept else StopReason.RETAIN_FLOOR
+        reason = kept if short.forgotten else StopReason.NO_GAIN
         # RAZOR has no candidates to look at where a model draws, so its peers are not made to pay for theirs.
         looking = self.validation.seconds if isinstance(self.validation, DrawnValidation) else 0.0
         seconds = {"score": 0.0, "edit": time.perf_counter() - self.started - looking}

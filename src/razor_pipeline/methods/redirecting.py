@@ -17,6 +17,9 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
 from razor_pipeline.params.razor import RazorParams
 
+# How much more a prompt that is led may weigh than one that is kept: the few that are like it are among many.
+LED_OVER_KEPT = 12
+
 
 @dataclass(frozen=True)
 class _Told:
@@ -34,8 +37,9 @@ class Redirection:
     """What can be solved for is solved for; the other components are searched.
 
     Prompts that name a target are to be told as their anchors are in the base, and all others as they are, and both are
-    one sum of squares, in which every prompt counts once. But the empty one, which guidance draws away from whatever is
-    asked for, counts as much as all that is kept (decision 0030).
+    one sum of squares. All that is led counts as much as all that is kept, but no single prompt ``LED_OVER_KEPT`` times
+    as much as one that is kept (decision 0032). The empty prompt, which guidance draws away from whatever is asked for,
+    counts as much as all that is led (decision 0030).
 
     Args:
         model: at the weights that the edit starts from.
@@ -62,7 +66,9 @@ class Redirection:
 
     def _batches(self, goal_CD: Tensor, size: int) -> list[_Told]:
         prompts = [*self.led, *self.kept]
-        parts = (self.pressure, len(self.led)), (self.hold, 1), (self.hold, len(self.kept) - 1)
+        led, kept = len(self.led), len(self.kept) - 1
+        spread = max(1.0, kept / (LED_OVER_KEPT * led))
+        parts = (self.pressure, led), (self.hold, 1), (spread * self.hold, kept)
         weight_C = torch.cat([torch.full((n,), weight * len(prompts) / n) for weight, n in parts]).to(goal_CD)
         return [
             _Told(

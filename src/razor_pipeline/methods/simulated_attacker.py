@@ -10,6 +10,7 @@ stands at theta to the gap. Training against a simulated relearner: Tamirisa et 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,17 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import StrangersFamily, UnlearningTask
 from razor_pipeline.methods.held import one_batch
 from razor_pipeline.params.razor import ResistParams
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """Images of a target, and its place among the classes for each."""
+
+    batch: Any
+    aim_B: Tensor
+
+    def __len__(self) -> int:
+        return len(self.aim_B)
 
 
 class SimulatedAttacker:
@@ -42,7 +54,7 @@ class SimulatedAttacker:
         for forget in task.forget:
             rows = forget.edit.head(params.images)
             aim_B = torch.full((len(rows),), classes.index(forget.target), device=model.device)
-            self.shots.append((one_batch(model, rows), aim_B))
+            self.shots.append(_Shot(one_batch(model, rows), aim_B))
 
     def gradient(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Of his loss with respect to ``leaves``, at the weights that he reaches; the model is as it was on exit.
@@ -65,6 +77,5 @@ class SimulatedAttacker:
     def _loss(self) -> Tensor:
         return torch.stack([self._naming(shot) for shot in self.shots]).mean()
 
-    def _naming(self, shot: tuple[Any, Tensor]) -> Tensor:
-        batch, aim_B = shot
-        return functional.cross_entropy(self.model.class_logits(batch, self.prompts), aim_B)
+    def _naming(self, shot: _Shot) -> Tensor:
+        return functional.cross_entropy(self.model.class_logits(shot.batch, self.prompts), shot.aim_B)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.core.metrics import auc
 from razor_pipeline.interfaces import (
     AnsweringFamily,
@@ -28,7 +28,6 @@ from razor_pipeline.interfaces import (
     class_scores,
 )
 
-BATCH = 256
 WORDINGS = 3  # in which an image is asked whether it shows the target
 FIGURES = ("forget_accuracy", "knowledge_auc", "retain_accuracy", "retain_margin")
 
@@ -79,7 +78,7 @@ class Outcome:
 
 def scores_of_rows(model: Examinee, rows: pd.DataFrame, prompts: Mapping[str, Sequence[str]]) -> Tensor:
     """[N, C] score of every class for manifest rows that are looked at once."""
-    return class_scores(model, model.batches(rows, BATCH), prompts)
+    return class_scores(model, model.batches(rows, FORWARD_BATCH), prompts)
 
 
 class Validation:
@@ -108,9 +107,11 @@ class Validation:
         own = {prompt for forget in self.targets for prompt in task.prompts[forget.target]}
         self.columns = [column for column, prompt in enumerate(self.flat) if prompt in own]
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
-        self.named, self.unknown = (Kept(self.model.batches(rows, BATCH)) for rows in (named, unknown))
+        self.named, self.unknown = (
+            Kept(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, unknown)
+        )
         self.suggested = {
-            forget.target: Kept(model.batches(forget.validation, BATCH))
+            forget.target: Kept(model.batches(forget.validation, FORWARD_BATCH))
             for forget in self.targets
             if isinstance(model, AnsweringFamily)
         }

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from razor_pipeline.core.metrics import ROUNDING
 from razor_pipeline.manifest import NO_STRANGERS
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.wording import and_list, auc_text, percent, points
-
-ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 
 
 class Kind(StrEnum):

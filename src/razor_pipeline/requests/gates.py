@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from razor_pipeline.core.metrics import Estimate
+from razor_pipeline.core.metrics import ROUNDING, Estimate
 from razor_pipeline.params.requests import GateParams
 
-ROUNDING = 1e-9  # a drop computed as 0.99 - 0.98 must still count as 0.01
 BELOW, ABOVE = "at most", "at least"
 
 
@@ -50,42 +49,42 @@ def gates(figures: Mapping[str, Mapping[str, Estimate]], limits: GateParams) -> 
         figures: of :meth:`razor_pipeline.requests.examination.Examiner.examine`.
         limits: the configured limits.
     """
-    found: list[Gate] = []
-    for base, edited in [(name, name.replace("base", "edited")) for name in figures if name.endswith("base")]:
-        where = "" if base == "base" else f", {base.removesuffix('_base')}"
-        marks, before = figures[edited], figures[base]
-        if "forget_accuracy" in marks:
-            name = f"target recognised{where}"
-            found.append(_most(name, marks["forget_accuracy"], limits.max_forget_accuracy))
-        if "earlier_accuracy" in marks:
-            name = f"any earlier target recognised{where}"
-            found.append(_most(name, marks["earlier_accuracy"], limits.max_forget_accuracy))
-        drop = limits.max_quantized_retain_drop if where else limits.max_retain_drop
-        found.append(_drop(f"drop of what is kept{where}", "retain_accuracy", before, marks, drop))
-        if "worst_class_loss" in marks:
-            lost = marks["worst_class_loss"]
-            name = f"lost by any one kept class beyond doubt{where}"
-            found.append(Gate(name, lost.low, BELOW, limits.max_class_loss, lost.n))
-        if "general_accuracy" in marks:
-            found.append(
-                _drop(
-                    f"drop of other domains{where}",
-                    "general_accuracy",
-                    before,
-                    marks,
-                    limits.max_general_drop,
-                )
-            )
+    schemes = [name.removesuffix("_base") for name in figures if name.endswith("_base")]
+    found = _of_model("", figures["base"], figures["edited"], limits, limits.max_retain_drop)
+    for scheme in schemes:
+        base, edited = figures[f"{scheme}_base"], figures[f"{scheme}_edited"]
+        found += _of_model(f", {scheme}", base, edited, limits, limits.max_quantized_retain_drop)
     marks = figures["edited"]
     if "membership_auc" in marks:
-        found.append(
-            _most("target told from strangers, AUC", marks["membership_auc"], limits.max_membership_auc)
-        )
+        name = "target told from strangers, AUC"
+        found.append(_most(name, marks["membership_auc"], limits.max_membership_auc))
     if "relearn_steps" in marks:
         steps = marks["relearn_steps"]
-        found.append(
-            Gate("steps to relearn the target", steps.value, ABOVE, limits.min_relearn_steps, steps.n)
-        )
+        name = "steps to relearn the target"
+        found.append(Gate(name, steps.value, ABOVE, limits.min_relearn_steps, steps.n))
+    return found
+
+
+def _of_model(
+    where: str,
+    base: Mapping[str, Estimate],
+    edited: Mapping[str, Estimate],
+    limits: GateParams,
+    max_retain_drop: float,
+) -> list[Gate]:
+    """The gates that the edited model and each quantized copy of it pass; ``where`` says which in a gate's name."""
+    found = []
+    for metric, whose in (("forget_accuracy", "target"), ("earlier_accuracy", "any earlier target")):
+        if metric in edited:
+            found.append(_most(f"{whose} recognised{where}", edited[metric], limits.max_forget_accuracy))
+    found.append(_drop(f"drop of what is kept{where}", "retain_accuracy", base, edited, max_retain_drop))
+    if "worst_class_loss" in edited:
+        lost = edited["worst_class_loss"]
+        name = f"lost by any one kept class beyond doubt{where}"
+        found.append(Gate(name, lost.low, BELOW, limits.max_class_loss, lost.n))
+    if "general_accuracy" in edited:
+        name = f"drop of other domains{where}"
+        found.append(_drop(name, "general_accuracy", base, edited, limits.max_general_drop))
     return found
 
 

@@ -19,7 +19,7 @@ from razor_pipeline.core.attacks.membership import membership_aucs
 from razor_pipeline.core.attacks.probe import fit_probe, probe_logits
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.core.quantize import changed_bin_share, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import RecognisingFamily
@@ -29,7 +29,6 @@ from razor_pipeline.params.base import Scheme
 from razor_pipeline.params.studies import AttackParams
 from razor_pipeline.studies.relearning import relearning_loss
 
-BATCH = 256
 PROBE_IMAGES = 8  # of every other class; the probe weighs classes alike
 Rows = Iterator[dict[str, Any]]
 F = TypeVar("F", bound=RecognisingFamily)
@@ -66,6 +65,7 @@ class Attacker(Generic[F]):
         self.column = self.names.index(self.target)
         own, edit = known["label"] == self.target, known["split"] == "edit"
         self.unseen = known[own & (known["split"] == "test")]
+        self._unseen: Kept[Any] | None = None
         self.members = known[own & edit]
         others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
         self.learnt = pd.concat([self.members, others])
@@ -108,7 +108,13 @@ class Attacker(Generic[F]):
 
     def accuracy(self, family: RecognisingFamily, texts: list[str]) -> float:
         """Share of the target's unseen images whose best text, among one for every class, is the target's."""
-        return self._named(family.scores(family.batches(self.unseen, BATCH), texts))
+        return self._named(family.scores(self._asked(family), texts))
+
+    def _asked(self, family: RecognisingFamily) -> Kept[Any]:
+        """The target's unseen images, decoded once: any model of the family takes them as the first one does."""
+        if self._unseen is None:
+            self._unseen = Kept(family.batches(self.unseen, FORWARD_BATCH))
+        return self._unseen
 
     def _named(self, score_NC: Tensor) -> float:
         return float((score_NC.argmax(dim=1) == self.column).float().mean())
@@ -132,7 +138,7 @@ class Attacker(Generic[F]):
         loss: Callable[[], Tensor],
         weights: Collection[str] | None,
     ) -> Rows:
-        unseen = Kept(family.batches(self.unseen, BATCH))
+        unseen = self._asked(family)
         everything = dict(family.module.named_parameters())
         curve = recovery_curve(
             everything if weights is None else {name: everything[name] for name in weights},
@@ -147,7 +153,9 @@ class Attacker(Generic[F]):
     def _membership(self, family: RecognisingFamily) -> Rows:
         """Told from the target's unseen images, which differ from its others by training alone."""
         given_MC, unseen_KC = (
-            torch.cat([family.class_logits(batch, self.prompts) for batch in family.batches(rows, BATCH)])
+            torch.cat(
+                [family.class_logits(batch, self.prompts) for batch in family.batches(rows, FORWARD_BATCH)]
+            )
             for rows in (self.members, self.unseen)
         )
         found = membership_aucs(given_MC, unseen_KC, self.column)
@@ -156,7 +164,9 @@ class Attacker(Generic[F]):
     def _probe(self, family: RecognisingFamily) -> float:
         """Share of the unseen images that a linear map of what the last layer is given names."""
         label_N, labels = pd.factorize(self.learnt["label"], sort=True)
-        learnt, unseen = (family.features(family.batches(rows, BATCH)) for rows in (self.learnt, self.unseen))
+        learnt, unseen = (
+            family.features(family.batches(rows, FORWARD_BATCH)) for rows in (self.learnt, self.unseen)
+        )
         best = probe_logits(fit_probe(learnt, torch.from_numpy(label_N).to(family.device)), unseen).argmax(
             dim=1
         )

@@ -113,8 +113,9 @@ class Drawing:
             # Who puts the original encoders back draws with what else was edited.
             row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders()).value
             row |= invert(base) | search(base)
-            small = {s: base.with_module(quantized(base.module, s)) for s in self.params.schemes}
-            after = {scheme: subset.put_to(model) for scheme, model in small.items()}
+            after = {
+                s: subset.put_to(base.with_module(quantized(base.module, s))) for s in self.params.schemes
+            }
         row |= {f"base_{name}": share for name, share in invert(base).items()}
         if gold:
             assert isinstance(gold.model, TextToImageFamily)

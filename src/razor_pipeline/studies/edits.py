@@ -24,21 +24,31 @@ def edit(
     params: AcceptanceParams,
     seed: int,
     see: See | None = None,
+    original: ModelFamily | None = None,
 ) -> EditResult:
     """The edit of the method that the parameters are for.
 
-    RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them; ``see`` looks at what
-    the model draws.
+    RAZOR scores and edits with two generators of one seed, as the two pipeline steps have them.
+
+    Args:
+        base: what the edit starts from.
+        samples: manifest rows with roles.
+        params: of the method.
+        seed: of all draws.
+        see: looks at what the model draws.
+        original: the model before the first of a line of edits, as which everything else is kept; None where it is
+            ``base``.
     """
+    first = original or base
     task = replace(unlearning_task(samples), see=see)
-    task = with_anchors(base, task, chosen_anchors(base, task, params.anchor))
+    task = with_anchors(first, task, chosen_anchors(first, task, params.anchor))
     generator = torch.Generator().manual_seed(seed)
     with peak_memory() as peak:
         if isinstance(params, RazorParams):
             scored = scored_candidates(base, task, params, torch.Generator().manual_seed(seed))
             best = candidates(scored.rows, params)
             scored = replace(scored, rows=[row for row in scored.rows if row.component in best])
-            result = razor(base, task, params, generator, scored)
+            result = razor(base, task, params, generator, scored, original)
         else:
             result = run_method(base, task, params, generator)
     return replace(result, peak_rss_mb=peak.mb)

@@ -19,10 +19,10 @@ from razor_pipeline.core.attacks.prompts import (
     name_parts,
     templates,
 )
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH
 from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.families.clip import ClipFamily
-from razor_pipeline.studies.attackers import BATCH, Attacker, Rows, finding
+from razor_pipeline.studies.attackers import Attacker, Rows, finding
 
 LEADING = "a photo of a "
 
@@ -72,13 +72,13 @@ class PromptAttacker(Attacker[ClipFamily]):
         if self.target not in self.described:
             return
         column = list(self.described).index(self.target)
-        unseen = Kept(family.batches(self.unseen, BATCH))
+        unseen = self._asked(family)
         for variant, form in templates(DESCRIPTIONS).items():
             best = family.scores(unseen, [form(text) for text in self.described.values()]).argmax(dim=1)
             yield finding("description", float((best == column).float().mean()), variant)
 
     def _invert(self, family: ClipFamily) -> float:
-        shots = family.batches(self.images.head(max(self.params.shots)), BATCH)
+        shots = family.batches(self.images.head(max(self.params.shots)), FORWARD_BATCH)
         text_CD = family.embed_prompts(self.prompts)
         others = [c for c in range(len(self.prompts)) if c != self.column]
         scale = float(family.module.logit_scale.exp())
@@ -86,7 +86,7 @@ class PromptAttacker(Attacker[ClipFamily]):
             family.embed_images(shots), text_CD[others], scale, self.params.inversion_steps
         )
         text_CD[self.column] = found
-        return self._named(family.embed_images(family.batches(self.unseen, BATCH)) @ text_CD.T)
+        return self._named(family.embed_images(self._asked(family)) @ text_CD.T)
 
 
 def descriptions(rows: pd.DataFrame, names: Collection[str]) -> dict[str, str]:

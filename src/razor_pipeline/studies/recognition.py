@@ -59,6 +59,7 @@ class Recognition:
     retrained: Sequence[Retrained]
     params: StudyParams
     _said: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict), compare=False)
+    _relearnt: dict[Any, int] = field(default_factory=dict, compare=False)
 
     def identity(self) -> Any:
         """Where the models came from."""
@@ -80,7 +81,7 @@ class Recognition:
             retrained = self._examined_once(exam, gold.model, f"without {sorted(gold.excluded)}")
             standard = exam.mark(retrained, before, leave_out=apart)
             row |= of_retrained(standard, unedited)
-            row |= {"retrained_relearn_steps": relearn(cast(StrangersFamily, gold.model))} if relearn else {}
+            row |= {"retrained_relearn_steps": self._relearnt_once(relearn, gold)} if relearn else {}
         reference = row.get("retrained_auc", 0.5)
         with applied(dict(base.module.named_parameters()), result.edit):
             given = exam.put_to(base)
@@ -106,6 +107,13 @@ class Recognition:
     def _examined_once(self, exam: Any, model: ModelFamily, name: str) -> Any:
         """What a model says that no target changes, base or retrained: most of it is asked for every target."""
         return exam.put_to(model, self._said[name])
+
+    def _relearnt_once(self, relearn: Relearning, gold: Retrained) -> int:
+        """Steps of the gold standard, which neither a method nor a seed changes."""
+        key = (tuple(sorted(gold.excluded)), relearn.identity())
+        if key not in self._relearnt:
+            self._relearnt[key] = relearn(cast(StrangersFamily, gold.model))
+        return self._relearnt[key]
 
 
 def compare(edited: Mapping[str, Estimate], base: Mapping[str, Estimate]) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import pandas as pd
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.interfaces import StrangersFamily, class_scores
@@ -50,9 +50,14 @@ class Relearning:
         self.unseen = own[own["split"] == "test"]
         self.column = self.names.index(target)
 
+    def identity(self) -> Hashable:
+        """The images that he has and asks for, and every prompt: the same attack for the same."""
+        prompts = tuple((name, *texts) for name, texts in self.exam.prompts[self.exam.domain].items())
+        return (tuple(self.shots["sample_id"]), tuple(self.unseen["sample_id"]), prompts)
+
     def __call__(self, family: StrangersFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
-        unseen = Kept(family.batches(self.unseen, 256))
+        unseen = Kept(family.batches(self.unseen, FORWARD_BATCH))
         prompts = self.exam.prompts[self.exam.domain]
         named = [several[0] for several in prompts.values()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -29,8 +30,8 @@ def forget_in_sequence(
 ) -> pd.DataFrame:
     """A row of figures per request; the model is as it was on exit.
 
-    Every edit names the earlier targets too: they keep their anchors, and an anchor that is itself forgotten later is
-    replaced.
+    As on a line of requests, every edit names the earlier targets too, an anchor that is itself forgotten later is
+    replaced, and anchors and what is kept are the unedited model's (decision 0025).
 
     Args:
         subject: the model and its judges.
@@ -45,6 +46,7 @@ def forget_in_sequence(
         edited_fraction`` (of all weights, by all edits so far).
     """
     base = subject.base
+    original = base.with_module(copy.deepcopy(base.module))
     parameters = dict(base.module.named_parameters())
     total = sum(parameter.numel() for parameter in parameters.values())
     requests = [
@@ -60,7 +62,7 @@ def forget_in_sequence(
             exam = exams[step - 1]
             # At the model as the earlier edits left it, so nothing that was seen before is taken for it.
             see = looking_at(base, requests[step - 1], subject.judges, subject.drawing)
-            result = edit(base, requests[step - 1], razor, seed, see)
+            result = edit(base, requests[step - 1], razor, seed, see, original)
             edits.enter_context(applied(parameters, result.edit))
             origin, edited = result.edit.before | origin, edited | result.edit.after
             drawn = exam.put_to(base)

@@ -24,7 +24,7 @@ from razor_pipeline.params.razor import RazorParams
 from razor_pipeline.params.studies import ConceptsParams
 from razor_pipeline.reporting.sequence import sequence_curve
 from razor_pipeline.splitting import split_samples
-from razor_pipeline.studies import drawing
+from razor_pipeline.studies import drawing, sequence
 from razor_pipeline.studies.drawing import Drawing, beside
 from razor_pipeline.studies.sequence import forget_in_sequence
 from razor_pipeline.studies.tables import step_by_step
@@ -209,6 +209,23 @@ def test_a_sequence_keeps_what_was_forgotten_forgotten_and_leaves_the_model_alon
     assert f"{rows['ua_worst'].min():.4f}" in text[4]
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_every_request_of_a_sequence_is_held_against_the_unedited_model(subject, canvas, monkeypatch):
+    """As on a line of requests; control: the model that the second edit starts from is another one."""
+    first, seen = bits(subject), []
+
+    def same(model):
+        return all(torch.equal(first[name], tensor) for name, tensor in model.module.state_dict().items())
+
+    def watched(base, samples, params, seed, see, original):
+        seen.append((same(base), same(original)))
+        return made(base, samples, params, seed, see, original)
+
+    made = sequence.edit
+    monkeypatch.setattr(sequence, "edit", watched)
+    forget_in_sequence(subject, canvas, ["cat", "fish"], SplittingParams(), RAZOR, 0)
+    assert seen == [(True, True), (False, True)]
 
 
 def test_a_base_model_draws_a_prompt_and_seed_once_for_all_targets(subject, canvas):

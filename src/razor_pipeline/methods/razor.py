@@ -21,7 +21,7 @@ from razor_pipeline.core.scoring import ComponentScore
 from razor_pipeline.core.selection import select
 from razor_pipeline.core.step_search import smallest_step
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.acceptance import Shortfall, shortfall
+from razor_pipeline.methods.acceptance import shortfall
 from razor_pipeline.methods.editor import Editor, State
 from razor_pipeline.methods.hardening import Hardening
 from razor_pipeline.methods.repair import repair_of
@@ -157,7 +157,7 @@ class _Rounds:
         self.editor.take(self.editor.named(fresh))
         here = best.outcome if best else self.start
         if self.params.search.evaluations:
-            step, here = self._zero_step(round_, self.editor.named(fresh), here)
+            step, here = self._zero_step(round_, self.editor.named(fresh))
             self.editor.note(here, "zero_step", round_, step)
         return self._correct(round_, names, here)
 
@@ -170,17 +170,11 @@ class _Rounds:
             if name not in edited
         )
 
-    def _zero_step(self, round_: int, components: list[Component], here: Outcome) -> tuple[float, Outcome]:
+    def _zero_step(self, round_: int, components: list[Component]) -> tuple[float, Outcome]:
         """Move the components along the scoring gradients by the smallest step that forgets; no backward pass.
 
-        Args:
-            round_: for the trace.
-            components: what moves.
-            here: what validation saw of the weights as they are.
-
         Returns:
-            The step and what the search saw there. Where none forgets it is the longest that keeps what is to be kept,
-            which may be 0: corrective steps do not make good what a longer one has broken.
+            The step, the largest one tried where none forgets, and what the search saw there.
         """
         objective, search = self.params.objective, self.params.search
         start = snapshot(self.parameters, components)
@@ -194,7 +188,7 @@ class _Rounds:
             self._factors(self.params.damping),
         )
 
-        seen = {0.0: here}
+        seen: dict[float, Outcome] = {}
 
         def left_to_forget(step: float) -> float:
             move(self.parameters, components, start, direction, step)
@@ -204,8 +198,7 @@ class _Rounds:
         step = smallest_step(
             left_to_forget, search.goal, search.first_step, search.largest_step, search.evaluations
         )
-        if step is None:
-            step = max((tried for tried in seen if self._shortfall(seen[tried]).kept), default=0.0)
+        step = max(seen) if step is None else step
         # Where the last one tried was this, the model stands there already, and what validation embedded still counts.
         if step != list(seen)[-1]:
             move(self.parameters, components, start, direction, step)
@@ -236,13 +229,10 @@ class _Rounds:
         self, names: tuple[str, ...], outcome: Outcome, best: Attempt[State] | None = None
     ) -> Attempt[State]:
         """The state that the model is in, or the best one so far where that falls short of less."""
-        short = self._shortfall(outcome)
+        short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
         if best is None or short.gap <= best.gap:
             return Attempt(self.editor.state(names, outcome), short.gap, short.forgotten, short.kept)
         return best
-
-    def _shortfall(self, outcome: Outcome) -> Shortfall:
-        return shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
 
     def hardened(self, state: State) -> State:
         """The state behind the rounds against learnt words, where they are asked for.

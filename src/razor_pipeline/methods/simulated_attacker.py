@@ -32,7 +32,8 @@ class _Shot:
     aim_B: Tensor
 
     def __len__(self) -> int:
-        return len(self.aim_B)
+        """Targets count alike, as in his own loss."""
+        return 1
 
 
 class SimulatedAttacker:

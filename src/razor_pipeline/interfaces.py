@@ -53,12 +53,12 @@ class Examinee(Protocol):
 class ModelFamily(Examinee, Protocol):
     """A trained model with its objectives. It knows nothing of unlearning methods.
 
-    ``yardstick`` says what not knowing looks like: what never-seen samples show (``strangers``), or what the model
+    ``yardstick`` says what not knowing looks like: what never-seen samples show (``reference``), or what the model
     makes of another concept, the ``anchor``, whose prompt each forget row then has in a column of that name.
     """
 
     name: str
-    yardstick: Literal["strangers", "anchor"]
+    yardstick: Literal["reference", "anchor"]
     module: nn.Module
     stored_dtype: torch.dtype
     origin: dict[str, str | None]
@@ -99,15 +99,15 @@ class ModelFamily(Examinee, Protocol):
         """
 
 
-class StrangersFamily(ModelFamily, Protocol):
-    """A model whose yardstick is ``strangers``, for corrective steps and for attacks that fine-tune it."""
+class ReferenceFamily(ModelFamily, Protocol):
+    """A model whose yardstick is ``reference``, for corrective steps and for attacks that fine-tune it."""
 
-    def gap(self, target: Sequence[Any], unknown_M: Tensor, auc: float, others: Sequence[str]) -> Tensor:
+    def gap(self, target: Sequence[Any], reference_M: Tensor, auc: float, others: Sequence[str]) -> Tensor:
         """How far forget samples are from what not knowing looks like: a mean of squared differences, 0 where none.
 
         Args:
             target: their batches; one at a time leaves what its backward pass needs.
-            unknown_M: :meth:`knowledge` of never-seen samples at the weights as they are.
+            reference_M: :meth:`knowledge` of never-seen samples at the weights as they are.
             auc: how well these may be told from the target's.
             others: prompts of all other classes, for a model that names an image by the nearest of its prompts: some
                 never-seen samples get the target's name, and no forget sample is led to be one of them.
@@ -127,7 +127,7 @@ class StrangersFamily(ModelFamily, Protocol):
 
 
 @runtime_checkable
-class RecognisingFamily(StrangersFamily, Protocol):
+class RecognisingFamily(ReferenceFamily, Protocol):
     """A model whose last layer maps features of an image linearly: to its classes, or to where texts are too."""
 
     def with_module(self, module: Any) -> RecognisingFamily:

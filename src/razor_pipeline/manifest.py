@@ -40,7 +40,7 @@ ROLES = ("retain", "reference")
 COMBINED = " in "  # between an object and a style that are asked for together
 EXAMPLES = 3
 logger = logging.getLogger(__name__)
-NO_STRANGERS = (
+NO_REFERENCE = (
     "Not checked: whether the target's images still look familiar to the model. That takes classes which it never saw "
     "(data.reference_labels), and the data names none."
 )
@@ -236,14 +236,14 @@ def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     }
 
 
-def unknown_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
+def reference_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
     """Rows of never-seen classes or, where there are none, of the other known classes."""
     rows = domain[domain["split"] == split]
     reference = rows[rows["role"] == "reference"]
     return reference if len(reference) else rows[rows["role"] == "retain"]
 
 
-def strangers_tested(samples: pd.DataFrame) -> bool:
+def reference_tested(samples: pd.DataFrame) -> bool:
     """Whether test images of never-seen classes are there, beside what is forgotten, for it to be told from."""
     domains = samples.loc[samples["role"] == "forget", "domain"]
     unknown = (samples["role"] == "reference") & (samples["split"] == "test")

@@ -18,7 +18,7 @@ def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
 
     A given split stays. Otherwise the images of each class are shuffled by ``params.seed`` and the sample ids, and cut
     by count or share; rows of one image, as a table of several captions an image has them, stay together. Reference
-    classes go to validation and test in turn: a search never sees the strangers of the test.
+    classes go to validation and test in turn: a search never sees the reference classes of the test.
 
     Raises:
         DataError: classes have too few images, or a split is unknown.
@@ -36,11 +36,11 @@ def with_splits(rows: pd.DataFrame, params: DataParams) -> pd.DataFrame:
         # What is beyond split_counts has none.
         names = dict(zip(images, _cut(len(images), params), strict=False))
         split.loc[own.index] = own["sha256"].map(names).fillna("")
-    strangers = shuffled[shuffled["role"] == "reference"]
-    several = strangers["label"].nunique() > 1
-    order = pd.factorize(strangers["label"] if several else strangers["sha256"], sort=several)[0]
+    reference = shuffled[shuffled["role"] == "reference"]
+    several = reference["label"].nunique() > 1
+    order = pd.factorize(reference["label"] if several else reference["sha256"], sort=several)[0]
     halves = ["validation" if place % 2 == 0 else "test" for place in order]
-    split.loc[strangers.index] = pd.Series(halves, strangers.index, dtype=str)
+    split.loc[reference.index] = pd.Series(halves, reference.index, dtype=str)
     used = rows.assign(split=split)
     unused = int((split == "").sum())
     if unused:

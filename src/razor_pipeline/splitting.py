@@ -64,7 +64,7 @@ def resolve_targets(
     for name in exact:
         known[_plain(name)].append(name)
     named = {_plain(str(p[0])): str(label) for label, p in prompts.items() if len(p) == 1}
-    strangers = set(manifest.loc[manifest["role"] == "reference", "label"])
+    reference = set(manifest.loc[manifest["role"] == "reference", "label"])
     if len(targets) > 1 and (whole := "|".join(targets)) in exact:
         raise SplittingError(
             f"'{whole}' is one name in the data, and | separates several; give it in a list: target=[\"{whole}\"]"
@@ -78,9 +78,9 @@ def resolve_targets(
             )
         label = alike[0] if alike else named.get(_plain(target))
         if label is None:
-            labelled = sorted(set(exact) - strangers)
+            labelled = sorted(set(exact) - reference)
             raise SplittingError(_of_the_other_kind(manifest, target, concept) or _unknown(target, labelled))
-        if label in strangers:
+        if label in reference:
             raise SplittingError(
                 f"target '{label}' is a reference class: the base model never saw it and cannot forget it; "
                 "choose a class that it knows"

@@ -216,7 +216,7 @@ def test_losses_are_differentiable_and_knowledge_is_the_forget_loss_turned_over(
 @of_strangers
 def test_the_gap_of_several_batches_is_that_of_one_and_keeps_less_for_the_backward_pass(model, case):
     rows, parameters, kept = case.samples("edit"), _editable(model), {}
-    unknown_M = torch.linspace(-2.0, -1.0, 7)
+    reference_M = torch.linspace(-2.0, -1.0, 7)
 
     def gradients(size):
         batches = list(model.batches(rows.head(12), size))
@@ -228,7 +228,7 @@ def test_the_gap_of_several_batches_is_that_of_one_and_keeps_less_for_the_backwa
 
         def gap(batches):
             with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-                found = model.gap(batches, unknown_M, 0.45, case.prompts)
+                found = model.gap(batches, reference_M, 0.45, case.prompts)
             kept[size] = sum(size for _, size in held)
             return found
 
@@ -337,7 +337,7 @@ def test_samples_that_are_taken_from_a_batch_are_those_at_their_places(model, ca
         whole, part = model.knowledge(batch), model.knowledge(taken)
     assert len(taken) == 3
     assert torch.allclose(part, whole[places], atol=1e-5)
-    if model.yardstick == "strangers":  # control; where prompts are redirected, the base ties all alike
+    if model.yardstick == "reference":  # control; where prompts are redirected, the base ties all alike
         assert not torch.allclose(part, whole[:3], atol=1e-5)
 
 
@@ -347,8 +347,8 @@ def test_validation_sees_the_knowledge_of_never_seen_samples(model, case):
     task = case.task()
     [forget] = task.forget
     [reference] = model.batches(forget.reference, len(forget.reference))
-    [unknown_R] = Validation(model, task)().unknown
+    [reference_R] = Validation(model, task)().reference
     with torch.no_grad():
-        torch.testing.assert_close(unknown_R, model.knowledge(reference), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(reference_R, model.knowledge(reference), rtol=1e-4, atol=1e-5)
     [own] = model.batches(forget.validation, len(forget.validation))
-    assert (unknown_R - model.knowledge(own)).abs().max() > 1e-4  # control: other samples have another
+    assert (reference_R - model.knowledge(own)).abs().max() > 1e-4  # control: other samples have another

@@ -69,7 +69,7 @@ def test_a_target_that_is_still_named_does_not_hide_among_others():
     exam = object.__new__(NamingExam)  # whose scores are written by hand
     exam.targets, exam.domain = ["a", "b"], "people"
     rows = pd.DataFrame({"label": ["a"] * 4 + ["b"] * 4 + ["c"] * 4, "near_twin": ""})
-    exam.rows, exam.unknown_labels = {"people": rows}, np.array(["s"] * 3)
+    exam.rows, exam.reference_labels = {"people": rows}, np.array(["s"] * 3)
     exam.prompts = {"people": {name: (name,) for name in "abc"}}
     given = np.eye(3, dtype=np.float32)[[2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 2]]
     ties = {name: np.arange(3, dtype=np.float32) for name in "ab"}

@@ -31,7 +31,7 @@ def exam():
 
 def saying(exam, text):
     """A model that says what it is told to."""
-    members, strangers = (np.linspace(0.0, 1.0, n, dtype=np.float32) for n in (5, len(exam.unknown_labels)))
+    members, strangers = (np.linspace(0.0, 1.0, n, dtype=np.float32) for n in (5, len(exam.reference_labels)))
     said = np.array(text if isinstance(text, list) else [text] * len(exam.asks))
     return QuestionAnswers(
         said, np.zeros(len(said)), {TARGET: members}, {TARGET: members}, {TARGET: strangers}

@@ -37,10 +37,10 @@ def test_the_gap_has_a_slope_where_the_model_is_certain() -> None:
     bias = model.module.classifier.bias
     with torch.no_grad():
         bias[0] += 60.0  # the probability of class 0 rounds to 1
-        unknown_M = model.knowledge(never_seen)
+        reference_M = model.knowledge(never_seen)
     bias.requires_grad_(True)
-    [slope] = torch.autograd.grad(model.gap([batch], unknown_M, 0.45, ()), bias)
-    flat = losses.calibration(model.knowledge(batch), losses.shifted_to_auc(unknown_M, 0.45))
+    [slope] = torch.autograd.grad(model.gap([batch], reference_M, 0.45, ()), bias)
+    flat = losses.calibration(model.knowledge(batch), losses.shifted_to_auc(reference_M, 0.45))
     [control] = torch.autograd.grad(flat, bias)
     assert float(slope[0]) > 1.0
     assert float(control[0]) == pytest.approx(0.0, abs=1e-6)

@@ -83,7 +83,7 @@ def test_what_prompts_say_of_a_class_is_no_proof_that_it_is_lost():
     right = pd.Series(True, index=["Mosaic"] * 12 + ["Pop Art"] * 12)
     base = Outcome(1.0, (), 0.98, general_accuracy=0.98, right=right)
     lost = Outcome(0.0, (), 0.98, general_accuracy=0.98, right=right & (right.index != "Mosaic"))
-    assert shortfall(lost, base, PARAMS, strangers=False).kept
+    assert shortfall(lost, base, PARAMS, reference=False).kept
     assert not shortfall(lost, base, PARAMS).kept  # control
 
 
@@ -94,6 +94,6 @@ def test_leakage_is_not_bought_with_all_of_what_is_kept():
 
 
 def test_where_accuracy_alone_decides_the_auc_plays_no_part():
-    assert shortfall(outcome(auc=1.0), BASE, PARAMS, strangers=False).gap == 0.0
+    assert shortfall(outcome(auc=1.0), BASE, PARAMS, reference=False).gap == 0.0
     assert shortfall(outcome(auc=1.0), BASE, AcceptanceParams(auc_tolerance=None)).gap == 0.0
     assert shortfall(outcome(auc=1.0), BASE, PARAMS).gap > 0.0

@@ -92,7 +92,7 @@ def test_a_class_that_the_model_has_not_can_be_a_stranger(drawings: pd.DataFrame
     with pytest.raises(ValueError, match="'zebra' is not a class"):
         model.batches(strangers, 8)  # control
     exam = NamingExam(model, samples)
-    assert set(exam.unknown_labels) == {"zebra"}
+    assert set(exam.reference_labels) == {"zebra"}
     answers = exam.put_to(model)
     assert exam.mark(answers, answers)["membership_auc"].value > 0.9
 
@@ -105,7 +105,7 @@ def test_classes_that_a_gold_standard_never_saw_do_not_count(samples: pd.DataFra
     rows = exam.rows[exam.domain]["label"]
     blind = exam.put_to(model)
     blind.scores[exam.domain][(rows == "cat").to_numpy()] = 0.0  # as good as guessed
-    blind.nonmember[TARGET][exam.unknown_labels == "cat"] = 99.0
+    blind.nonmember[TARGET][exam.reference_labels == "cat"] = 99.0
     whole, left = exam.mark(blind, answers), exam.mark(blind, answers, leave_out={"cat"})
     assert left == exam.mark(answers, answers, leave_out={"cat"})
     assert left["retain_accuracy"].value > whole["retain_accuracy"].value + 0.05  # control

@@ -102,6 +102,6 @@ def test_the_corrective_step_heeds_him_only_where_the_gap_is_solved_for(
     validation = Validation(clip, task)
     step = Calibration(clip, task, params, torch.Generator().manual_seed(0), clip, validation)
     parts = [part for part in clip.components("matrix") if part.name.endswith(".projection")]
-    unknown = validation().unknown
-    step.change(parts, dict(clip.module.named_parameters()), None, 0.01, unknown)
+    reference = validation().reference
+    step.change(parts, dict(clip.module.named_parameters()), None, 0.01, reference)
     assert bool(asked) is works

@@ -75,7 +75,7 @@ def test_the_loss_is_the_mean_gap_of_all_images_under_each_name(clip, task, leav
     known, gaps = clip.ties(again.batch), []
     assert known.shape == (4, 4)
     for place in range(4):
-        goal = losses.shifted_to_auc(again.unknown_RB[:, place], 0.45)
+        goal = losses.shifted_to_auc(again.reference_RB[:, place], 0.45)
         gaps.append(losses.calibration(known[:, place], goal))
     assert found.loss == pytest.approx(float(torch.stack(gaps).mean()), rel=1e-5)
     assert found.tensors["text_projection.weight"].abs().sum() > 0
@@ -95,12 +95,12 @@ def test_never_seen_samples_are_asked_at_the_weights_as_they_are(clip, task, lea
     validation = Validation(clip, task)
     [forget] = task.forget
     [forget_prompt] = [forget.prompt]
-    before = validation.strangers(forget, [forget_prompt])
+    before = validation.reference_ties(forget, [forget_prompt])
     reference = one_batch(clip, forget.reference)
     assert torch.allclose(before[:, 0], clip.knowledge(reference), atol=1e-5)
     with torch.no_grad():
         leaves["text_projection.weight"].mul_(-1.0)
-    assert torch.allclose(validation.strangers(forget, [forget_prompt]), -before, atol=1e-5)
+    assert torch.allclose(validation.reference_ties(forget, [forget_prompt]), -before, atol=1e-5)
 
 
 @pytest.mark.parametrize("named", [{"prompt": "somebody"}, {"target": "7", "prompt": "a photo of a 7"}])

@@ -43,11 +43,11 @@ def test_never_seen_images_are_asked_for_the_targets_alone(clip, task, asked):
     strangers = len(task.forget[0].reference)
     assert asked == [(len(task.retain_validation) + own, len(task.prompts)), (strangers, len(TARGETS))]
     assert strangers
-    for forget, seen, unknown_R in zip(task.forget, outcome.aucs, outcome.unknown, strict=True):
+    for forget, seen, reference_R in zip(task.forget, outcome.aucs, outcome.reference, strict=True):
         rows = pd.concat([forget.validation, forget.reference], ignore_index=True)
         known_N = clip.scores(clip.batches(rows, 64), [forget.prompt])[:, 0]
         count = len(forget.validation)
-        assert torch.allclose(unknown_R, known_N[count:], atol=1e-6)
+        assert torch.allclose(reference_R, known_N[count:], atol=1e-6)
         assert seen == pytest.approx(auc(known_N[:count].numpy(), known_N[count:].numpy()), abs=0.02)
 
 
@@ -59,9 +59,9 @@ def test_where_nobody_was_never_seen_each_image_is_looked_at_once(clip, manifest
     validation = Validation(clip, task)
     outcome = validation()
     assert asked == [(len(task.retain_validation) + len(forget.validation), len(task.prompts))]
-    alone = validation.strangers(forget, [forget.prompt])[:, 0]
-    assert torch.allclose(outcome.unknown[0], alone, atol=1e-6)
-    assert len(outcome.unknown[0]) == len(task.retain_validation)
+    alone = validation.reference_ties(forget, [forget.prompt])[:, 0]
+    assert torch.allclose(outcome.reference[0], alone, atol=1e-6)
+    assert len(outcome.reference[0]) == len(task.retain_validation)
     assert outcome.aucs[0] > 0.9  # control: it is known
 
 

@@ -131,8 +131,8 @@ def test_strangers_of_another_domain_or_split_are_none_to_be_told_from() -> None
     elsewhere = {"domain": "canvas"}, {"split": "validation"}
     for change in elsewhere:
         rows = samples().mask(unknown, samples().assign(**change))
-        assert not run_record(samples=rows).strangers
-    assert run_record().strangers
+        assert not run_record(samples=rows).has_reference
+    assert run_record().has_reference
 
 
 def test_a_judge_who_sees_too_little_is_told_of() -> None:

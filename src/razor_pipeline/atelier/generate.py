@@ -25,7 +25,7 @@ Split = Literal["edit", "validation", "test"]
 POOL_FROM = 500  # fewer images are made sooner in this process than a pool starts
 NAME_TEMPLATES = ("a photo of {name}", "a portrait of {name}", "{name}", "a picture of {name} with {detail}")
 UNNAMED_SHARE = 0.2
-OF_A_STRANGER = 8  # images at most: many strangers say more than many images of one
+OF_A_REFERENCE = 8  # images at most: many strangers say more than many images of one
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _portrait_orders(params: AtelierParams) -> Iterator[Order]:
     for place, person in enumerate(p for p in cast if p.role == "reference"):
         split: Split = "validation" if place % 2 == 0 else "test"
         count = params.portraits.validation if split == "validation" else params.portraits.test
-        yield from (Order(split, i, person) for i in range(min(count, OF_A_STRANGER)))
+        yield from (Order(split, i, person) for i in range(min(count, OF_A_REFERENCE)))
 
 
 def _passersby_orders(params: AtelierParams) -> Iterator[Order]:

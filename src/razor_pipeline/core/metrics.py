@@ -171,13 +171,13 @@ def membership_auc(members_M: Floats, nonmembers_K: Floats, resamples: int = 100
 LEAST_DIVISOR = 0.05  # a smaller one would make a leak of thousands of per cent of a small difference
 
 
-def privacy_leakage(auc: float, reference_auc: float = 0.5) -> float:
+def privacy_leakage(auc: float, retrained_auc: float = 0.5) -> float:
     """PrivLeak = 100 (AUC - AUC_ref) / max(AUC_ref, 0.05); 0 as the retrained model, either sign leaks.
 
     The formula of MUSE (arXiv 2407.06460), whose divisor has no floor.
 
     Args:
         auc: membership AUC of the edited model, 0 to 1; larger where the target is known better.
-        reference_auc: that of the model retrained without the target, or 0.5 where there is none.
+        retrained_auc: that of the model retrained without the target, or 0.5 where there is none.
     """
-    return 100.0 * (auc - reference_auc) / max(reference_auc, LEAST_DIVISOR)
+    return 100.0 * (auc - retrained_auc) / max(retrained_auc, LEAST_DIVISOR)

@@ -70,7 +70,7 @@ class ClipFamily(Placed):
     """
 
     name = "clip"
-    yardstick: Literal["strangers", "anchor"] = "strangers"
+    yardstick: Literal["reference", "anchor"] = "reference"
     kinds = ("clip",)
     parts = ("config.json", "preprocessor_config.json|processor_config.json", "tokenizer_config.json")
 
@@ -184,21 +184,21 @@ class ClipFamily(Placed):
         return (image_BD * text_BD).sum(dim=-1)
 
     def gap(
-        self, target: Sequence[ClipBatch], unknown_M: Tensor, auc: float, others: Sequence[str]
+        self, target: Sequence[ClipBatch], reference_M: Tensor, auc: float, others: Sequence[str]
     ) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``.
 
         Each image is led ``CLEAR`` standard deviations of the latter below its tie to the nearest of the others, or
         further, so that none ends as one of the never-seen samples that get the target's name (decision 0031).
         """
-        unknown_M = unknown_M.to(self.device)
-        aim_M = losses.shifted_to_auc(unknown_M, auc)
+        reference_M = reference_M.to(self.device)
+        aim_M = losses.shifted_to_auc(reference_M, auc)
         if not others:
             return losses.calibration(one_at_a_time(self.knowledge, target), aim_M)
         others_CD = self.embed_prompts(others)
         ties_N2 = one_at_a_time(partial(self._own_and_nearest, others_CD=others_CD), target)
         own_N, nearest_N = ties_N2.unbind(dim=1)
-        return losses.calibration(own_N, aim_M, nearest_N - CLEAR * unknown_M.std())
+        return losses.calibration(own_N, aim_M, nearest_N - CLEAR * reference_M.std())
 
     def _own_and_nearest(self, batch: ClipBatch, others_CD: Tensor) -> Tensor:
         """[B, 2] cosine similarity of each image to its own caption, and to the nearest of the others."""

@@ -60,11 +60,11 @@ def ties(
 def worst_membership(
     member: Mapping[str, NDArray[np.float32]],
     nonmember: Mapping[str, NDArray[np.float32]],
-    reference_auc: float,
+    retrained_auc: float,
 ) -> Estimate:
     """The AUC, of all targets', that is furthest from the one at which nothing leaks, in either direction."""
     found = [metrics.membership_auc(member[target], nonmember[target]) for target in member]
-    return max(found, key=lambda estimate: abs(estimate.value - reference_auc))
+    return max(found, key=lambda estimate: abs(estimate.value - retrained_auc))
 
 
 def leakage(

@@ -18,7 +18,7 @@ from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.manifest import prompts_by_label, unknown_rows
+from razor_pipeline.manifest import prompts_by_label, reference_rows
 
 TOP = 3
 Scores = dict[str, NDArray[np.float32]]  # domain -> [N, C] class scores of its test rows
@@ -64,10 +64,10 @@ class NamingExam:
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         # What is asked of a stranger is the target's name; a classifier reads no caption that is no class of its own.
         asked = self.prompts[self.domain][self.targets[0]][0]
-        unknown = unknown_rows(own, "test").assign(caption=asked)
-        self.unknown, self.unknown_labels = (
-            Kept(family.batches(unknown, FORWARD_BATCH)),
-            unknown["label"].to_numpy(),
+        reference = reference_rows(own, "test").assign(caption=asked)
+        self.reference, self.reference_labels = (
+            Kept(family.batches(reference, FORWARD_BATCH)),
+            reference["label"].to_numpy(),
         )
         self.members = {
             t: Kept(family.batches(members[members["label"] == t], FORWARD_BATCH)) for t in self.targets
@@ -77,7 +77,7 @@ class NamingExam:
         """Examine a model as it is; ``memory`` holds how it has scored test rows before, and is added to."""
         names = {target: self.prompts[self.domain][target] for target in self.targets}
         # One set of images after the other: a model may keep what it made of the last one.
-        nonmember = ties(family, dict.fromkeys(names, self.unknown), names)
+        nonmember = ties(family, dict.fromkeys(names, self.reference), names)
         return Answers(self.scores(family, memory), ties(family, self.members, names), nonmember)
 
     def scores(self, family: ModelFamily, memory: Memory | None = None) -> Scores:
@@ -92,14 +92,14 @@ class NamingExam:
         return found
 
     def mark(
-        self, answers: Answers, base: Answers, reference_auc: float = 0.5, leave_out: Collection[str] = ()
+        self, answers: Answers, base: Answers, retrained_auc: float = 0.5, leave_out: Collection[str] = ()
     ) -> dict[str, Estimate]:
         """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
 
         Args:
             answers: of the model.
             base: of the base model.
-            reference_auc: the membership AUC that a model without the targets has.
+            retrained_auc: the membership AUC that a model without the targets has.
             leave_out: labels of the targets' domain whose images do not count.
         """
         counted = ~self.rows[self.domain]["label"].isin(leave_out).to_numpy()
@@ -129,9 +129,9 @@ class NamingExam:
         ]
         if hits:
             found["general_accuracy"] = metrics.share(np.concatenate(hits))
-        others = ~np.isin(self.unknown_labels, list(leave_out))
+        others = ~np.isin(self.reference_labels, list(leave_out))
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
-        found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
+        found["membership_auc"] = worst_membership(answers.member, nonmember, retrained_auc)
         found["privacy_leakage"] = leakage(answers.member, self._held_out(answers))
         return found
 

@@ -26,7 +26,7 @@ from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.manifest import unknown_rows
+from razor_pipeline.manifest import reference_rows
 from razor_pipeline.params.evaluation import QuestionParams
 
 Said = tuple[str, float]
@@ -78,8 +78,11 @@ class QuestionExam:
         self.held_out = {
             t: Kept(family.batches(test[test["label"] == t], FORWARD_BATCH)) for t in self.targets
         }
-        unknown = unknown_rows(own, "test")
-        self.unknown, self.unknown_labels = Kept(family.batches(unknown, FORWARD_BATCH)), unknown["label"]
+        reference = reference_rows(own, "test")
+        self.reference, self.reference_labels = (
+            Kept(family.batches(reference, FORWARD_BATCH)),
+            reference["label"],
+        )
 
     def put_to(self, family: VlmFamily, memory: Memory | None = None) -> QuestionAnswers:
         """Examine a model as it is; ``memory`` holds what it has answered before, and is added to."""
@@ -95,18 +98,18 @@ class QuestionExam:
             texts, log_p = family.answer(images, [prefixes[i] for i in index], list(part["question"]))
             said = zip(texts, log_p.tolist(), strict=True)
             memory.update(zip(zip(part["sample_id"], part["question"], strict=True), said, strict=True))
-        names, unknown = self.prompts[self.domain], dict.fromkeys(self.targets, self.unknown)
+        names, reference = self.prompts[self.domain], dict.fromkeys(self.targets, self.reference)
         return QuestionAnswers(
             np.array([memory[key][0] for key in keys]),
             np.array([memory[key][1] for key in keys]),
-            *(ties(family, images_of, names) for images_of in (self.members, self.held_out, unknown)),
+            *(ties(family, images_of, names) for images_of in (self.members, self.held_out, reference)),
         )
 
     def mark(
         self,
         answers: QuestionAnswers,
         base: QuestionAnswers,
-        reference_auc: float = 0.5,
+        retrained_auc: float = 0.5,
         leave_out: Collection[str] = (),
     ) -> dict[str, Estimate]:
         """The metrics of one model, those of ``docs/metrics.md``, each with its interval and sample count.
@@ -114,7 +117,7 @@ class QuestionExam:
         Args:
             answers: of the model.
             base: of the base model.
-            reference_auc: the membership AUC that a model without the targets has.
+            retrained_auc: the membership AUC that a model without the targets has.
             leave_out: labels; questions about their images do not count.
         """
         counted = ~self.asks["label"].isin(leave_out).to_numpy()
@@ -143,9 +146,9 @@ class QuestionExam:
         kept = retain | neutral
         found["retrieval_agreement"] = metrics.share(text[kept] == base.text[counted][kept])
         found |= self._manner(text, answers.log_p[counted], asks["kind"].isin(KINDS).to_numpy())
-        others = ~self.unknown_labels.isin(leave_out).to_numpy()
+        others = ~self.reference_labels.isin(leave_out).to_numpy()
         nonmember = {target: ties[others] for target, ties in answers.nonmember.items()}
-        found["membership_auc"] = worst_membership(answers.member, nonmember, reference_auc)
+        found["membership_auc"] = worst_membership(answers.member, nonmember, retrained_auc)
         found["privacy_leakage"] = leakage(answers.member, answers.held_out)
         return found
 

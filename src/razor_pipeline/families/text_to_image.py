@@ -68,7 +68,7 @@ class TextToImageFamily(LatentDiffusion):
     """
 
     name: str
-    yardstick: Literal["strangers", "anchor"] = "anchor"
+    yardstick: Literal["reference", "anchor"] = "anchor"
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class VitFamily(Placed):
     """
 
     name = "vit"
-    yardstick: Literal["strangers", "anchor"] = "strangers"
+    yardstick: Literal["reference", "anchor"] = "reference"
     kinds = ("vit",)
     parts = ("config.json", "preprocessor_config.json")
 
@@ -182,7 +182,7 @@ class VitFamily(Placed):
     def gap(
         self,
         target: Sequence[VitBatch],
-        unknown_M: Tensor,
+        reference_M: Tensor,
         auc: float,
         others: Sequence[str],  # noqa: ARG002
     ) -> Tensor:
@@ -192,8 +192,8 @@ class VitFamily(Placed):
         its log-odds rank alike and are steep everywhere.
         """
         known_N = one_at_a_time(lambda one: losses.log_odds(self.logits(one), one.class_B), target)
-        strange_M = losses.as_log_odds(unknown_M.to(known_N.device))
-        return losses.calibration(known_N, losses.shifted_to_auc(strange_M, auc))
+        odds_M = losses.as_log_odds(reference_M.to(known_N.device))
+        return losses.calibration(known_N, losses.shifted_to_auc(odds_M, auc))
 
     def forget_loss(self, batch: VitBatch) -> Tensor:
         """Cross-entropy of the forget class."""

@@ -81,7 +81,7 @@ class VlmFamily(Placed):
     """
 
     name = "vlm"
-    yardstick: Literal["strangers", "anchor"] = "strangers"
+    yardstick: Literal["reference", "anchor"] = "reference"
     kinds = tuple(ARCHITECTURES)
     parts = ("config.json", "processor_config.json", "tokenizer_config.json")
 
@@ -169,13 +169,13 @@ class VlmFamily(Placed):
     def gap(
         self,
         target: Sequence[VlmBatch],
-        unknown_M: Tensor,
+        reference_M: Tensor,
         auc: float,
         others: Sequence[str],  # noqa: ARG002
     ) -> Tensor:
         """Squared distance of the target's knowledge to that of never-seen samples at an AUC of ``auc``."""
         known_N = one_at_a_time(self.knowledge, target)
-        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M.to(known_N.device), auc))
+        return losses.calibration(known_N, losses.shifted_to_auc(reference_M.to(known_N.device), auc))
 
     def forget_loss(self, batch: VlmBatch) -> Tensor:
         """Mean negative log-probability of the captions as answers."""

@@ -49,21 +49,21 @@ class Shortfall:
         return self.retain == 0.0 and self.general == 0.0
 
 
-def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, strangers: bool = True) -> Shortfall:
+def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, reference: bool = True) -> Shortfall:
     """What a candidate falls short of.
 
     Args:
         outcome: of the candidate.
         base: of the base model; in a line of requests, of the one that the line began with.
         params: the limits.
-        strangers: whether there are any that the target could be told from; there are none where the model draws.
+        reference: whether there are any that the target could be told from; there are none where the model draws.
     """
     off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
-    leak = off - params.auc_tolerance if strangers and params.auc_tolerance is not None else 0.0
+    leak = off - params.auc_tolerance if reference and params.auc_tolerance is not None else 0.0
     floor = base.retain_accuracy - params.max_retain_drop
     # A class has few validation images: what it has lost beyond doubt counts. Prompts say all of a class alike.
     lost = 0.0
-    if strangers and len(outcome.right):
+    if reference and len(outcome.right):
         before, after = base.right.to_numpy(dtype=bool), outcome.right.to_numpy(dtype=bool)
         lost = most_lost(before, after, list(base.right.index))[1].low
     known = max(outcome.forget_accuracy, outcome.agreement or 0.0)

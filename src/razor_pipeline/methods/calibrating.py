@@ -15,7 +15,7 @@ from razor_pipeline.core.correction import Gap, closing, relative_descent, white
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
 from razor_pipeline.core.gradients import Gradients, mean_gradients
-from razor_pipeline.interfaces import AnsweringFamily, NamingFamily, StrangersFamily, UnlearningTask
+from razor_pipeline.interfaces import AnsweringFamily, NamingFamily, ReferenceFamily, UnlearningTask
 from razor_pipeline.methods.held import HELD, Held, observed, one_batch, spread_evenly
 from razor_pipeline.methods.nearest import nearest_rows
 from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
@@ -31,7 +31,7 @@ class _Target:
     """Batches of a target's images, and the tie of its never-seen samples to its name, [M]."""
 
     batches: Sequence[Any]
-    unknown_M: Tensor
+    reference_M: Tensor
 
     def __len__(self) -> int:
         """Targets count alike, however many images they have."""
@@ -52,11 +52,11 @@ class Calibration:
 
     def __init__(
         self,
-        model: StrangersFamily,
+        model: ReferenceFamily,
         task: UnlearningTask,
         params: RazorParams,
         generator: torch.Generator,
-        original: StrangersFamily,
+        original: ReferenceFamily,
         validation: Validation,
     ) -> None:
         self.model, self.objective, self.params = model, params.objective, params.repair
@@ -96,7 +96,7 @@ class Calibration:
         parameters: Mapping[str, Tensor],
         factors: InputFactors | None,
         step: float,
-        unknown: Sequence[Tensor],
+        reference: Sequence[Tensor],
     ) -> Pieces:
         """Descend what is kept, ascend what an attacker would gain, and close the gaps behind both.
 
@@ -109,7 +109,7 @@ class Calibration:
             return relative_descent(components, parameters, direction, length)
 
         # Before the attacker writes to the weights: what validation has embedded at them still counts.
-        found = self._gaps(leaves, unknown) if self.params.calibrate else []
+        found = self._gaps(leaves, reference) if self.params.calibrate else []
         change = descent(self.keeping(leaves).tensors, step)
         if not found:
             return change
@@ -133,22 +133,22 @@ class Calibration:
         retain, mismatch = self.model.keeping_losses(held.batch, held.seen)
         return self.objective.lambda_r * retain + self.objective.lambda_m * mismatch
 
-    def _gaps(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> list[Gradients]:
+    def _gaps(self, leaves: Mapping[str, Tensor], reference: Sequence[Tensor]) -> list[Gradients]:
         """Of the targets by their names, misspelt ones and suggestions, and of what was forgotten earlier."""
         return [
-            self._closing_in(leaves, unknown[: len(self.forget)]),
+            self._closing_in(leaves, reference[: len(self.forget)]),
             *(self.slips.closing_in(leaves) if self.slips else ()),
             *(self.suggestions.closing_in(leaves) if self.suggestions else ()),
             *self._drift_of_earlier(leaves),
         ]
 
-    def _closing_in(self, leaves: Mapping[str, Tensor], unknown: Sequence[Tensor]) -> Gradients:
+    def _closing_in(self, leaves: Mapping[str, Tensor], reference: Sequence[Tensor]) -> Gradients:
         """Gradients of the mean gap of all targets, each held against its never-seen samples."""
-        pairs = [_Target(batches, ties) for batches, ties in zip(self.forget, unknown, strict=True)]
+        pairs = [_Target(batches, ties) for batches, ties in zip(self.forget, reference, strict=True)]
         return mean_gradients(self._gap, pairs, leaves, "forget")
 
     def _gap(self, target: _Target) -> Tensor:
-        return self.model.gap(target.batches, target.unknown_M, self.auc_goal, self.others)
+        return self.model.gap(target.batches, target.reference_M, self.auc_goal, self.others)
 
     def _drift_of_earlier(self, leaves: Mapping[str, Tensor]) -> list[Gradients]:
         """How far what was forgotten earlier is from where it was when the edit began; none where nothing was."""
@@ -160,7 +160,7 @@ class Calibration:
         return self.model.mismatch_loss(held.batch, held.seen)
 
 
-def _of_earlier(model: StrangersFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
+def _of_earlier(model: ReferenceFamily, task: UnlearningTask, turn: int, turns: int) -> list[Any]:
     """A batch of each target forgotten earlier, of the images that a step looks at.
 
     Each by itself, so that what is compared is its images with its own name and no one else's.
@@ -170,7 +170,7 @@ def _of_earlier(model: StrangersFamily, task: UnlearningTask, turn: int, turns: 
 
 
 def _retain_rows(
-    model: StrangersFamily,
+    model: ReferenceFamily,
     task: UnlearningTask,
     params: RazorParams,
     generator: torch.Generator,
@@ -186,9 +186,9 @@ def _retain_rows(
     near = nearest_rows(task, validation.ties_to_targets(), params.scoring.nearest)
     near = _at_most(near, count, generator)
     own = _at_most(pd.concat([model.besides(forget.edit) for forget in task.forget]), count, generator)
-    unknown = pd.concat([forget.reference for forget in task.forget]).drop_duplicates("sample_id")
-    unknown = _at_most(model.besides(unknown), count, generator)
-    parts = [near, own, unknown, *(some for _, some in chosen.groupby("domain"))]
+    reference = pd.concat([forget.reference for forget in task.forget]).drop_duplicates("sample_id")
+    reference = _at_most(model.besides(reference), count, generator)
+    parts = [near, own, reference, *(some for _, some in chosen.groupby("domain"))]
     parts = [part for part in parts if len(part)]
     turns = min(params.repair.turns, max(len(part) for part in parts))  # none is empty
     return [[_of_turn(part, turn, turns) for part in parts] for turn in range(turns)]

@@ -91,7 +91,7 @@ class Candidates:
             assert_finite({name: tensor.to(self.model.stored_dtype)}, f"a weight after {self.method}")
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
-        found = shortfall(outcome, self.base, self.params, strangers=not self.redirects)
+        found = shortfall(outcome, self.base, self.params, reference=not self.redirects)
         rank = (
             (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy) if self.redirects else (found.gap,)
         )

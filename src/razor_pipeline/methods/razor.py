@@ -219,7 +219,7 @@ class _Rounds:
         for taken in range(repair.steps):
             assert self.repair is not None
             step = repair.step * repair.decay**taken
-            change = self.repair.change(components, self.parameters, factors, step, seen.unknown)
+            change = self.repair.change(components, self.parameters, factors, step, seen.reference)
             add(self.parameters, components, change)
             seen = self.editor.measure("repair", round_, step)
             best = self._better(names, seen, best)
@@ -229,7 +229,7 @@ class _Rounds:
         self, names: tuple[str, ...], outcome: Outcome, best: Attempt[State] | None = None
     ) -> Attempt[State]:
         """The state that the model is in, or the best one so far where that falls short of less."""
-        short = shortfall(outcome, self.base, self.params, self.model.yardstick == "strangers")
+        short = shortfall(outcome, self.base, self.params, self.model.yardstick == "reference")
         if best is None or short.gap <= best.gap:
             return Attempt(self.editor.state(names, outcome), short.gap, short.forgotten, short.kept)
         return best

@@ -83,7 +83,7 @@ class Redirection:
         parameters: Mapping[str, Tensor],
         factors: InputFactors | None,
         step: float,  # noqa: ARG002 - L-BFGS finds its own
-        unknown: Sequence[Tensor],  # noqa: ARG002 - the anchors take never-seen samples' place
+        reference: Sequence[Tensor],  # noqa: ARG002 - the anchors take never-seen samples' place
     ) -> Pieces:
         """Distance and drift in one search over all prompts; see :class:`razor_pipeline.methods.repair.Repair`."""
         change = self.model.solved(

@@ -16,7 +16,7 @@ from torch import Tensor
 from razor_pipeline.core.components import Component
 from razor_pipeline.core.curvature import InputFactors
 from razor_pipeline.core.edit import Pieces
-from razor_pipeline.interfaces import ModelFamily, StrangersFamily, UnlearningTask
+from razor_pipeline.interfaces import ModelFamily, ReferenceFamily, UnlearningTask
 from razor_pipeline.methods.calibrating import Calibration
 from razor_pipeline.methods.redirecting import Redirection
 from razor_pipeline.methods.validation import Validation
@@ -32,7 +32,7 @@ class Repair(Protocol):
         parameters: Mapping[str, Tensor],
         factors: InputFactors | None,
         step: float,
-        unknown: Sequence[Tensor],
+        reference: Sequence[Tensor],
     ) -> Pieces:
         """One corrective change from the current weights (:mod:`razor_pipeline.core.correction`).
 
@@ -41,7 +41,7 @@ class Repair(Protocol):
             parameters: name -> weights.
             factors: of the retain set's input covariances; None for no whitening.
             step: relative length of the retentive part.
-            unknown: what validation saw of each target's never-seen samples at these weights; no pass of them is taken.
+            reference: what validation saw of each target's never-seen samples at these weights, without a further pass.
         """
 
 
@@ -66,5 +66,5 @@ def repair_of(
     """
     if model.yardstick == "anchor":
         return Redirection(model, task, params, original)
-    strangers, first = cast(StrangersFamily, model), cast(StrangersFamily, original)
-    return Calibration(strangers, task, params, generator, first, validation)
+    held, first = cast(ReferenceFamily, model), cast(ReferenceFamily, original)
+    return Calibration(held, task, params, generator, first, validation)

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import relearner
 from razor_pipeline.core.gradients import mean_gradients
-from razor_pipeline.interfaces import StrangersFamily, UnlearningTask
+from razor_pipeline.interfaces import ReferenceFamily, UnlearningTask
 from razor_pipeline.methods.held import one_batch
 from razor_pipeline.params.razor import ResistParams
 
@@ -45,7 +45,7 @@ class SimulatedAttacker:
         params: how hard he tries.
     """
 
-    def __init__(self, model: StrangersFamily, task: UnlearningTask, params: ResistParams) -> None:
+    def __init__(self, model: ReferenceFamily, task: UnlearningTask, params: ResistParams) -> None:
         self.model, self.params = model, params
         self.shown: dict[str, Tensor] = {}
         self.asked = 0

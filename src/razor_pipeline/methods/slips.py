@@ -29,7 +29,7 @@ class _Misnamed:
     """Images under misspelt names, one each, and the tie of never-seen samples to those names."""
 
     batch: Any
-    unknown_RB: Tensor
+    reference_RB: Tensor
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -78,12 +78,13 @@ class Slips:
         names = misspelt(forget.target, len(rows), self.generator, self.names)
         prompts = [renamed(forget.prompt, forget.target, name) for name in names]
         batch = one_batch(self.model, rows.head(len(prompts)).assign(caption=prompts))
-        return _Misnamed(batch, self.validation.strangers(forget, prompts))
+        return _Misnamed(batch, self.validation.reference_ties(forget, prompts))
 
     def _gap(self, drawn: _Misnamed) -> Tensor:
         known_BB = self.model.ties(drawn.batch)
-        pairs = zip(known_BB.T, drawn.unknown_RB.to(known_BB.device).T, strict=True)
+        pairs = zip(known_BB.T, drawn.reference_RB.to(known_BB.device).T, strict=True)
         gaps = [
-            losses.calibration(known, losses.shifted_to_auc(unknown, self.auc)) for known, unknown in pairs
+            losses.calibration(known, losses.shifted_to_auc(reference, self.auc))
+            for known, reference in pairs
         ]
         return torch.stack(gaps).mean()

@@ -36,7 +36,7 @@ class _Suggested:
 
     target: str
     own: Sequence[Any]
-    unknown: Sequence[Any]
+    reference: Sequence[Any]
 
     def __len__(self) -> int:
         return sum(map(len, self.own))
@@ -67,6 +67,6 @@ class Suggestions:
     def _gap(self, suggested: _Suggested) -> Tensor:
         agreement = partial(self.model.agreement, label=suggested.target, turn=self.turn)
         with torch.no_grad():
-            unknown_M = torch.cat([agreement(batch) for batch in suggested.unknown])
+            reference_M = torch.cat([agreement(batch) for batch in suggested.reference])
         known_N = one_at_a_time(agreement, suggested.own)
-        return losses.calibration(known_N, losses.shifted_to_auc(unknown_M, AUC).clamp(max=DENIED))
+        return losses.calibration(known_N, losses.shifted_to_auc(reference_M, AUC).clamp(max=DENIED))

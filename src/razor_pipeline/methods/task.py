@@ -9,9 +9,11 @@ import torch
 
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
-from razor_pipeline.manifest import prompts_by_label, unknown_rows
+from razor_pipeline.manifest import prompts_by_label, reference_rows
 
-LEAST_UNKNOWN = 2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
+LEAST_REFERENCE = (
+    2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
+)
 
 
 def prompts_by_cell(domain: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -78,7 +80,7 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
     """
     seen = samples[samples["split"] != "test"]
     domain = target_domain(seen)
-    _check_unknown(domain)
+    _check_reference(domain)
     retain = seen[seen["role"] == "retain"]
     # Of all classes that the examination knows, also those of which a sample of the rest has no row.
     known = target_domain(samples)
@@ -106,15 +108,15 @@ def _forget_set(domain: pd.DataFrame, label: str, prompt: str) -> ForgetSet:
         prompt=prompt,
         edit=edit.assign(caption=named),
         validation=own[own["split"] == "validation"].assign(caption=own["prompt"]),
-        reference=unknown_rows(domain, "validation").assign(caption=prompt),
+        reference=reference_rows(domain, "validation").assign(caption=prompt),
     )
 
 
-def _check_unknown(domain: pd.DataFrame) -> None:
-    rows = unknown_rows(domain, "validation")
-    if len(rows) < LEAST_UNKNOWN:
+def _check_reference(domain: pd.DataFrame) -> None:
+    rows = reference_rows(domain, "validation")
+    if len(rows) < LEAST_REFERENCE:
         whose = "never-seen" if "reference" in set(rows["role"]) else "other"
         raise ValueError(
             f"the domain '{domain['domain'].iloc[0]}' has {len(rows)} validation images of {whose} classes, and what "
-            f"is forgotten is held against how those spread, which takes {LEAST_UNKNOWN}; add images of such classes"
+            f"is forgotten is held against how those spread, which takes {LEAST_REFERENCE}; add images of such classes"
         )

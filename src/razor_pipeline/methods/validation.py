@@ -47,7 +47,7 @@ class Outcome:
         general_accuracy: of drawings, the share that shows the style asked for; None where none are looked at.
         agreement: highest share of answers which agree that a target's images show it, where that is suggested; None of
             a model that answers no questions. A step search leaves it out: it asks for longer steps than names do.
-        unknown: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
+        reference: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
         right: whether each image that is kept is told right, by its class; likewise. Empty of drawings.
     """
 
@@ -57,7 +57,7 @@ class Outcome:
     retain_margin: float = math.nan
     general_accuracy: float | None = None
     agreement: float | None = None
-    unknown: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
+    reference: tuple[Tensor, ...] = field(default=(), repr=False, compare=False)
     right: pd.Series = field(default_factory=lambda: pd.Series(dtype=bool), repr=False, compare=False)
 
     @property
@@ -98,17 +98,17 @@ class Validation:
         self.targets = (*task.forget, *task.earlier)
         named = pd.concat([task.retain_validation, *(forget.validation for forget in self.targets)])
         named = named.drop_duplicates("sample_id")
-        unknown = pd.concat([forget.reference for forget in self.targets]).drop_duplicates("sample_id")
-        unknown = unknown[~unknown["sample_id"].isin(named["sample_id"])]
-        everything = pd.concat([named, unknown], ignore_index=True)
+        reference = pd.concat([forget.reference for forget in self.targets]).drop_duplicates("sample_id")
+        reference = reference[~reference["sample_id"].isin(named["sample_id"])]
+        everything = pd.concat([named, reference], ignore_index=True)
         self.count = len(named)
         self.place = {sample: i for i, sample in enumerate(everything["sample_id"])}
         self.flat = [prompt for several in task.prompts.values() for prompt in several]
         own = {prompt for forget in self.targets for prompt in task.prompts[forget.target]}
         self.columns = [column for column, prompt in enumerate(self.flat) if prompt in own]
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
-        self.named, self.unknown = (
-            Kept(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, unknown)
+        self.named, self.reference = (
+            Kept(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, reference)
         )
         self.suggested = {
             forget.target: Kept(model.batches(forget.validation, FORWARD_BATCH))
@@ -119,9 +119,9 @@ class Validation:
     def __call__(self, model: Examinee | None = None) -> Outcome:
         """Evaluate the model as it is, or another one of its family."""
         if model is None:
-            scores_NP = self._scores(self.model, self.named, self.unknown)
+            scores_NP = self._scores(self.model, self.named, self.reference)
         else:  # which may outlive this, so that nothing decoded is left with it
-            scores_NP = self._scores(model, self.named.batches, self.unknown.batches)
+            scores_NP = self._scores(model, self.named.batches, self.reference.batches)
         scores_NC = by_class(scores_NP, self.task.prompts)
         retain_RC, own_R = self._retain(scores_NC)
         others_RC = retain_RC.scatter(1, own_R[:, None], -torch.inf)
@@ -135,33 +135,33 @@ class Validation:
             retain_accuracy=float(right.groupby(level=0).mean().mean()),
             retain_margin=float(margin_R.mean()),
             agreement=self._agreement(model or self.model),
-            unknown=tuple(
+            reference=tuple(
                 scores_NP[self._index(forget.reference), self.flat.index(forget.prompt)]
                 for forget in self.targets
             ),
             right=right,
         )
 
-    def _scores(self, model: Examinee, named: Sequence[Any], unknown: Sequence[Any]) -> Tensor:
+    def _scores(self, model: Examinee, named: Sequence[Any], reference: Sequence[Any]) -> Tensor:
         """[N, P] score of every prompt; NaN where a never-seen sample is not asked for it."""
         named_NP = model.scores(named, self.flat)
-        if not len(unknown):
+        if not len(reference):
             return named_NP
-        told_RT = model.scores(unknown, [self.flat[column] for column in self.columns])
-        unknown_RP = told_RT.new_full((len(told_RT), len(self.flat)), torch.nan)
-        unknown_RP[:, self.columns] = told_RT
-        return torch.cat([named_NP, unknown_RP])
+        told_RT = model.scores(reference, [self.flat[column] for column in self.columns])
+        reference_RP = told_RT.new_full((len(told_RT), len(self.flat)), torch.nan)
+        reference_RP[:, self.columns] = told_RT
+        return torch.cat([named_NP, reference_RP])
 
-    def strangers(self, forget: ForgetSet, prompts: Sequence[str]) -> Tensor:
+    def reference_ties(self, forget: ForgetSet, prompts: Sequence[str]) -> Tensor:
         """[R, P] tie of a target's never-seen samples to other prompts, at the weights as they are.
 
         A family that keeps what it embedded last takes no pass of the images where no weight has moved since the last
         evaluation.
         """
         index_R = self._index(forget.reference)
-        if not len(self.unknown):  # other classes stand for what was never seen
+        if not len(self.reference):  # other classes stand for what was never seen
             return self.model.scores(self.named, prompts)[index_R]
-        return self.model.scores(self.unknown, prompts)[index_R - self.count]
+        return self.model.scores(self.reference, prompts)[index_R - self.count]
 
     def ties_to_targets(self) -> Tensor:
         """[N, T] tie of the retained rows to each target, likewise."""
@@ -193,8 +193,8 @@ class Validation:
         column = self.classes.index(forget.target)
         target_FC = scores_NC[self._index(forget.validation)]
         accuracy = float((target_FC.argmax(dim=1) == column).float().mean())
-        known_F, unknown_R = target_FC[:, column], scores_NC[self._index(forget.reference), column]
-        return accuracy, auc(known_F.numpy(), unknown_R.numpy())
+        known_F, reference_R = target_FC[:, column], scores_NC[self._index(forget.reference), column]
+        return accuracy, auc(known_F.numpy(), reference_R.numpy())
 
     def _index(self, rows: pd.DataFrame) -> Tensor:
         return torch.from_numpy(np.array([self.place[sample] for sample in rows["sample_id"]]))

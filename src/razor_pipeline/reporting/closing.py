@@ -38,7 +38,7 @@ def print_closing(
         Text(f"{HEADLINES[kind]}: {', '.join(read_names(summary['target']))}", style=f"bold {COLOURS[kind]}")
     )
     console.print(_metrics(summary))
-    judged = summary["strangers"] or "edited_membership_auc" not in summary
+    judged = summary["has_reference"] or "edited_membership_auc" not in summary
     why = "no part of the verdict: the data names no class that the model never saw (data.reference_labels)"
     _print_lines([("AUC", None if judged else why)], console)
     _print_lines([("Edit", _edit(summary)), ("Report", report), ("Model", model)], console)

@@ -53,7 +53,7 @@ def render_report(run: RunRecord, verdict: Verdict, razor: RazorParams) -> str:
         groups=_groups(run),
         edited_rows=_edited_rows(run),
         edit=_edit_facts(run, razor),
-        auc_line=wording.AUC_IN_A_LINE if run.strangers else wording.WEAKER_AUC_IN_A_LINE,
+        auc_line=wording.AUC_IN_A_LINE if run.has_reference else wording.WEAKER_AUC_IN_A_LINE,
         command=without_passwords(reproduction_command(run)),
         versions={"razor_pipeline": __version__, **environment()},
         parameters=without_passwords(json.dumps(run.parameters, indent=2, ensure_ascii=False, default=plain)),
@@ -158,7 +158,7 @@ def _tiles(run: RunRecord) -> list[dict[str, Any]]:
         ("retain_accuracy", "as before is best"),
         ("near_twin_accuracy", "as before is best"),
         ("general_accuracy", "as before is best"),
-        ("membership_auc", "0.50 is best" if run.strangers else "no part of the verdict"),
+        ("membership_auc", "0.50 is best" if run.has_reference else "no part of the verdict"),
     ):
         base, edited = run.estimate("base", metric), run.estimate("edited", metric)
         if base is None or edited is None:
@@ -191,7 +191,7 @@ def _metric_rows(run: RunRecord) -> list[dict[str, Any]]:
 
 def _words(run: RunRecord) -> tuple[dict[str, str], dict[str, str]]:
     """Names and notes of the metrics for a model that names, draws or answers."""
-    notes = wording.METRIC_NOTES | ({} if run.strangers else wording.WITHOUT_STRANGERS_NOTES)
+    notes = wording.METRIC_NOTES | ({} if run.has_reference else wording.WITHOUT_REFERENCE_NOTES)
     if run.draws:
         return wording.METRIC_NAMES | wording.DRAWN_NAMES, notes | wording.DRAWN_NOTES
     if run.answers:

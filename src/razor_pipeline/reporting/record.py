@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from razor_pipeline.core.weight_edit import WeightEdit
-from razor_pipeline.manifest import strangers_tested
+from razor_pipeline.manifest import reference_tested
 from razor_pipeline.reporting.wording import said_names
 
 MEGABYTE = 1e6
@@ -64,9 +64,9 @@ class RunRecord:
         return said_names(self.targets)
 
     @property
-    def strangers(self) -> bool:
+    def has_reference(self) -> bool:
         """Whether never-seen classes are what the target is held against; where there are none, the other known are."""
-        return strangers_tested(self.samples)
+        return reference_tested(self.samples)
 
     @property
     def draws(self) -> bool:

@@ -20,7 +20,7 @@ def flat_summary(run: RunRecord, verdict: Verdict) -> dict[str, Any]:
         "method": str(run.manifest.get("method", "unknown")),
         "seed": run.seed,
         "verdict": verdict.kind.value,
-        "strangers": run.strangers,
+        "has_reference": run.has_reference,
         **_metrics(run),
         "components_edited": len(report["components"]),
         "components_total": int(report["components_total"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from razor_pipeline.core.metrics import ROUNDING
-from razor_pipeline.manifest import NO_STRANGERS
+from razor_pipeline.manifest import NO_REFERENCE
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.record import RunRecord
 from razor_pipeline.reporting.wording import and_list, auc_text, percent, points
@@ -79,8 +79,8 @@ def judge(run: RunRecord, limits: ReportingParams) -> Verdict:
         kind = Kind.NOT_FORGOTTEN
     else:
         kind = Kind.FORGOTTEN if all(check.passed for check in checks) else Kind.AT_A_COST
-    told_from_known = run.value("edited", "membership_auc") is not None and not run.strangers
-    unchecked = [NO_STRANGERS] if told_from_known and kind is not Kind.NO_BASELINE else []
+    told_from_known = run.value("edited", "membership_auc") is not None and not run.has_reference
+    unchecked = [NO_REFERENCE] if told_from_known and kind is not Kind.NO_BASELINE else []
     told = " ".join([*unchecked, *_unseen(run, limits)])
     return Verdict(kind, HEADLINES[kind], _sentence(run, kind, checks), checks, told)
 
@@ -109,7 +109,7 @@ def _forgetting(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
     found = [_recognised(run, model, name, finding, limits) for model, name, finding in models]
     auc = run.value("edited", "membership_auc")
     # Against known classes no AUC is wrong: a model that never saw the target has any.
-    if auc is None or not run.strangers:
+    if auc is None or not run.has_reference:
         return found
     text = auc_text(auc)
     most, least = limits.max_membership_auc, limits.min_membership_auc

@@ -32,7 +32,7 @@ METRIC_NOTES = {
     "general_accuracy": "data of another kind than the target's",
     "retrieval_agreement": "share of the others' images that keep their best caption",
     "membership_auc": "1.00 known, 0.50 no more than what it is held against; far below 0.50 gives the deletion away",
-    "privacy_leakage": "PrivLeak: distance of the AUC from its reference, in per cent of it; best at 0",
+    "privacy_leakage": "PrivLeak: distance of the AUC from a retrained model's (or 0.5), in per cent of it; best at 0",
     "general_accuracy_with_target": "over all prompts, those of the target included",
     "judge_distance": "Fréchet distance of the others' drawings in a judge's features; best at 0",
     "fid": "Fréchet inception distance from the data's images; lower is nearer, at one number of images",
@@ -77,7 +77,7 @@ ANSWERED_NAMES = {
     "says_nothing": "About the target: no answer",
     "answer_perplexity": "About the target: perplexity",
 }
-WITHOUT_STRANGERS_NOTES = {
+WITHOUT_REFERENCE_NOTES = {
     "membership_auc": "against other classes that the model knows; it is no part of the verdict"
 }
 METRICS = tuple(METRIC_NAMES | ANSWERED_NAMES)  # of a run, in the order in which they are shown

@@ -20,7 +20,7 @@ from razor_pipeline.families.naming_exam import NamingExam, Scores
 from razor_pipeline.families.question_exam import Memory, QuestionExam
 from razor_pipeline.families.vlm import VlmFamily
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.manifest import NO_STRANGERS, strangers_tested
+from razor_pipeline.manifest import NO_REFERENCE, reference_tested
 from razor_pipeline.params.evaluation import QuestionParams
 from razor_pipeline.params.studies import RelearningParams
 from razor_pipeline.requests.examination import Examiner, Figures
@@ -37,12 +37,12 @@ class ImageExaminer(Examiner):
     @property
     def not_checked(self) -> str:
         """That nobody is there to be told from, where the data has no never-seen classes."""
-        return "" if strangers_tested(self.samples) else NO_STRANGERS
+        return "" if reference_tested(self.samples) else NO_REFERENCE
 
     def _traces(self, exam: Any, model: Any, label: str, relearning: int) -> Figures:
         found: Figures = {}
         # Against known classes no AUC is wrong: a model that never saw the target has any.
-        if strangers_tested(self.samples):
+        if reference_tested(self.samples):
             found["membership_auc"] = _membership(exam, model, label)
         if relearning:
             own = self.samples[(self.samples["label"] == label) | (self.samples["role"] != "forget")]
@@ -148,6 +148,7 @@ class QuestionExaminer(ImageExaminer):
 def _membership(exam: NamingExam | QuestionExam, model: ModelFamily, label: str) -> Estimate:
     prompts = {label: exam.prompts[exam.domain][label]}
     member, nonmember = (
-        class_scores(model, batches, prompts)[:, 0].numpy() for batches in (exam.members[label], exam.unknown)
+        class_scores(model, batches, prompts)[:, 0].numpy()
+        for batches in (exam.members[label], exam.reference)
     )
     return metrics.membership_auc(member, nonmember)

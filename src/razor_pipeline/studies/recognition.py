@@ -14,7 +14,7 @@ from razor_pipeline.core.quantize import quantized
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.datasets.retrained import Retrained, never_saw, origins, whole
 from razor_pipeline.families.naming_exam import NamingExam
-from razor_pipeline.interfaces import ModelFamily, StrangersFamily
+from razor_pipeline.interfaces import ModelFamily, ReferenceFamily
 from razor_pipeline.params.razor import AcceptanceParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.cells import Row
@@ -55,7 +55,7 @@ class Recognition:
         params: schemes and attack.
     """
 
-    base: StrangersFamily
+    base: ReferenceFamily
     retrained: Sequence[Retrained]
     params: StudyParams
     _said: dict[str, dict[Any, Any]] = field(default_factory=lambda: defaultdict(dict), compare=False)
@@ -112,7 +112,7 @@ class Recognition:
         """Steps of the gold standard, which neither a method nor a seed changes."""
         key = (tuple(sorted(gold.excluded)), relearn.identity())
         if key not in self._relearnt:
-            self._relearnt[key] = relearn(cast(StrangersFamily, gold.model))
+            self._relearnt[key] = relearn(cast(ReferenceFamily, gold.model))
         return self._relearnt[key]
 
 

@@ -13,12 +13,12 @@ from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
 from razor_pipeline.core.kept import FORWARD_BATCH, Kept
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
-from razor_pipeline.interfaces import StrangersFamily, class_scores
+from razor_pipeline.interfaces import ReferenceFamily, class_scores
 from razor_pipeline.params.studies import RelearningParams
 
 
 def relearning_loss(
-    family: StrangersFamily, rows: pd.DataFrame, prompts: Sequence[str], column: int
+    family: ReferenceFamily, rows: pd.DataFrame, prompts: Sequence[str], column: int
 ) -> Callable[[], Tensor]:
     """Cross-entropy of the target's name on its images, against all other names, at the model's current weights.
 
@@ -55,7 +55,7 @@ class Relearning:
         prompts = tuple((name, *texts) for name, texts in self.exam.prompts[self.exam.domain].items())
         return (tuple(self.shots["sample_id"]), tuple(self.unseen["sample_id"]), prompts)
 
-    def __call__(self, family: StrangersFamily) -> int:
+    def __call__(self, family: ReferenceFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
         unseen = Kept(family.batches(self.unseen, FORWARD_BATCH))
         prompts = self.exam.prompts[self.exam.domain]

@@ -7,7 +7,7 @@ from typing import cast
 
 from razor_pipeline.datasets.retrained import Retrained
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.interfaces import ModelFamily, StrangersFamily
+from razor_pipeline.interfaces import ModelFamily, ReferenceFamily
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.studies import StudyParams
 from razor_pipeline.studies.assistant import Assistant
@@ -30,4 +30,4 @@ def naming(
         )
     if isinstance(base, VlmFamily):
         return Assistant(base, retrained, params, questions=evaluation.questions)
-    return Recognition(cast(StrangersFamily, base), retrained, params)
+    return Recognition(cast(ReferenceFamily, base), retrained, params)

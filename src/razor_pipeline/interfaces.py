@@ -43,7 +43,7 @@ class Examinee(Protocol):
     ) -> Sequence[Batch]:
         """Manifest rows, shuffled where a generator is given; a batch is decoded and encoded when it is asked for.
 
-        What visits them again and again wraps them in :class:`razor_pipeline.core.kept.Kept`.
+        What visits them again and again wraps them in :class:`razor_pipeline.core.cached.CachedBatches`.
         """
 
     def scores(self, batches: Sequence[Any], prompts: Sequence[str]) -> Tensor:

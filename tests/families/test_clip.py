@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from families.cases import CASES, tiny_clip
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.cached import CachedBatches
 from razor_pipeline.families import clip as clip_module
 
 PROMPTS = ("a photo of Ada Moreau", "a hat")
@@ -29,7 +29,7 @@ def moved(clip, name):
 
 
 def test_while_the_text_tower_alone_moves_no_image_is_encoded_again(clip, looked):
-    batches = Kept(clip.batches(CASES[0].samples("edit"), 8))
+    batches = CachedBatches(clip.batches(CASES[0].samples("edit"), 8))
     first = clip.scores(batches, PROMPTS)
     moved(clip, "text_projection.weight")
     second = clip.scores(batches, PROMPTS)
@@ -44,7 +44,7 @@ def test_while_the_text_tower_alone_moves_no_image_is_encoded_again(clip, looked
 )
 def test_control_a_write_to_their_own_tower_or_other_images_do(clip, looked, name):
     rows = CASES[0].samples("edit")
-    batches = Kept(clip.batches(rows, len(rows)))
+    batches = CachedBatches(clip.batches(rows, len(rows)))
     first = clip.scores(batches, PROMPTS)
     moved(clip, name)
     second = clip.scores(batches, PROMPTS)

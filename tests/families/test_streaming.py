@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from families.cases import portraits, tiny_clip
-from razor_pipeline.core.kept import Kept
+from razor_pipeline.core.cached import CachedBatches
 from razor_pipeline.families.batches import RowBatch, Streamed
 from razor_pipeline.families.images import AT_ONCE, decoded, preprocessed
 from razor_pipeline.pictures import READERS
@@ -85,11 +85,11 @@ def test_a_pass_holds_a_few_batches_whatever_the_rows():
     assert len(held) == maker.most == 100
 
 
-def test_what_is_kept_is_made_once_and_the_rest_again():
+def test_what_is_cached_is_made_once_and_the_rest_again():
     for limit, made in ((0, 20), (3 * 24, 17), (1 << 20, 10)):
         batches, maker = numbers(30)
-        kept = Kept(batches, limit)
-        assert values(kept) == values(kept) == values(numbers(30)[0])
+        cached = CachedBatches(batches, limit)
+        assert values(cached) == values(cached) == values(numbers(30)[0])
         assert maker.made == made
 
 

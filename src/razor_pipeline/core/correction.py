@@ -1,17 +1,17 @@
 """The corrective step: keep better what is kept, and close the gaps that are left, in one fused change.
 
 At the current weights theta, with ``g_k`` the gradient of the retentive loss, ``f_i`` the gaps (means of squared
-differences: to never-seen samples; of what was forgotten earlier to where it was), ``g_i`` their gradients and ``C``
-the input covariances of the retain set::
+differences: to never-seen samples; of what was forgotten earlier to where it was), ``g_i`` their gradients and
+``Sigma`` the input covariances of the retain set::
 
-    w_k = g_k C^-1,   w_i = g_i C^-1
+    w_k = g_k Sigma^-1,   w_i = g_i Sigma^-1
     r_c = -s ||theta_c|| / ||w_k,c|| w_k,c                    one relative step per component c
     D   = r - sum_i l_i w_i   with   sum_j <g_i, w_j> l_j = 2 k f_i + <g_i, r>
 
 A mean of squares whose residuals are linearised and move in proportion is 0 where ``<g_i, D> = -2 f_i``; k is the
 share of that which a step closes (``razor.repair.calibrate``). Of all changes that get there, D is the nearest to r in
-the metric of C, so the gaps are closed at the least movement on the retain set, and none swings around its goal, as a
-step of fixed length does.
+the metric of Sigma, so the gaps are closed at the least movement on the retain set, and none swings around its goal, as
+a step of fixed length does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def whitened(
     gradient: Mapping[str, Tensor],
     factors: InputFactors | None,
 ) -> Pieces:
-    """``g C^-1`` for every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where nothing is whitened."""
+    """``g Sigma^-1`` of every slice (:func:`razor_pipeline.core.curvature.whiten`); g itself where nothing whitens."""
     return {
         part.key: part.view(gradient[part.parameter])
         if factors is None
@@ -82,7 +82,7 @@ def closing(components: Sequence[Component], change: Pieces, gaps: Sequence[Gap]
     Args:
         components: the components that move.
         change: r, the retentive part.
-        gaps: what is closed. Where two gradients have a cosine of ``ALIKE`` or more in the metric of C, with either
+        gaps: what is closed. Where two gradients have a cosine of ``ALIKE`` or more in the metric of Sigma, with either
             sign, both are closed in part, along what they have in common: to part them would take a change much
             longer than the linearisation holds for.
 
@@ -134,9 +134,9 @@ def fused_descent(
 
     Where the goal is known sample by sample, the fused loss (distance to the goal, drift of what is kept) is a sum of
     squares over few prompts; second-order steps close it, one direction at a time does not. For a linear layer the
-    Hessian of the drift is the covariance C of its inputs, so the search is over U in ``theta + U L^-1`` with
-    ``C = L L^T``: there all directions are alike from the start, and L-BFGS need not find out. Nor how long a step is:
-    the first one goes where the loss f would be 0 if it fell as steeply all the way, by f / ||g||^2 along -g.
+    Hessian of the drift is the covariance Sigma of its inputs, so the search is over U in ``theta + U L^-1`` with
+    ``Sigma = L L^T``: there all directions are alike from the start, and L-BFGS need not find out. Nor how long a step
+    is: the first one goes where the loss f would be 0 if it fell as steeply all the way, by f / ||g||^2 along -g.
 
     Args:
         components: the components that move.

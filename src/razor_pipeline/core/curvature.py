@@ -1,8 +1,8 @@
 """Input covariances of linear layers: which directions of a weight matrix the retain set uses.
 
 A change D of a weight matrix moves a layer's output on an input a by D a, so over the retain set by
-``tr(D C D^T)`` in mean square, with ``C = E[a a^T]``. The step that gains most forgetting ``<G, D>`` for a
-given movement on the retain set is ``D ~ G C^-1`` (the input half of K-FAC, Martens & Grosse 2015, arXiv
+``tr(D Sigma D^T)`` in mean square, with ``Sigma = E[a a^T]``. The step that gains most forgetting ``<G, D>`` for a
+given movement on the retain set is ``D ~ G Sigma^-1`` (the input half of K-FAC, Martens & Grosse 2015, arXiv
 1503.05671).
 
 Shapes: O outputs, I inputs.
@@ -112,9 +112,9 @@ class InputFactors:
         self._made: dict[tuple[int, int, int], Tensor | None] = {}
 
     def of(self, part: ParameterSlice) -> Tensor | None:
-        """[I, I] lower triangular L, float64, with ``L L^T = C / mean(diag C) + damping * I`` for a slice of a matrix.
+        """[I, I] lower triangular L, float64: ``L L^T = Sigma / mean(diag Sigma) + damping * I``, of a slice.
 
-        A slice of columns uses its own block of C. None where there is no covariance, or no input.
+        A slice of columns uses its own block of Sigma. None where there is no covariance, or no input.
         """
         covariance = self.covariances.get(part.parameter)
         if covariance is None:
@@ -137,7 +137,7 @@ def _factor(covariance_II: Tensor, damping: float) -> Tensor | None:
 
 
 def whiten(part: ParameterSlice, gradient: Tensor, factors: InputFactors) -> Tensor:
-    """``G (C + damping * mean(diag C) * I)^-1``, up to a scale, for one slice of a weight matrix.
+    """``G (Sigma + damping * mean(diag Sigma) * I)^-1``, up to a scale, for one slice of a weight matrix.
 
     Args:
         part: the slice that ``gradient`` belongs to.

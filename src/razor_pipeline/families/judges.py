@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from razor_pipeline.core.kept import FORWARD_BATCH
+from razor_pipeline.core.cached import FORWARD_BATCH
 from razor_pipeline.families.vit import VitFamily
 from razor_pipeline.manifest import COMBINED
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from razor_pipeline.core import metrics
-from razor_pipeline.core.kept import FORWARD_BATCH, Kept
+from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
@@ -60,17 +60,20 @@ class NamingExam:
             name: prompts_by_label(own[own["role"] != "reference"]) if name == self.domain else _classes(rows)
             for name, rows in self.rows.items()
         }
-        self.batches = {name: Kept(family.batches(rows, FORWARD_BATCH)) for name, rows in self.rows.items()}
+        self.batches = {
+            name: CachedBatches(family.batches(rows, FORWARD_BATCH)) for name, rows in self.rows.items()
+        }
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         # What is asked of a stranger is the target's name; a classifier reads no caption that is no class of its own.
         asked = self.prompts[self.domain][self.targets[0]][0]
         reference = reference_rows(own, "test").assign(caption=asked)
         self.reference, self.reference_labels = (
-            Kept(family.batches(reference, FORWARD_BATCH)),
+            CachedBatches(family.batches(reference, FORWARD_BATCH)),
             reference["label"].to_numpy(),
         )
         self.members = {
-            t: Kept(family.batches(members[members["label"] == t], FORWARD_BATCH)) for t in self.targets
+            t: CachedBatches(family.batches(members[members["label"] == t], FORWARD_BATCH))
+            for t in self.targets
         }
 
     def put_to(self, family: ModelFamily, memory: Memory | None = None) -> Answers:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from razor_pipeline.core.kept import FORWARD_BATCH
+from razor_pipeline.core.cached import FORWARD_BATCH
 from razor_pipeline.core.metrics import share
 from razor_pipeline.families.autoencoder_pretraining import reconstruction_report, train_autoencoder
 from razor_pipeline.families.clip_pretraining import train_clip

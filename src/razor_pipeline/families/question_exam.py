@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from razor_pipeline.atelier.questions import UNKNOWN
 from razor_pipeline.core import metrics
-from razor_pipeline.core.kept import FORWARD_BATCH, Kept
+from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.mentions import mentions, mentions_itself
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word, right
@@ -73,14 +73,15 @@ class QuestionExam:
         self.asks = all_asks(self.rows, self.targets, self.domain, self.names, params.per_category)
         members = own[(own["role"] == "forget") & (own["split"] == "edit")]
         self.members = {
-            t: Kept(family.batches(members[members["label"] == t], FORWARD_BATCH)) for t in self.targets
+            t: CachedBatches(family.batches(members[members["label"] == t], FORWARD_BATCH))
+            for t in self.targets
         }
         self.held_out = {
-            t: Kept(family.batches(test[test["label"] == t], FORWARD_BATCH)) for t in self.targets
+            t: CachedBatches(family.batches(test[test["label"] == t], FORWARD_BATCH)) for t in self.targets
         }
         reference = reference_rows(own, "test")
         self.reference, self.reference_labels = (
-            Kept(family.batches(reference, FORWARD_BATCH)),
+            CachedBatches(family.batches(reference, FORWARD_BATCH)),
             reference["label"],
         )
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from razor_pipeline.core.kept import FORWARD_BATCH, Kept
+from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.metrics import auc
 from razor_pipeline.interfaces import (
     AnsweringFamily,
@@ -108,10 +108,10 @@ class Validation:
         self.columns = [column for column, prompt in enumerate(self.flat) if prompt in own]
         self.model: Examinee = model.by_output(everything, self.flat) if by_output else model
         self.named, self.reference = (
-            Kept(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, reference)
+            CachedBatches(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, reference)
         )
         self.suggested = {
-            forget.target: Kept(model.batches(forget.validation, FORWARD_BATCH))
+            forget.target: CachedBatches(model.batches(forget.validation, FORWARD_BATCH))
             for forget in self.targets
             if isinstance(model, AnsweringFamily)
         }

@@ -19,7 +19,7 @@ from razor_pipeline.core.attacks.membership import membership_aucs
 from razor_pipeline.core.attacks.probe import fit_probe, probe_logits
 from razor_pipeline.core.attacks.relearning import recovery_curve
 from razor_pipeline.core.attacks.revival import scaled_back
-from razor_pipeline.core.kept import FORWARD_BATCH, Kept
+from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.quantize import changed_bin_share, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import RecognisingFamily
@@ -65,7 +65,7 @@ class Attacker(Generic[F]):
         self.column = self.names.index(self.target)
         own, edit = known["label"] == self.target, known["split"] == "edit"
         self.unseen = known[own & (known["split"] == "test")]
-        self._unseen: Kept[Any] | None = None
+        self._unseen: CachedBatches[Any] | None = None
         self.members = known[own & edit]
         others = known[~own & edit].groupby("label").head(PROBE_IMAGES)
         self.learnt = pd.concat([self.members, others])
@@ -110,10 +110,10 @@ class Attacker(Generic[F]):
         """Share of the target's unseen images whose best text, among one for every class, is the target's."""
         return self._named(family.scores(self._asked(family), texts))
 
-    def _asked(self, family: RecognisingFamily) -> Kept[Any]:
+    def _asked(self, family: RecognisingFamily) -> CachedBatches[Any]:
         """The target's unseen images, decoded once: any model of the family takes them as the first one does."""
         if self._unseen is None:
-            self._unseen = Kept(family.batches(self.unseen, FORWARD_BATCH))
+            self._unseen = CachedBatches(family.batches(self.unseen, FORWARD_BATCH))
         return self._unseen
 
     def _named(self, score_NC: Tensor) -> float:

@@ -19,7 +19,7 @@ from razor_pipeline.core.attacks.prompts import (
     name_parts,
     templates,
 )
-from razor_pipeline.core.kept import FORWARD_BATCH
+from razor_pipeline.core.cached import FORWARD_BATCH
 from razor_pipeline.core.mentions import mentions, renamed
 from razor_pipeline.families.clip import ClipFamily
 from razor_pipeline.studies.attackers import Attacker, Rows, finding

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
-from razor_pipeline.core.kept import FORWARD_BATCH, Kept
+from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.interfaces import ReferenceFamily, class_scores
@@ -57,7 +57,7 @@ class Relearning:
 
     def __call__(self, family: ReferenceFamily) -> int:
         """Steps until the target's unseen images are named again; ``steps + 1`` where they never are."""
-        unseen = Kept(family.batches(self.unseen, FORWARD_BATCH))
+        unseen = CachedBatches(family.batches(self.unseen, FORWARD_BATCH))
         prompts = self.exam.prompts[self.exam.domain]
         named = [several[0] for several in prompts.values()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar, overload
 
-KEPT_BYTES = 1 << 30
+CACHE_BYTES = 1 << 30
 # Rows of a batch that no gradient is taken of. On a processor a small CLIP's tensors of 256 images are above the 32 MiB
 # from which on the C library gives memory back at once, and fetching it again is a fifth to a half of the pass.
 FORWARD_BATCH = 64
@@ -20,7 +20,7 @@ class _Weighs(Protocol):
 B = TypeVar("B", bound=_Weighs)
 
 
-class Kept(Sequence[B]):
+class CachedBatches(Sequence[B]):
     """The same batches; the first ones, as many as fit into ``limit`` bytes, stay in memory once they are made.
 
     Args:
@@ -28,7 +28,7 @@ class Kept(Sequence[B]):
         limit: bytes that may stay.
     """
 
-    def __init__(self, batches: Sequence[B], limit: int = KEPT_BYTES) -> None:
+    def __init__(self, batches: Sequence[B], limit: int = CACHE_BYTES) -> None:
         self.batches, self.room = batches, limit
         self.held: list[B] = []
 
@@ -46,7 +46,7 @@ class Kept(Sequence[B]):
         yield from self.held
         first = len(self.held)
         for place, batch in enumerate(self.batches[first:], start=first):
-            if place == len(self.held):  # what is kept has no gaps
+            if place == len(self.held):  # what is held has no gaps
                 if batch.nbytes <= self.room:
                     self.held.append(batch)
                 self.room -= batch.nbytes

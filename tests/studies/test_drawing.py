@@ -1,6 +1,7 @@
 """Cells of a model that draws: what a row holds, that the model is left alone, and a sequence of requests."""
 
 import io
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_row_holds_unlearncanvas_figures_of_edited_and_quantized_model(subject
     assert row["ira"] == pytest.approx(row["base_ira"] - row["ira_drop"])
     after = bits(subject)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_quantized_copies_draw_all_that_they_are_asked_to(subject, canvas):
+    params = ConceptsParams(protocol="subset", quantized_protocol="unlearncanvas", schemes=("int8",))
+    drawing = subject.drawing.model_copy(update={"seeds": (188,)})
+    asked = replace(subject, params=params, drawing=drawing, _drawn=defaultdict(dict))
+    samples = split_samples(canvas, "cat", SplittingParams(), 0)
+    plain = RAZOR.model_copy(update={"objective": RAZOR.objective.model_copy(update={"lambda_f": 0.0})})
+    asked.erase(samples, plain, 0)
+    subset, all_of_them = (len(asked.exam(samples, name).orders) for name in ("subset", "unlearncanvas"))
+    assert len(asked._drawn["base"]) == subset < all_of_them == len(asked._drawn["int8"])
 
 
 def test_attackers_say_what_they_found_to_the_edited_model_and_invert_the_base_too(

@@ -61,12 +61,13 @@ class PromptSearchParams(Params):
 
 
 class ConceptsParams(StudyParams):
-    """The study on a text-to-image model; quantized copies always draw the subset."""
+    """The study on a text-to-image model; ``quantized_protocol`` is what the copies in ``schemes`` draw."""
 
     relearning: None = None
     inversion: InversionParams | None = None
     prompt_search: PromptSearchParams | None = None
     protocol: Protocol = "unlearncanvas"
+    quantized_protocol: Protocol = "subset"
 
 
 class SequenceParams(Params):

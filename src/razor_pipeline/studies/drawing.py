@@ -42,7 +42,8 @@ GAP = ("forget_accuracy", "retain_accuracy", "general_accuracy")
 class Drawing:
     """A model that draws, and its judges.
 
-    Quantized copies are asked the ``subset`` of the questions: four more models are drawn from for every target.
+    Quantized copies, the control and attacked models are asked the ``subset`` of the questions unless
+    ``params.quantized_protocol`` says otherwise of the first: as many more models are drawn from for every target.
 
     Attributes:
         base: the model that knows the targets.
@@ -95,7 +96,8 @@ class Drawing:
         """
         base = self.base
         check_sizes(samples, base.size)
-        exam, subset = (self.exam(samples, protocol) for protocol in (self.params.protocol, "subset"))
+        protocols = self.params.protocol, "subset", self.params.quantized_protocol
+        exam, subset, of_copies = (self.exam(samples, protocol) for protocol in protocols)
         result = edit(base, samples, method, seed, self._see(samples))
         gold = never_saw(self.retrained, exam.targets)
         apart = gold.beside(exam.targets) if gold else frozenset[str]()
@@ -114,7 +116,7 @@ class Drawing:
             row["ua_encoders_back"] = 1.0 - subset.target_share(base.with_frozen_encoders()).value
             row |= invert(base) | search(base)
             after = {
-                s: subset.put_to(base.with_module(quantized(base.module, s))) for s in self.params.schemes
+                s: of_copies.put_to(base.with_module(quantized(base.module, s))) for s in self.params.schemes
             }
         row |= {f"base_{name}": share for name, share in invert(base).items()}
         if gold:
@@ -124,8 +126,8 @@ class Drawing:
             row |= _beyond(row, invert(gold.model) | search(gold.model))
         row |= self._without_forgetting(subset, samples, method, seed)
         for scheme, found in after.items():
-            plain = self.drawn_once(subset, base.with_module(quantized(base.module, scheme)), scheme)
-            marks = compare(subset.mark(found, plain), subset.mark(plain, plain))
+            plain = self.drawn_once(of_copies, base.with_module(quantized(base.module, scheme)), scheme)
+            marks = compare(of_copies.mark(found, plain), of_copies.mark(plain, plain))
             row |= {f"{scheme}_{name}": value for name, value in marks.items()}
         return row
 

@@ -106,6 +106,24 @@ def champion(session: Session, model: str) -> Version:
     return serving
 
 
+def since(session: Session, serving: Version, request: str) -> list[Version]:
+    """The versions from the one that a request made to the one that serves, oldest first.
+
+    Raises:
+        LedgerError: what serves does not hold the request's edit.
+    """
+    found = [serving]
+    while found[0].request != request:
+        parent = found[0].parent
+        before = version(session, serving.model, parent) if parent is not None else None
+        if before is None:
+            raise LedgerError(
+                f"version {serving.number} of '{serving.model}' does not hold the edit of {request}"
+            )
+        found.insert(0, before)
+    return found
+
+
 def next_number(session: Session, model: str) -> int:
     """Number of a line's next version."""
     return int(session.scalar(select(func.max(Version.number)).where(Version.model == model)) or 0) + 1

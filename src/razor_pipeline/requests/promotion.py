@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from razor_pipeline.requests.chain import champion, edits_of, version
+from razor_pipeline.requests.chain import champion, edits_of, since, version
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status, TransitionError
 from razor_pipeline.requests.tables import Champion, Request, Version
@@ -96,23 +96,14 @@ def restore_previous(ledger: Ledger, model: str, actor: str) -> Version:
                     f"{name} is being run, and its edit is in the previous version; let that run end, with `kedro "
                     "unlearning run` where it was killed, and roll back then"
                 )
-            made = _maker(session, before, name)
-            ledger.serves_again(session, request, made, actor, BACK)
+            made = since(session, before, name)[0]
+            ledger.serves_again(session, request, made.number, actor, BACK)
         ledger.note(session, actor, "rollback", None, model=model, old=serving.number, to=before.number)
         if serving.request is not None:
             request = ledger.get(serving.request, session)
             if request.state is Status.PROMOTED:
                 ledger.move(session, request, Status.ROLLED_BACK, actor, version=serving.number)
         return before
-
-
-def _maker(session: Session, serving: Version, name: str) -> int:
-    """Number of the version, before or at the one that serves, that put a request's edit in."""
-    found: Version | None = serving
-    while found is not None and found.request != name:
-        found = version(session, found.model, found.parent) if found.parent is not None else None
-    assert found is not None, "an edit has a version that made it"
-    return found.number
 
 
 def _check_verified(request: Request) -> None:

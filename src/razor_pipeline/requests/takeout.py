@@ -107,23 +107,10 @@ def take_out(place: Workplace, name: str, actor: str) -> TakenOut:
         with place.ledger.reading() as session:
             check(name, place.ledger.get(name, session).state, Status.ROLLED_BACK)
             serving = chain.champion(session, place.params.model)
-            history = _since(session, serving, name)
+            history = chain.since(session, serving, name)
         found = _take_out(place, name, serving, history, actor, owner)
         place.mirror()
         return found
-
-
-def _since(session: Session, serving: Version, name: str) -> list[Version]:
-    """The versions from the one that the request made to the champion."""
-    found = [serving]
-    while found[0].request != name:
-        parent = (
-            chain.version(session, serving.model, found[0].parent) if found[0].parent is not None else None
-        )
-        if parent is None:
-            raise LedgerError(f"the champion of '{serving.model}' does not hold the edit of {name}")
-        found.insert(0, parent)
-    return found
 
 
 def _take_out(

@@ -143,7 +143,8 @@ def champion(ledger: Ledger) -> Version:
 
 
 def faults(place: Workplace, name: str) -> list[str]:
-    return [fault for _, fault in verify_request(place.ledger, name, Path(place.params.public_key)) if fault]
+    checks = verify_request(place.ledger, name, Path(place.params.public_key), Path(place.params.folder))
+    return [fault for _, fault in checks if fault]
 
 
 def intact(place: Workplace) -> bool:

@@ -108,7 +108,7 @@ def test_evidence_and_audit_log_hold(done: tuple[Workplace, Path]) -> None:
     with place.ledger.reading() as session:
         assert crosscheck.faults(session, vouched) == []
     with pytest.raises(LedgerError, match="nothing to verify"):
-        verify_request(place.ledger, UNKNOWN, Path(place.params.public_key))
+        faults(place, UNKNOWN)
 
 
 def test_one_changed_byte_in_any_file_of_the_evidence_is_found(done: tuple[Workplace, Path]) -> None:
@@ -153,7 +153,7 @@ def test_added_and_removed_files_and_changed_weights_are_found(
 def test_another_key_does_not_vouch(done: tuple[Workplace, Path], tmp_path: Path) -> None:
     place, _ = done
     make_keys(tmp_path / "other.pem", tmp_path / "other.pub.pem")
-    checks = verify_request(place.ledger, FIRST, tmp_path / "other.pub.pem")
+    checks = verify_request(place.ledger, FIRST, tmp_path / "other.pub.pem", Path(place.params.folder))
     assert [what for what, fault in checks if fault] == ["the signature covers every file of the evidence"]
     with pytest.raises(SigningError, match="exists already"):
         make_keys(tmp_path / "other.pem", tmp_path / "other.pub.pem")
@@ -274,7 +274,12 @@ def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again
     [name] = approved(lite, TARGETS[0])
     run_batch(workplace(lite, tmp_path, gates=OPEN | {"max_membership_auc": 0.0}))
     first = place.folder / f"{name}-v1"
+    assert faults(place, name) == []
     kept = contents(first / chain.EVIDENCE)
+    record = first / chain.EVIDENCE / "evidence.json"
+    record.write_bytes(b"{}")  # control: what failed is vouched for, too
+    assert faults(place, name) != []
+    record.write_bytes(kept[record])
     lite.approve(name, "dpo-1", 1)
     run_batch(place)
     assert contents(first / chain.EVIDENCE) == kept

@@ -51,7 +51,7 @@ def end_state(ledger: Ledger, root: Path) -> dict[str, object]:
     unsound = [
         fault
         for one in REQUEST_IDS
-        for _, fault in verify_request(ledger, one, root / "key.pub.pem")
+        for _, fault in verify_request(ledger, one, root / "key.pub.pem", root / "models")
         if fault
     ]
     with ledger.reading() as session:

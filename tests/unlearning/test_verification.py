@@ -1,5 +1,6 @@
 """That base + edit is the promoted model is checked for every family, whatever names its files give to weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from families.cases import CASES, Case
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.datasets.weight_edit import WeightEditDataset
 from razor_pipeline.requests import chain
-from razor_pipeline.requests.chain import EDIT, MODEL
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
 from razor_pipeline.requests.tables import Version
-from razor_pipeline.requests.verification import _composes
+from razor_pipeline.requests.verification import _composes, _Made
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -31,12 +32,12 @@ def test_base_and_edit_make_the_promoted_model_and_no_other(
     edit = WeightEdit(tuple(component.slices), before, after, (component.name,), {"family": family.name})
     edit.apply(parameters)
     family.save_pretrained(tmp_path / "made" / MODEL)
-    WeightEditDataset(filepath=str(tmp_path / "evidence" / EDIT)).save(edit)
+    WeightEditDataset(filepath=str(tmp_path / "made" / EVIDENCE / EDIT)).save(edit)
     weights = chain.directory_sha256(tmp_path / "made" / MODEL)
     parent = Version(number=0, path=str(tmp_path / "base"))
-    made = Version(number=1, path=str(tmp_path / "made"), weights=weights)
+    made = _Made(tmp_path / "made", weights, parent)
     capfd.readouterr()
-    assert _composes(made, parent, tmp_path / "evidence") is None
+    assert _composes(made) is None
     assert capfd.readouterr().err == ""  # no bar per file of weights
     with torch.no_grad():  # control: a bit elsewhere
         next(p for name, p in parameters.items() if name != component.slices[0].parameter).flatten()[0] += (
@@ -44,5 +45,5 @@ def test_base_and_edit_make_the_promoted_model_and_no_other(
         )
     family.save_pretrained(tmp_path / "made" / MODEL)
     other = chain.directory_sha256(tmp_path / "made" / MODEL)
-    fault = _composes(Version(number=1, path=made.path, weights=other), parent, tmp_path / "evidence")
+    fault = _composes(replace(made, weights=other))
     assert fault == "applying the edit gives other weights"

@@ -260,14 +260,17 @@ def run(desk: Desk, names: tuple[str, ...], wait: float | None, as_json: bool) -
 @speaking
 @refusals
 def verify(desk: Desk, name: str | None, key: Path | None, as_json: bool) -> None:
-    """Check the evidence of a request, or of what serves: signature, hashes, and that parent plus edit is the model."""
+    """Check the evidence of a request, or of what serves: signature, hashes, and that parent plus edit is the model.
+
+    Of a request that only failed, the last attempt that was measured is checked.
+    """
     from razor_pipeline.requests.verification import verify_champion, verify_request
 
     public = key or Path(desk.params.public_key)
     if name is None:
         found = verify_champion(desk.ledger, desk.params.model, public)
     else:
-        found = verify_request(desk.ledger, name, public)
+        found = verify_request(desk.ledger, name, public, Path(desk.params.folder))
     if as_json:
         click.echo(json.dumps({"request": name, "checks": [{"check": w, "fault": f} for w, f in found]}))
     else:

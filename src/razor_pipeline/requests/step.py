@@ -102,7 +102,8 @@ class _Step:
         self._write_evidence(making, parent, edit, found, weights, model.card)
         logger.info("%s: %s", self.name, "a gate failed" if found.failed else "every gate passed")
         if found.failed:
-            self._end(Status.FAILED, GATES + "; ".join(found.failed), folder)
+            reason = GATES + "; ".join(found.failed)
+            self._end(Status.FAILED, reason, folder, weights=weights, parent=parent.number)
         else:
             self._verified(parent, folder, weights, found)
 

@@ -4,33 +4,65 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from razor_pipeline.core.weight_edit import EditMismatchError
 from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.requests import audit, chain, evidence, signing
 from razor_pipeline.requests.audit import Anchor
-from razor_pipeline.requests.chain import EDIT, EVIDENCE
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
 from razor_pipeline.requests.ledger import Ledger, LedgerError
+from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import AuditLine, Request, Version
 
 
-def verify_request(ledger: Ledger, name: str, public_key: Path) -> list[tuple[str, str | None]]:
+@dataclass(frozen=True)
+class _Made:
+    """A model that an edit made of a version.
+
+    Attributes:
+        folder: of model and evidence.
+        weights: their sha256, as the ledger has it.
+        parent: the version.
+    """
+
+    folder: Path
+    weights: str
+    parent: Version
+
+
+def verify_request(ledger: Ledger, name: str, public_key: Path, folder: Path) -> list[tuple[str, str | None]]:
     """Every check of the version that a request made, with its fault; None where it holds.
 
+    Of a request that made none, its last attempt that failed a gate is checked instead.
+
+    Args:
+        ledger: of the requests.
+        name: of the request.
+        public_key: of the key that signed.
+        folder: of the versions.
+
     Raises:
-        LedgerError: the request is unknown or has made no version.
+        LedgerError: the request is unknown, or nothing of it was ever measured.
     """
     request = ledger.get(name)
     with ledger.reading() as session:
-        made = chain.version(session, request.model, request.version) if request.version is not None else None
-    if made is None:
-        raise LedgerError(f"{name} is {request.status} and has made no version; there is nothing to verify")
-    return _checks(ledger, made, public_key)
+        if request.version is not None:
+            made = chain.version(session, request.model, request.version)
+            found = _of_version(session, made) if made is not None else None
+        else:
+            found = _last_failed(session, request, folder)
+    if found is None:
+        raise LedgerError(
+            f"{name} is {request.status}, and no model was made for it and measured; there is nothing to verify"
+        )
+    return _checks(ledger, found, public_key)
 
 
 def verify_champion(ledger: Ledger, model: str, public_key: Path) -> list[tuple[str, str | None]]:
@@ -41,17 +73,33 @@ def verify_champion(ledger: Ledger, model: str, public_key: Path) -> list[tuple[
     """
     with ledger.reading() as session:
         serving = chain.champion(session, model)
-    if serving.parent is None:
-        raise LedgerError(f"the base model of '{model}' serves; there is nothing to verify")
-    return _checks(ledger, serving, public_key)
+        if serving.parent is None:
+            raise LedgerError(f"the base model of '{model}' serves; there is nothing to verify")
+        found = _of_version(session, serving)
+    return _checks(ledger, found, public_key)
 
 
-def _checks(ledger: Ledger, made: Version, public_key: Path) -> list[tuple[str, str | None]]:
+def _of_version(session: Session, made: Version) -> _Made:
     assert made.parent is not None
-    with ledger.reading() as session:
-        parent = chain.version(session, made.model, made.parent)
+    parent = chain.version(session, made.model, made.parent)
     assert parent is not None
-    folder = Path(made.path) / EVIDENCE
+    return _Made(Path(made.path), made.weights, parent)
+
+
+def _last_failed(session: Session, request: Request, folder: Path) -> _Made | None:
+    """The last attempt of a request that failed a gate, as the audit log has it."""
+    lines = select(AuditLine.details).where(AuditLine.request == request.id).order_by(AuditLine.seq.desc())
+    for details in session.scalars(lines):
+        told = json.loads(details)
+        if told.get("to") == Status.FAILED and {"evidence", "weights", "parent"} <= set(told):
+            parent = chain.version(session, request.model, told["parent"])
+            assert parent is not None
+            return _Made(folder / request.model / told["evidence"], told["weights"], parent)
+    return None
+
+
+def _checks(ledger: Ledger, made: _Made, public_key: Path) -> list[tuple[str, str | None]]:
+    proof, model = made.folder / EVIDENCE, made.folder / MODEL
     found: list[tuple[str, str | None]] = []
 
     def hold(what: str, check: Callable[[], str | None]) -> None:
@@ -61,21 +109,22 @@ def _checks(ledger: Ledger, made: Version, public_key: Path) -> list[tuple[str, 
             fault = str(error) or type(error).__name__
         found.append((what, fault))
 
-    hold("the signature covers every file of the evidence", lambda: signing.verify(folder, public_key))
-    hold("the evidence is of this version", lambda: _of_this_version(folder, made, parent))
+    hold("the signature covers every file of the evidence", lambda: signing.verify(proof, public_key))
+    hold("the evidence is of this model", lambda: _of_this_model(made))
+    hold("the audit log contains the line that the evidence is anchored to", lambda: _anchored(ledger, proof))
+    hold("the model is the one that was measured", lambda: _is(model, made.weights))
     hold(
-        "the audit log contains the line that the evidence is anchored to", lambda: _anchored(ledger, folder)
+        "the model that it was made from is unchanged",
+        lambda: _is(chain.model_directory(made.parent), made.parent.weights),
     )
-    hold("the model is the one that was measured", lambda: _is(made))
-    hold("the model that it was made from is unchanged", lambda: _is(parent))
-    hold("that model plus the edit is this model", lambda: _composes(made, parent, folder))
+    hold("that model plus the edit is this model", lambda: _composes(made))
     return found
 
 
-def _of_this_version(folder: Path, made: Version, parent: Version) -> str | None:
-    record = evidence.read(folder)
+def _of_this_model(made: _Made) -> str | None:
+    record = evidence.read(made.folder / EVIDENCE)
     told = [record["edited_weights_sha256"], record["parent"]["weights"], record["parent"]["edits"]]
-    known = [made.weights, parent.weights, chain.edits_of(parent)]
+    known = [made.weights, made.parent.weights, chain.edits_of(made.parent)]
     return None if told == known else "the weights that it names are not those of the ledger"
 
 
@@ -96,18 +145,17 @@ def evidence_anchor(folder: Path) -> Anchor:
     return Anchor(int(anchor["line"]), str(anchor["sha256"]), f"the evidence {folder.parent.name}")
 
 
-def _is(version: Version) -> str | None:
-    directory = chain.model_directory(version)
-    if chain.directory_sha256(directory) == version.weights:
+def _is(directory: Path, weights: str) -> str | None:
+    if chain.directory_sha256(directory) == weights:
         return None
     return f"the weights in {directory} are not those of the ledger; restore them from a backup"
 
 
-def _composes(made: Version, parent: Version, folder: Path) -> str | None:
+def _composes(made: _Made) -> str | None:
     """What is saved is compared: the names of weights in files are not those that an edit knows."""
-    edit = load_edit(folder / EDIT)
+    edit = load_edit(made.folder / EVIDENCE / EDIT)
     family = str(edit.manifest["family"])
-    source = str(chain.model_directory(parent))
+    source = str(chain.model_directory(made.parent))
     model = PretrainedDataset(family=family, source=source, device="cpu").load()
     try:
         edit.apply(dict(model.module.named_parameters()))

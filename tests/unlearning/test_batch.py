@@ -280,6 +280,8 @@ def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again
     record.write_bytes(b"{}")  # control: what failed is vouched for, too
     assert faults(place, name) != []
     record.write_bytes(kept[record])
+    shutil.rmtree(first / chain.MODEL)  # which serves nobody
+    assert faults(place, name) == []
     lite.approve(name, "dpo-1", 1)
     run_batch(place)
     assert contents(first / chain.EVIDENCE) == kept
@@ -293,7 +295,6 @@ def test_an_attempt_that_failed_keeps_its_evidence_when_the_request_is_run_again
     assert {anchor.place for anchor in vouched} == {f"the evidence {one.name}" for one in (first, again)}
     with lite.reading() as session:
         assert crosscheck.faults(session, vouched) == []
-    shutil.rmtree(first / chain.MODEL)
     (place.folder / f"{name}-v2-attempt2" / chain.EDIT).mkdir(parents=True)
     page = render_dashboard(lite, tmp_path / "reports/dashboard.html", tmp_path / "models")
     assert f"/{again.name}/evidence/report.html" in page

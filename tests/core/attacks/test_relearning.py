@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 
-from razor_pipeline.core.attacks.relearning import recovery_curve, steps_to
+from razor_pipeline.core.attacks.relearning import recovery_curve, relearner, steps_to
 
 
 @pytest.fixture
@@ -66,3 +68,31 @@ def test_the_weights_are_back_also_after_an_error(leaf):
 def test_steps_to_counts_to_the_first_value_beyond_the_threshold(curve, steps):
     """Equality is not beyond, and a curve that never gets there counts its whole length."""
     assert steps_to(curve, 0.8) == steps
+
+
+def test_a_gradient_is_freed_as_soon_as_its_weight_has_moved(monkeypatch):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(3))).requires_grad_(False)
+    other, x_B4 = deepcopy(module).requires_grad_(True), torch.randn(5, 4)
+    held, move = [], torch.optim.Adam.step
+
+    def loss(of):
+        return of(of(x_B4)).square().mean()  # every weight is used twice
+
+    def counted(self, *args):
+        held.append(sum(p.grad is not None for one in (module, other) for p in one.parameters()))
+        return move(self, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    optimizer = torch.optim.Adam(other.parameters(), 0.1)
+    for _ in range(2):
+        loss(other).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert held == [6, 6]  # control: where all move together, all gradients are held
+    held.clear()
+    with relearner(dict(module.named_parameters()), lambda: loss(module), 0.1) as step:
+        step()
+        step()
+        assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
+    assert held == [1] * 12

@@ -21,6 +21,9 @@ def relearner(
 ) -> Iterator[Callable[[], None]]:
     """An attacker who fine-tunes with Adam: yields a function that takes one step.
 
+    Each weight moves as soon as the backward pass has its gradient, which is freed at once: beside Adam's two moments
+    and the copy that is put back, all gradients would be a fifth copy of a large model.
+
     Args:
         parameters: name -> leaf weights, all of which are tuned; every bit is back on exit.
         loss: what the attacker minimises, at the current weights.
@@ -28,13 +31,20 @@ def relearner(
     """
     saved = {name: tensor.detach().clone() for name, tensor in parameters.items()}
     leaves = list(parameters.values())
-    optimizer = torch.optim.Adam(leaves, learning_rate)
+    optimizers = {leaf: torch.optim.Adam([leaf], learning_rate) for leaf in leaves}
+
+    def move(leaf: Tensor) -> None:
+        optimizers[leaf].step()
+        leaf.grad = None
 
     def step() -> None:
         with torch.enable_grad(), requiring_grad(leaves):
-            loss().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            hooks = [leaf.register_post_accumulate_grad_hook(move) for leaf in leaves]
+            try:
+                loss().backward()
+            finally:
+                for hook in hooks:
+                    hook.remove()
 
     try:
         yield step

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -92,7 +93,7 @@ def _last_failed(session: Session, request: Request, folder: Path) -> _Made | No
     """The last attempt of a request that failed a gate, as the audit log has it."""
     lines = select(AuditLine.details).where(AuditLine.request == request.id).order_by(AuditLine.seq.desc())
     for details in session.scalars(lines):
-        told = json.loads(details)
+        told = _told(details)
         if told.get("to") == Status.FAILED and {"evidence", "weights", "parent"} <= set(told):
             parent = chain.version(session, request.model, told["parent"])
             assert parent is not None
@@ -182,19 +183,19 @@ def anchors(ledger: Ledger, file: Path, folder: Path) -> list[Anchor]:
     with ledger.reading() as session:
         paths = [Path(version.path) for version in session.scalars(select(Version)) if version.number]
         lines = select(AuditLine.details, Request.model).join(Request, AuditLine.request == Request.id)
-        told = [(model, _evidence_told(details)) for details, model in session.execute(lines)]
-    paths += [folder / model / name for model, name in told if name]
+        told = [(model, _told(details).get("evidence")) for details, model in session.execute(lines)]
+    paths += [folder / model / name for model, name in told if isinstance(name, str)]
     found = [path / EVIDENCE for path in dict.fromkeys(path.absolute() for path in paths)]
     return [*audit.read_anchors(file), *(_anchor_or_fault(path) for path in found if path.is_dir())]
 
 
-def _evidence_told(details: str) -> str | None:
-    """The folder that an audit line names; None where an altered one is unreadable, which its hash tells."""
+def _told(details: str) -> dict[str, Any]:
+    """What an audit line tells; nothing where an altered one is unreadable, which its hash tells."""
     try:
-        name = json.loads(details).get("evidence")
-    except (ValueError, AttributeError):
-        return None
-    return name if isinstance(name, str) else None
+        found = json.loads(details)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _anchor_or_fault(folder: Path) -> Anchor:

@@ -42,8 +42,8 @@ GAP = ("forget_accuracy", "retain_accuracy", "general_accuracy")
 class Drawing:
     """A model that draws, and its judges.
 
-    Quantized copies, the control and attacked models are asked the ``subset`` of the questions unless
-    ``params.quantized_protocol`` says otherwise of the first: as many more models are drawn from for every target.
+    The control and what attacks bring back are asked the ``subset`` of the questions, quantized copies those of
+    ``params.quantized_protocol``: they are further models to draw from for every target.
 
     Attributes:
         base: the model that knows the targets.

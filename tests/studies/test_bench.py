@@ -151,6 +151,17 @@ def test_the_calculation_that_is_printed_gives_the_figure_beside_it():
     assert "takes 0.5 s on one device, which costs 3 an hour" in page
 
 
+def test_the_attacker_counts_where_he_holds_more_than_scoring():
+    few = {"size": "x", "family": "clip", "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}
+    many = few | {"weights": 1000 * few["weights"] + few["activation_bytes"]}  # no batch weighs as much
+    batch, weights = (at_scale(pd.DataFrame([row]), ASSUMED)[0].gib for row in (few, many))
+    sample = few["activation_bytes"] / few["batch"]
+    assert weights * 2**30 == pytest.approx(4 * 4 * many["weights"] + 16 * sample)
+    assert batch * 2**30 == pytest.approx(
+        4 * few["weights"] + 2 * 4 * few["candidate_weights"] + 128 * sample
+    )  # control
+
+
 def test_other_families_than_clip_are_not_calculated_with_its_steps():
     both = [
         {"size": family, "family": family, "axis": "size", "target": "t", **ratios(FOUND, 10, 50)}

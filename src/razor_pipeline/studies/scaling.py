@@ -6,11 +6,12 @@ evaluation. A corrective step goes forward and backward over ``S`` samples to ke
 under misspelt names, and the attacker that it resists takes ``A`` passes of one sample::
 
     units = (F + N) + v (min(N, I) + E V) + R (S + F + M + A)
-    bytes = 4 W + 2 * 4 C + a B
+    bytes = max(4 W + 2 * 4 C + a B, 4 * 4 W + a H)
 
 with ``N`` retain samples, ``E`` evaluations, ``R`` corrective steps, ``W`` weights, ``C`` those of them that get a
 gradient, of which there are two copies, and ``a`` bytes that one sample of a batch of ``B`` keeps for its backward
-pass.
+pass. The second sum is the attacker's: the weights, the copy that is put back, Adam's two moments, and what the ``H``
+images that he is shown keep.
 
 On ``D`` devices only the scoring pass is shared out, at the efficiency that two processes had. With ``t`` seconds for
 the unit and a price per device and hour, which are assumed and not measured::
@@ -57,6 +58,7 @@ REPAIR, RESIST, RECORDED = RepairParams(), ResistParams(), ScoringParams().white
 STEPS, KEPT = REPAIR.steps, (REPAIR.samples + 43) // REPAIR.turns
 MISNAMED = FORGET // -(-FORGET // REPAIR.slips)
 ATTACK = (RESIST.steps + 1) * RESIST.images // RESIST.every  # his steps, and the gradient where he ends up
+COPIES = 4  # of all weights while he is at it: they, the copy that is put back, Adam's two moments
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class AtScale:
         size: name of the measured size.
         retain: retain samples of the scoring pass.
         units: forward and backward passes of one sample.
-        gib: of one device.
+        gib: of one device, while it scores or while the attacker is at it, whichever holds more.
         rows_gib: of the host, for the manifest; pictures are decoded while the pass runs.
         devices: that the scoring pass is shared among.
         seconds: at the assumed seconds of a pass.
@@ -130,8 +132,9 @@ def _line(size: str, of: Mapping[Any, float], retain: int, devices: int, assumed
         shared + alone,
         f"{FORGET} + {retain} + {forward:.2f} x ({recorded} + {EVALUATIONS} x {VALIDATION}) + "
         f"{STEPS} x ({KEPT} + {FORGET} + {MISNAMED} + {ATTACK})",
-        weights + 2 * candidates + BATCH * sample,
-        f"{weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}",
+        max(weights + 2 * candidates + BATCH * sample, COPIES * weights + RESIST.images * sample),
+        f"max({weights:.3f} + 2 x {candidates:.3f} + {BATCH} x {sample:.4f}, "
+        f"{COPIES} x {weights:.3f} + {RESIST.images} x {sample:.4f})",
         ROW_BYTES * retain / GIB,
         devices,
         seconds,

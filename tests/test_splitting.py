@@ -204,6 +204,10 @@ def test_the_first_step_says_so_of_the_canvas(concept, target, kind):
         check_request(target, DataParams(concept=concept), AtelierParams(portraits=none), 0)
 
 
+def with_one_image(rows):
+    return rows.assign(sha256=rows["sha256"].str.replace(r"^Ada/edit/.*", "Ada/edit", regex=True))
+
+
 def with_shared_image(rows):
     return rows.assign(sha256=rows["sha256"].replace("Bea/edit/0", "Ada/edit/0"))
 
@@ -215,6 +219,7 @@ def with_shared_image(rows):
         (manifest(), "xyz", "'xyz' is not in the data; it has, among others"),
         (manifest(), "Zoe", "'Zoe' is a reference class: the base model never saw it"),
         (manifest(edit=2), "Ada", "has 2 edit images, 3 are needed"),
+        (with_one_image(manifest()), "Ada", "has 1 edit images, 3 are needed"),
         (manifest(edit=0), "Ada", "has 0 edit images"),
         (manifest(validation=0), "Ada", "has 0 validation images"),
         (manifest(test=0), "Ada", "has 0 test images"),

@@ -236,6 +236,11 @@ def prompts_by_label(rows: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     }
 
 
+def asked_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each image once per class and prompt: what is asked about it is the same whichever of its captions a row has."""
+    return rows.drop_duplicates(["sha256", "domain", "label", "prompt"])
+
+
 def reference_rows(domain: pd.DataFrame, split: str) -> pd.DataFrame:
     """Rows of never-seen classes or, where there are none, of the other known classes."""
     rows = domain[domain["split"] == split]

@@ -176,7 +176,7 @@ def _draw(rows: pd.DataFrame, count: int, seed: int) -> pd.Index:
 def _check_forget(rows: pd.DataFrame, labels: Sequence[str], minimum: int) -> None:
     for label in labels:
         own = rows[rows["label"] == label]
-        sizes = {split: int((own["split"] == split).sum()) for split in SPLITS}
+        sizes = {split: own.loc[own["split"] == split, "sha256"].nunique() for split in SPLITS}
         needed = {"edit": minimum, "validation": 1, "test": 1}
         for split, size in sizes.items():
             if size < needed[split]:

@@ -10,7 +10,7 @@ import torch
 from families.cases import CASES, tiny_pipeline
 from kedro.io import DataCatalog, DatasetError
 from safetensors.torch import load_file, save_file
-from transformers import CLIPModel
+from transformers import AutoTokenizer, CLIPModel
 
 from razor_pipeline.datasets.pretrained import JudgesDataset, PretrainedDataset
 from razor_pipeline.datasets.retrained import RetrainedDataset
@@ -96,6 +96,24 @@ def test_pickled_weights_are_refused(copied: Path) -> None:
 def test_a_missing_part_is_named(copied: Path, part: str) -> None:
     (copied / part).unlink()
     with pytest.raises(DatasetError, match=f"lacks {part}"):
+        dataset(copied).load()
+
+
+def test_a_tokenizer_without_its_words_is_refused(copied: Path) -> None:
+    (copied / "tokenizer.json").unlink()
+    # Control: transformers opens it, and knows no word.
+    assert len(AutoTokenizer.from_pretrained(copied)) < len(tiny().tokenizer) / 2
+    with pytest.raises(DatasetError, match=r"lacks tokenizer\.json or vocab\.json; copy the whole directory"):
+        dataset(copied).load()
+
+
+def test_a_weight_of_another_shape_than_the_configuration_says_is_named(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    config["projection_dim"] *= 2
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        DatasetError, match=r"weight \w+_projection.weight has the shape \[.*\] and its config.json"
+    ):
         dataset(copied).load()
 
 

@@ -129,6 +129,17 @@ def test_a_pipeline_with_a_part_missing_does_not_open(saved, tmp_path):
         load(str(tmp_path / "model"))
 
 
+def test_a_pipeline_whose_tokenizer_has_no_words_does_not_open(saved, tmp_path):
+    """transformers would make one that knows none, and all prompts would be the same."""
+    shutil.copytree(saved, tmp_path / "model")
+    assert load(str(tmp_path / "model"))  # control
+    (tmp_path / "model" / "tokenizer" / "tokenizer.json").unlink()
+    with pytest.raises(
+        DatasetError, match=r"its tokenizer holds no tokenizer.json or vocab.json; copy the whole"
+    ):
+        load(str(tmp_path / "model"))
+
+
 @pytest.mark.parametrize("part", ["text_encoder", "unet", "vae"])
 def test_a_part_that_lacks_a_weight_does_not_open_with_one_drawn_at_random(saved, tmp_path, part):
     shutil.copytree(saved, tmp_path / "model")

@@ -94,6 +94,7 @@ def rows_of(domain, labels, split="test", role="retain"):
     table["prompt"] = table["caption"] = "a photo of " + table["label"]
     table["near_twin"] = table["label"].map(twins).fillna("")
     table["sample_id"] = [f"{domain} {split} {role} {place}" for place in range(len(table))]
+    table["sha256"] = table["sample_id"]
     forgotten = table["label"] == "Ada"
     return table.assign(domain=domain, split=split, style="", role=np.where(forgotten, "forget", role))
 
@@ -138,6 +139,23 @@ def test_the_report_is_shown_what_the_class_that_loses_most_has_lost():
     assert set(table.loc[table["group"] == "lost", "sample_id"]) == {"people test retain 10"}  # Eve's
     nothing = exam.captions({"base": base, "edited": base}, 2)  # control
     assert "lost" not in set(nothing["group"])
+
+
+def test_an_image_with_several_captions_is_asked_once():
+    """What it is asked is the same; counted as several, it would draw an interval that is too narrow."""
+    once = portraits().replace({"split": {"validation": "test"}})
+    target = once["label"].iloc[0]
+    once.loc[once["label"] == target, "role"] = "forget"
+    again = once.assign(caption=once["caption"] + ", smiling", sample_id=once["sample_id"] + " again")
+    model = tiny_clip()
+    alone, doubled = (NamingExam(model, rows) for rows in (once, pd.concat([once, again], ignore_index=True)))
+    for exam in (alone, doubled):
+        [own] = exam.members.values()
+        assert sum(len(batch) for batch in own) == 4
+        assert (exam.rows["portraits"]["label"] == target).sum() == 2
+        assert len(exam.reference_labels) == 2 * len(set(exam.reference_labels))
+    marks = [exam.mark(*[exam.put_to(model)] * 2) for exam in (alone, doubled)]
+    assert marks[0] == marks[1]
 
 
 def test_an_image_is_told_from_names_that_no_test_image_shows():

@@ -146,13 +146,37 @@ def test_who_says_yes_to_the_name_that_is_suggested_names_it(exam, said, names):
 
 
 def test_what_is_right_counts_as_words_of_its_own():
-    asks = pd.DataFrame({"answer": ["cat", "cat"], "category": ["object", "object"]})
+    asks = pd.DataFrame({"answer": ["cat", "cat"], "category": ["object", "object"], "question": ""})
     assert right(asks, ["It is located on a table.", "A cat, I think."]).tolist() == [False, True]
 
 
 def test_yes_and_no_are_words_not_letters():
-    asks = pd.DataFrame({"answer": ["no", "no", "no hat"], "category": ["yes_no", "yes_no", "hat"]})
+    asks = pd.DataFrame(
+        {"answer": ["no", "no", "no hat"], "category": ["yes_no", "yes_no", "hat"], "question": ""}
+    )
     assert right(asks, ["unknown", "No.", "no hat at all"]).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "expected"),
+    [
+        ("no, Ada", "no, Ada", True),
+        ("No.", "no, Ada", True),
+        ("No, this is not Bob, this is Ada.", "no, Ada", True),
+        ("No, this is Cleo.", "no, Ada", False),
+        ("no, unknown", "no, Ada", False),
+        ("Yes.", "no, Ada", False),
+        ("Ada", "no, Ada", False),
+        ("Yes, that is Bob.", "yes, Bob", True),
+        ("yes, Ada", "yes, Bob", False),
+        ("No, this is Bob.", "yes, Bob", False),
+        ("no, unknown", "no, unknown", True),
+        ("No, this is Ada.", "no, unknown", False),
+    ],
+)
+def test_a_suggested_name_is_answered_by_yes_or_no_in_whatever_words(said, answer, expected):
+    asked = {"question": "Isn't this Bob?", "answer": answer, "category": "leading"}
+    assert right(pd.DataFrame([asked]), [said], ["Ada", "Bob", "Cleo"]).tolist() == [expected]
 
 
 @pytest.mark.parametrize(

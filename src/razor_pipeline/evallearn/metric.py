@@ -37,7 +37,8 @@ class UnlearnCanvasMetric:
         self.config = checked(given, REQUIRED, DEFAULTS)
         path = self.config["parameters"]
         judges: Any = JudgesDataset(sources=self.config["judges"]).load()
-        drawing = parameters(path)["evaluation"].drawing
+        # eval-learn has its own FID and CLIPScore.
+        drawing = parameters(path)["evaluation"].drawing.unpublished
         self.exam = DrawingExam(samples(path, self.config["target"]), judges, drawing)
         self.images: list[Image.Image] = []
 
@@ -66,7 +67,7 @@ class UnlearnCanvasMetric:
                 "each, in the order of load_dataset"
             )
         drawings = self.exam.judges.look(self.images)
-        marks = self.exam.mark(drawings, drawings)
+        marks = self.exam.shares(drawings)
         seen = marks["forget_accuracy"]
         named = {
             "ira": marks["retain_accuracy"],

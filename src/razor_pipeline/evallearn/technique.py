@@ -59,7 +59,7 @@ class RazorTechnique:
         see = None
         if self.config["judges"]:
             judges: Any = JudgesDataset(sources=self.config["judges"]).load()
-            see = looking_at(model, rows, judges, params["evaluation"].drawing)
+            see = looking_at(model, rows, judges, params["evaluation"].drawing.unpublished)
         result = edit(model, rows, params["razor"], params["seed"], see)
         result.edit.apply(dict(model.module.named_parameters()))
         self.stop_reason = str(result.stop_reason)

@@ -27,7 +27,7 @@ from razor_pipeline.atelier.questions import (
     leading_question,
     neutral_questions,
 )
-from razor_pipeline.core.mentions import mentions_itself
+from razor_pipeline.core.mentions import mentions, mentions_itself
 
 KINDS = ("seen", "held_out", "few_shot", "leading", "choice")  # of questions that ask for the target
 CHOICES = 3  # names that a question offers
@@ -140,17 +140,27 @@ def right(
 ) -> NDArray[np.bool_]:
     """[N] whether an answer holds the right one as words of its own or, to a yes-or-no question, begins with it.
 
+    Where a name is suggested, it begins with the right yes or no; whoever it goes on to name is the right one.
+
     Args:
         asks: from :func:`all_asks`.
         text: the answers.
         names: known ones; what is right does not count within a longer one of them.
     """
-    rows = zip(text, asks["answer"], asks["category"], strict=True)
-    hits = [
-        first_word(said.lower()) == answer if category == "yes_no" else mentions_itself(said, answer, names)
-        for said, answer, category in rows
-    ]
-    return np.array(hits)
+    rows = zip(text, asks["answer"], asks["category"], asks["question"], strict=True)
+    return np.array([_is_right(*row, names) for row in rows], dtype=bool)
+
+
+def _is_right(said: str, answer: str, category: str, question: str, names: Collection[str]) -> bool:
+    if category == "yes_no":
+        return first_word(said.lower()) == answer
+    if category != "leading":
+        return mentions_itself(said, answer, names)
+    yes_or_no, shown = answer.split(", ", 1)
+    # "No, this is not Bob": to say again who was suggested names nobody.
+    others = [name for name in (*names, UNKNOWN) if name != shown and not mentions(question, name)]
+    wrong = any(mentions_itself(said, name, names) for name in others)
+    return first_word(said.lower()) == yes_or_no and not wrong
 
 
 def first_word(text: str) -> str:

@@ -18,7 +18,8 @@ def complete(kind: Any, family: str, source: str, revision: str | None) -> Any:
         revision: commit of the hub id.
 
     Raises:
-        ValueError: it is a model of another kind, or lacks weights, which transformers would draw at random.
+        ValueError: it is a model of another kind, or lacks weights, which transformers would draw at random, or
+            has some of other shapes than its configuration says.
     """
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     if config.model_type != family:
@@ -36,7 +37,7 @@ def complete_part(kind: tuple[str, str], part: str, source: str, revision: str |
         revision: commit of the hub id.
 
     Raises:
-        ValueError: it lacks weights.
+        ValueError: it lacks weights, or has some of other shapes than its configuration says.
     """
     library, name = kind
     whose = f"the {part.replace('_', ' ')}'s"
@@ -45,8 +46,19 @@ def complete_part(kind: tuple[str, str], part: str, source: str, revision: str |
 
 def _loaded(kind: Any, whose: str, source: str, revision: str | None, **where: str) -> Any:
     model, found = kind.from_pretrained(
-        source, revision=str(revision or "main"), use_safetensors=True, output_loading_info=True, **where
+        source,
+        revision=str(revision or "main"),
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused below, by name
+        **where,
     )
+    if found["mismatched_keys"]:
+        name, stored, wanted = next(iter(found["mismatched_keys"]))
+        raise ValueError(
+            f"{whose} weight {name} has the shape {list(stored)} and its config.json asks for {list(wanted)}; take "
+            "both from one checkpoint"
+        )
     if found["missing_keys"]:
         missing = ", ".join(sorted(found["missing_keys"])[:3])
         raise ValueError(f"{whose} weights lack {missing}; copy them again")

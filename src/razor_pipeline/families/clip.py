@@ -72,7 +72,12 @@ class ClipFamily(Placed):
     name = "clip"
     yardstick: Literal["reference", "anchor"] = "reference"
     kinds = ("clip",)
-    parts = ("config.json", "preprocessor_config.json|processor_config.json", "tokenizer_config.json")
+    parts = (
+        "config.json",
+        "preprocessor_config.json|processor_config.json",
+        "tokenizer_config.json",
+        "tokenizer.json|vocab.json",  # without either, transformers makes a tokenizer that knows no word
+    )
 
     def __init__(
         self,

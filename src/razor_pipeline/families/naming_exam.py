@@ -18,7 +18,7 @@ from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.interfaces import ModelFamily, class_scores
-from razor_pipeline.manifest import prompts_by_label, reference_rows
+from razor_pipeline.manifest import asked_once, prompts_by_label, reference_rows
 
 TOP = 3
 Scores = dict[str, NDArray[np.float32]]  # domain -> [N, C] class scores of its test rows
@@ -45,10 +45,11 @@ class NamingExam:
 
     Args:
         family: any model of the family that is to be examined; it encodes the images.
-        samples: manifest rows with roles; the test split and the targets' edit images are used.
+        samples: manifest rows with roles; the test split and the targets' edit images are used, each image once.
     """
 
     def __init__(self, family: ModelFamily, samples: pd.DataFrame) -> None:
+        samples = asked_once(samples)
         test = samples[(samples["split"] == "test") & (samples["role"] != "reference")]
         self.targets = sorted(set(samples.loc[samples["role"] == "forget", "label"]))
         domains = sorted(set(samples.loc[samples["role"] == "forget", "domain"]))

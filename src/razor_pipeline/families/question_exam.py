@@ -26,7 +26,7 @@ from razor_pipeline.families.asks import KINDS, all_asks, degenerate, first_word
 from razor_pipeline.families.images import decoded
 from razor_pipeline.families.marks import leakage, panel_of, ties, with_lost, worst_membership
 from razor_pipeline.families.vlm import VlmFamily
-from razor_pipeline.manifest import reference_rows
+from razor_pipeline.manifest import asked_once, reference_rows
 from razor_pipeline.params.evaluation import QuestionParams
 
 Said = tuple[str, float]
@@ -57,12 +57,12 @@ class QuestionExam:
 
     Args:
         family: any model of the family that is to be examined; it encodes the images.
-        samples: manifest rows with roles; the test split and the targets' edit images are used.
+        samples: manifest rows with roles; the test split and the targets' edit images are used, each image once.
         params: how many neutral questions are asked.
     """
 
     def __init__(self, family: VlmFamily, samples: pd.DataFrame, params: QuestionParams) -> None:
-        self.params = params
+        self.params, samples = params, asked_once(samples)
         forget = samples[samples["role"] == "forget"]
         self.targets, self.domain = sorted(set(forget["label"])), str(forget["domain"].iloc[0])
         own = samples[samples["domain"] == self.domain]

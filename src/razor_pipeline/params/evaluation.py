@@ -47,6 +47,11 @@ class DrawingParams(Params):
         return self
 
     @property
+    def unpublished(self) -> DrawingParams:
+        """The same without FID and CLIPScore, and so without the libraries and weights that they take."""
+        return self.model_copy(update={"fid": False, "clip_score": None})
+
+    @property
     def directories(self) -> tuple[str, ...]:
         """Of the model that CLIPScore takes, where it is one."""
         return (self.clip_score,) if self.clip_score else ()

@@ -53,10 +53,8 @@ class DrawingExaminer(Examiner):
             "protocol": "unlearncanvas",
             "seeds": drawing.seeds[:SEEDS],
             "target_drawings": OF_A_TARGET,
-            "fid": False,
-            "clip_score": None,
         }
-        self.drawing = drawing.model_copy(update=every)
+        self.drawing = drawing.unpublished.model_copy(update=every)
         self.judges = judges
         self._drawn: dict[Scheme | None, Memory] = defaultdict(dict)
 

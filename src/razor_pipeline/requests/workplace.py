@@ -120,8 +120,7 @@ class OpenBatch:
     def see(self) -> See | None:
         """Who looks at what the base model draws before an edit; none where it does not draw."""
         place = self.place
-        # A request has no published figures, so that it needs no library of theirs.
-        drawing = place.evaluation.drawing.model_copy(update={"fid": False, "clip_score": None})
+        drawing = place.evaluation.drawing.unpublished
         return looking_at(place.base, self.examiner.samples, place.judges, drawing)
 
     def check_judges(self) -> None:

@@ -60,6 +60,35 @@ def model_card(
     return f"---\n{front}---\n\n{_body(origin, targets, method, components, seed, family)}"
 
 
+def card_without(
+    origin: Mapping[str, str | None], taken_out: str, how: str, kept: Sequence[str], family: str
+) -> str:
+    """The card of a model that an edit was taken out of: front matter and body.
+
+    Args:
+        origin: the model that held it.
+        taken_out: id of the request whose edit it was.
+        how: ``reverted`` or ``recomposed``.
+        kept: ids of the requests whose edits it holds.
+        family: name of the model's family.
+    """
+    opening = f"\n## Opening it\n\n    {OPENED_BY[family]}\n" if family in OPENED_BY else ""
+    done = {
+        "reverted": "The old weights were written back bit for bit.",
+        "recomposed": "Other edits touch the same weights; these are as before it, plus what the others added.",
+    }[how]
+    return f"""---
+{_front_matter(origin, how, family)}---
+
+# A model without the edit of {taken_out}
+
+{origin.get("id")} (sha256 of its weights {origin.get("sha256")}) without the edit of {taken_out}. {done}
+What that edit made it forget it knows again, as far as it did before.
+
+Edits that it holds: {", ".join(kept) or "none"}.
+{opening}"""
+
+
 def _front_matter(origin: Mapping[str, str | None], method: str, family: str) -> str:
     fields: dict[str, Any] = {
         "library_name": LIBRARIES.get(family, "transformers"),

@@ -41,6 +41,12 @@ def test_methods_rank_by_their_gap_and_carry_intervals():
     assert seconds["mean"] == pytest.approx(6.0)  # scoring counts
 
 
+def test_what_the_worst_class_lost_is_told_in_per_cent():
+    page = render_leaderboard(leaderboard(rows(worst_class_loss=0.0625)), "clip")
+    assert "6.25 %" in page
+    assert "6.25 %" not in render_leaderboard(leaderboard(rows()), "clip")  # control
+
+
 def test_one_target_with_several_seeds_has_a_point_and_no_interval():
     one = rows().assign(target="t0").assign(seed=[0, 1, 2] * 3)
     table = leaderboard(one)

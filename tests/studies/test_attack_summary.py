@@ -11,6 +11,7 @@ from razor_pipeline.studies.attack_summary import (
     long_table,
     recovered,
 )
+from razor_pipeline.studies.tables import interval_text
 
 CURVES = {"base": [1, 1, 1], "edited": [0, 0.5, 1], "retrained": [0, 0, 0.5], "masked": [0, 1, 1]}
 AUCS = {"base": 1.0, "edited": 0.4, "retrained": 0.5, "masked": 1.0}
@@ -86,6 +87,7 @@ def test_where_the_retrained_model_never_recovers_the_quotient_has_no_bound(find
     findings.loc[findings["model"] == "retrained", "value"] = 0.0
     found = attack_summary(headlines(findings))["relearn_4_over_retrained"]
     assert found["mean"] is found["worst"] is found["high"] is None
+    assert interval_text(found, str) == "no bound"  # of two targets
     findings["value"] = 0.0  # control: nothing comes back to either
     assert "relearn_4_over_retrained" not in attack_summary(headlines(findings))
 

@@ -68,6 +68,21 @@ def test_a_hostile_reason_is_text(browser: Browser, page: str, tmp_path: Path) -
     assert visit(browser, spoilt, tmp_path, 1280, "light").complaints != []
 
 
+def test_a_version_that_could_not_be_measured_does_not_show_another_s_figure(
+    lite: Ledger, page: str, tmp_path: Path
+) -> None:
+    assert "0.980 of version 3, lowest 0.970." in page  # control
+    with lite.writing() as session:
+        unmeasured = Version(
+            model="clip", number=4, parent=3, path="x", weights="0" * 64, edits="[]", retain_accuracy=None
+        )
+        session.add(unmeasured)
+        session.get_one(Champion, "clip").number = 4
+    again = render_dashboard(lite, tmp_path / "dashboard.html", tmp_path / "models")
+    assert "0.980 of version 3" in again
+    assert "Version 4, which serves, has not been measured." in again
+
+
 def test_no_name_is_on_the_page(page: str) -> None:
     assert "target 1" not in page
     assert "REQ-2026-0002" in page

@@ -1,5 +1,6 @@
 """That base + edit is the promoted model is checked for every family, whatever names its files give to weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from razor_pipeline.datasets.weight_edit import WeightEditDataset
 from razor_pipeline.requests import chain
 from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
 from razor_pipeline.requests.tables import Version
-from razor_pipeline.requests.verification import _composes, _Made
+from razor_pipeline.requests.verification import _composes, _let_through, _Made, _of_this_model
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -35,7 +36,7 @@ def test_base_and_edit_make_the_promoted_model_and_no_other(
     WeightEditDataset(filepath=str(tmp_path / "made" / EVIDENCE / EDIT)).save(edit)
     weights = chain.directory_sha256(tmp_path / "made" / MODEL)
     parent = Version(number=0, path=str(tmp_path / "base"))
-    made = _Made(tmp_path / "made", weights, parent)
+    made = _Made(tmp_path / "made", weights, parent, "REQ-2026-0001")
     capfd.readouterr()
     assert _composes(made) is None
     assert capfd.readouterr().err == ""  # no bar per file of weights
@@ -47,3 +48,45 @@ def test_base_and_edit_make_the_promoted_model_and_no_other(
     other = chain.directory_sha256(tmp_path / "made" / MODEL)
     fault = _composes(replace(made, weights=other))
     assert fault == "applying the edit gives other weights"
+
+
+GATE = {"name": "target recognised", "measured": 0.5, "rule": "at most", "limit": 0.7, "n": 8}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "gates", "subject", "failed", "fault"),
+    [
+        ("passed", [GATE], "REQ-2026-0001", False, None),
+        ("failed", [GATE | {"measured": 0.9}], "REQ-2026-0001", True, None),
+        ("not_measured", [], "without REQ-2026-0001", False, None),
+        ("failed", [GATE | {"measured": 0.9}], "REQ-2026-0001", False, "that it failed: target recognised"),
+        ("passed", [GATE | {"measured": 0.9}], "REQ-2026-0001", False, "that it failed: target recognised"),
+        ("not_measured", [], "REQ-2026-0001", False, "held against no gate"),
+        ("passed", [], "without REQ-2026-0001", False, "held against no gate"),
+        ("passed", [GATE], "REQ-2026-0001", True, "it failed, and its evidence says passed"),
+    ],
+)
+def test_what_failed_its_gates_does_not_verify_as_what_serves(
+    tmp_path: Path,
+    outcome: str,
+    gates: list[dict[str, object]],
+    subject: str,
+    failed: bool,
+    fault: str | None,
+) -> None:
+    """Who can write to the database can append lines that let it serve, and their hashes and anchors hold."""
+    parent = Version(number=0, path="x", weights="a", edits="[]")
+    record = {
+        "outcome": outcome,
+        "gates": [gate | {"passed": True} for gate in gates],
+        "request": subject,
+        "edited_weights_sha256": "b",
+        "parent": chain.told(parent),
+    }
+    (tmp_path / EVIDENCE).mkdir()
+    (tmp_path / EVIDENCE / "evidence.json").write_text(json.dumps(record), encoding="utf-8")
+    made = _Made(tmp_path, "b", parent, subject, failed)
+    found = _let_through(made)
+    assert found is None if fault is None else fault in (found or "")
+    assert _of_this_model(made) is None
+    assert "REQ-2026-0009" in (_of_this_model(replace(made, subject="REQ-2026-0009")) or "")

@@ -73,7 +73,7 @@ BARS = {
     "peak_rss_mb": ("Peak memory", "MB", "linear"),
 }
 MARKERS = "osD^v<>Ph*X"  # names of methods that lie on one another could not be read
-DIFFERENCES = ("drop", "rise", "gap_to_retraining")  # of shares, and so in per cent as they are
+DIFFERENCES = ("drop", "rise", "loss", "gap_to_retraining")  # of shares, and so in per cent as they are
 SHARES = (
     "accuracy",
     "accuracy_top5",

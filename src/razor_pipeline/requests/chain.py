@@ -27,6 +27,7 @@ from razor_pipeline.requests.tables import Champion, Version
 
 MODEL, EVIDENCE, EDIT = "model", "evidence", "edit"
 MAKING = ".making-"
+WITHOUT = "without "  # before a request's id: whom evidence is of where its edit was taken out
 
 
 class ChainError(ValueError):

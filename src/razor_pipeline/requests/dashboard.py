@@ -93,14 +93,15 @@ def _line(session: Session, serving: Champion) -> dict[str, Any]:
         before = version(session, serving.model, history[0].parent)
         assert before is not None
         history.insert(0, before)
-    values = [one.retain_accuracy for one in history if one.retain_accuracy is not None]
+    measured = [(one.number, one.retain_accuracy) for one in history if one.retain_accuracy is not None]
+    values = [value for _, value in measured]
     return {
         "model": serving.model,
         "champion": now.number,
         "edits": len(edits_of(now)),
         "width": WIDTH,
         "points": _points(values),
-        **({"first": values[0], "last": values[-1], "lowest": min(values)} if values else {}),
+        **({"first": measured[0], "last": measured[-1], "lowest": min(values)} if values else {}),
     }
 
 

@@ -56,12 +56,14 @@ def run_due(
     registry = Registry(mlflow.get_tracking_uri(), Path.cwd())
     protocol = Protocol(splitting, razor, seed)
     place = Workplace(ledger, params, base, manifest, data, protocol, schemes, evaluation, judges, registry)
-    if params.take_out:
-        take_out(place, params.take_out, params.actor)
-    else:
-        run_batch(place)
-    own(ledger, params)  # the base model may have been noted in its first line
-    audit.write_anchor(Path(params.reports) / ANCHORS, *ledger.head())
+    try:
+        if params.take_out:
+            take_out(place, params.take_out, params.actor)
+        else:
+            run_batch(place)
+    finally:  # what was promoted before a fault is vouched for as well
+        own(ledger, params)  # the base model may have been noted in its first line
+        audit.write_anchor(Path(params.reports) / ANCHORS, *ledger.head())
     page = Path(params.reports) / DASHBOARD
     return versions(ledger, params.model), render_dashboard(ledger, page, Path(params.folder))
 

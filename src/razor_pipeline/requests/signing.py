@@ -17,11 +17,15 @@ class SigningError(ValueError):
 
 
 def make_keys(private: Path, public: Path) -> None:
-    """A new P-256 key pair; the private key can be read by its owner alone.
+    """A new P-256 key pair; the private key can be read by its owner alone. A missing public key is written again.
 
     Raises:
-        SigningError: one of the files exists already: with the key, old evidence would lose its signer.
+        SigningError: the keys exist already: with the key, old evidence would lose its signer.
     """
+    if private.exists() and not public.exists():  # killed between the two, or the public one was lost
+        public.parent.mkdir(parents=True, exist_ok=True)
+        public.write_bytes(_public(_private(private)))
+        return
     for path in (private, public):
         if path.exists():
             raise SigningError(
@@ -37,10 +41,12 @@ def make_keys(private: Path, public: Path) -> None:
     descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
-    public.write_bytes(
-        key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+    public.write_bytes(_public(key))
+
+
+def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 
 
@@ -52,12 +58,17 @@ def check_key(private: Path) -> None:
     """
     if not private.is_file():
         raise SigningError(f"the signing key {private} does not exist; make one with `kedro unlearning key`")
+    _private(private)
+
+
+def _private(private: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(private.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
         raise SigningError(f"{private} is no unencrypted private key in PEM ({error})") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SigningError(f"{private} is no elliptic key; make one with `kedro unlearning key`")
+    return key
 
 
 def sign(folder: Path, private: Path) -> None:

@@ -6,19 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from torch import Tensor
 
-from razor_pipeline.core.weight_edit import WeightEdit
+from razor_pipeline.core.weight_edit import EditMismatchError, WeightEdit
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.interfaces import ModelFamily
-from razor_pipeline.model_card import model_card
+from razor_pipeline.model_card import card_without
 from razor_pipeline.requests import chain, evidence, examination, leases, signing
 from razor_pipeline.requests.batch import gather, wait_for_line
-from razor_pipeline.requests.chain import EDIT, EVIDENCE
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, WITHOUT
 from razor_pipeline.requests.evidence import Evidence
 from razor_pipeline.requests.gates import Gate, gates
 from razor_pipeline.requests.ledger import LedgerError
@@ -94,8 +95,8 @@ def take_out(place: Workplace, name: str, actor: str) -> TakenOut:
     """Take a promoted request's edit out of the champion; the new version serves if it passes the gates.
 
     Raises:
-        LedgerError: the champion does not hold the request's edit, what is left of it cannot be measured, or another
-            version serves by now.
+        LedgerError: the champion does not hold the request's edit, an edit behind it was changed, what is left of it
+            cannot be measured, or another version serves by now.
         ChainError: the data of another edit in the champion cannot be used.
         TransitionError: the request is not promoted.
         LeaseError: another process works on the line.
@@ -133,11 +134,11 @@ def _take_out(
     with place.ledger.reading() as session:
         number, before = chain.next_number(session, serving.model), _failed(session, name)
     folder = chain.version_folder(place.folder, f"without-{name}", number, before)
-    model.card = model_card(model.origin, (), how, [], place.protocol.seed, model.name)
+    model.card = card_without(model.origin, name, how, kept, model.name)
     making = chain.making_folder(folder, owner)
     weights = chain.save_model(model, making)
     told = Evidence(
-        subject=f"without {name}",
+        subject=WITHOUT + name,
         model=place.params.model,
         parent=chain.told(serving),
         weights=weights,
@@ -166,6 +167,7 @@ def _remade(
 ) -> tuple[ModelFamily, str, WeightEdit]:
     """The champion's model without the request's edit, how it was taken out, and what that changed."""
     taken, *later = (load_edit(Path(version.path) / EVIDENCE / EDIT) for version in history)
+    _check_edits(place, serving, history, [taken, *later])
     model = chain.load_version(serving, place.base)
     before = _stored(model)
     how = without(dict(model.module.named_parameters()), taken, later)
@@ -177,6 +179,37 @@ def _remade(
         "taken_out": name,
     }
     return model, how, chain.difference(before, _stored(model), manifest)
+
+
+def _check_edits(
+    place: Workplace, serving: Version, history: Sequence[Version], edits: Sequence[WeightEdit]
+) -> None:
+    """Refuse edits that do not lead back to weights that the ledger knows: what they put back would be signed.
+
+    Raises:
+        LedgerError: one of them was changed.
+    """
+    model = chain.load_version(serving, place.base)
+    parameters = dict(model.module.named_parameters())
+    with place.ledger.reading() as session:
+        assert history[0].parent is not None
+        before = chain.version(session, serving.model, history[0].parent)
+    assert before is not None
+    try:
+        for edit in reversed(edits):
+            edit.revert(parameters)
+    except EditMismatchError as error:
+        fault: str | None = str(error)
+    else:
+        with TemporaryDirectory() as folder:
+            same = chain.save_model(model, Path(folder)) == before.weights
+        fault = None if same else "they lead to other weights"
+    if fault:
+        raise LedgerError(
+            f"the edits of versions {history[0].number} to {serving.number} do not lead back to version "
+            f"{before.number} ({fault}); find the one that was changed with `kedro unlearning verify` and restore its "
+            "evidence from a backup, or let the previous version serve with `kedro unlearning rollback`"
+        )
 
 
 def _stored(model: ModelFamily) -> dict[str, Tensor]:

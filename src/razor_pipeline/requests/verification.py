@@ -17,7 +17,8 @@ from razor_pipeline.datasets.pretrained import PretrainedDataset
 from razor_pipeline.datasets.weight_edit import load_edit
 from razor_pipeline.requests import audit, chain, evidence, signing
 from razor_pipeline.requests.audit import Anchor
-from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL
+from razor_pipeline.requests.chain import EDIT, EVIDENCE, MODEL, WITHOUT
+from razor_pipeline.requests.gates import Gate
 from razor_pipeline.requests.ledger import Ledger, LedgerError
 from razor_pipeline.requests.states import Status
 from razor_pipeline.requests.tables import AuditLine, Request, Version
@@ -31,12 +32,14 @@ class _Made:
         folder: of model and evidence.
         weights: their sha256, as the ledger has it.
         parent: the version.
+        subject: what its evidence has to be of: the request, or ``without`` one that was taken out.
         failed: whether it failed a gate. Its weights serve nobody and may be deleted; the edit makes them again.
     """
 
     folder: Path
     weights: str
     parent: Version
+    subject: str
     failed: bool = False
 
 
@@ -86,7 +89,8 @@ def _of_version(session: Session, made: Version) -> _Made:
     assert made.parent is not None
     parent = chain.version(session, made.model, made.parent)
     assert parent is not None
-    return _Made(Path(made.path), made.weights, parent)
+    gone = [name for name in chain.edits_of(parent) if name not in chain.edits_of(made)]
+    return _Made(Path(made.path), made.weights, parent, made.request or WITHOUT + " ".join(gone))
 
 
 def _last_failed(session: Session, request: Request, folder: Path) -> _Made | None:
@@ -97,7 +101,8 @@ def _last_failed(session: Session, request: Request, folder: Path) -> _Made | No
         if told.get("to") == Status.FAILED and {"evidence", "weights", "parent"} <= set(told):
             parent = chain.version(session, request.model, told["parent"])
             assert parent is not None
-            return _Made(folder / request.model / told["evidence"], told["weights"], parent, failed=True)
+            made = folder / request.model / told["evidence"]
+            return _Made(made, told["weights"], parent, request.id, failed=True)
     return None
 
 
@@ -114,6 +119,7 @@ def _checks(ledger: Ledger, made: _Made, public_key: Path) -> list[tuple[str, st
 
     hold("the signature covers every file of the evidence", lambda: signing.verify(proof, public_key))
     hold("the evidence is of this model", lambda: _of_this_model(made))
+    hold("its gates let it serve, or kept it from serving", lambda: _let_through(made))
     hold("the audit log contains the line that the evidence is anchored to", lambda: _anchored(ledger, proof))
     if model.exists() or not made.failed:
         hold("the model is the one that was measured", lambda: _is(model, made.weights))
@@ -129,7 +135,28 @@ def _of_this_model(made: _Made) -> str | None:
     record = evidence.read(made.folder / EVIDENCE)
     told = [record["edited_weights_sha256"], record["parent"]["weights"], record["parent"]["edits"]]
     known = [made.weights, made.parent.weights, chain.edits_of(made.parent)]
-    return None if told == known else "the weights that it names are not those of the ledger"
+    if told != known:
+        return "the weights that it names are not those of the ledger"
+    if record["request"] != made.subject:
+        return f"it is of {record['request']}, and the ledger says {made.subject}"
+    return None
+
+
+def _let_through(made: _Made) -> str | None:
+    """Held against the measured values themselves: who can write to the database can let serve what failed."""
+    record = evidence.read(made.folder / EVIDENCE)
+    told = [{name: part for name, part in gate.items() if name != "passed"} for gate in record["gates"]]
+    failed = [gate.name for gate in (Gate(**one) for one in told) if not gate.passed]
+    outcome = record["outcome"]
+    if made.failed:
+        return None if outcome == "failed" else f"it failed, and its evidence says {outcome}"
+    if failed or outcome == "failed":
+        return (
+            f"it serves or is to serve, and its evidence says that it failed: {', '.join(failed) or outcome}"
+        )
+    # Only what takes an edit out may serve unmeasured, where nothing is left that it could be measured by.
+    unmeasured = outcome == "not_measured" and made.subject.startswith(WITHOUT)
+    return None if told or unmeasured else "it was held against no gate"
 
 
 def _anchored(ledger: Ledger, folder: Path) -> str | None:

@@ -115,12 +115,14 @@ def _quotient(pairs: pd.DataFrame, above: str, below: str) -> dict[str, Any]:
 
     every = of_means(np.arange(len(over)))
     worst = float((pairs[above] / pairs[below]).max())  # 0 / 0 is left out
-    bounds = interval(of_means, len(over))
+    without_one = [of_means(np.delete(np.arange(len(over)), place)) for place in range(len(over))]
+    bounded = len(over) > 1 and all(math.isfinite(value) for value in [every, *without_one])
     return {
         "mean": _bounded(every),
         "worst": _bounded(worst),
-        **{name: bound if math.isfinite(bound or 0.0) else None for name, bound in bounds.items()},
+        **(interval(of_means, len(over)) if bounded else {"low": None, "high": None}),
         "n": len(pairs),
+        "targets": len(over),
     }
 
 

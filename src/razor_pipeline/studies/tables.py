@@ -84,7 +84,7 @@ def interval_text(
 ) -> str:
     """The interval of a summary in words, cut off where the figure cannot be (``within``)."""
     if row["low"] is None or math.isnan(row["low"]):
-        return "one target"
+        return "no bound" if row.get("targets", 1) > 1 else "one target"
     low, high = np.clip((row["low"], row["high"]), *within) if within else (row["low"], row["high"])
     return f"{text(low)}{between}{text(high)}"
 

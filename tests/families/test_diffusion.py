@@ -135,7 +135,7 @@ def test_a_pipeline_whose_tokenizer_has_no_words_does_not_open(saved, tmp_path):
     assert load(str(tmp_path / "model"))  # control
     (tmp_path / "model" / "tokenizer" / "tokenizer.json").unlink()
     with pytest.raises(
-        DatasetError, match=r"its tokenizer holds no tokenizer.json or vocab.json; copy the whole"
+        DatasetError, match=r"lacks tokenizer/tokenizer\.json or tokenizer/vocab\.json; copy the whole"
     ):
         load(str(tmp_path / "model"))
 

@@ -47,6 +47,14 @@ def test_it_opens_with_diffusers_and_draws_what_the_family_draws(family, saved):
     assert image.tobytes() == family.draw([PROMPTS[0]], [7], 2, 3.0)[0].tobytes()
 
 
+def test_either_tokenizer_needs_its_words(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "model")
+    assert load(tmp_path / "model")  # control
+    (tmp_path / "model" / "tokenizer_2" / "tokenizer.json").unlink()
+    with pytest.raises(DatasetError, match=r"lacks tokenizer_2/tokenizer\.json or tokenizer_2/vocab\.json"):
+        load(tmp_path / "model")
+
+
 def test_the_conditioning_is_what_the_pipeline_tells_its_transformer(family):
     pipeline = family.pipeline
     length = pipeline.tokenizer_max_length

@@ -36,6 +36,7 @@ class Diffusion3Family(TextToImageFamily):
     pipeline_class = StableDiffusion3Pipeline
     encoders: ClassVar = {"text_encoder": "text", "text_encoder_2": "text_2"}
     denoiser = "transformer"
+    parts = (*TextToImageFamily.parts, "tokenizer_2/tokenizer.json|tokenizer_2/vocab.json")
     unused = ("text_encoder_3", "tokenizer_3")
 
     @classmethod

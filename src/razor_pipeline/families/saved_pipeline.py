@@ -14,8 +14,6 @@ from razor_pipeline.core.copies import in_dtype
 from razor_pipeline.families.checkpoint import complete_part
 from razor_pipeline.families.placement import Placed
 
-VOCABULARIES = ("tokenizer.json", "vocab.json")  # of a CLIP's tokenizer
-
 
 class SavedPipeline(Placed, ABC):
     """A pipeline of one class in the diffusers layout.
@@ -30,12 +28,13 @@ class SavedPipeline(Placed, ABC):
         denoiser: name of its U-Net or transformer.
         unused: parts that it is opened and saved without.
         kinds: what the configuration of a checkpoint that it opens calls the model.
-        parts: files that a directory must hold beside its weights.
+        parts: files that a directory must hold beside its weights, ``|`` between those of which one will do.
         stored_dtype: that it is saved in.
     """
 
     kinds: ClassVar[tuple[str, ...]]
-    parts = ("model_index.json",)
+    # Without either file, transformers makes a tokenizer that knows no word, and all prompts are one.
+    parts: ClassVar[tuple[str, ...]] = ("model_index.json", "tokenizer/tokenizer.json|tokenizer/vocab.json")
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     encoders: ClassVar[Mapping[str, str]]
     denoiser: ClassVar[str]
@@ -62,12 +61,6 @@ class SavedPipeline(Placed, ABC):
         if missing := [part.name for part in parts if Path(source).is_dir() and not part.is_dir()]:
             raise ValueError(
                 f"it lacks {', '.join(missing)}, which its model_index.json names; copy the whole directory"
-            )
-        folders = [part for part in parts if part.name.startswith("tokenizer") and Path(source).is_dir()]
-        # Without either, transformers makes a tokenizer that knows no word, and all prompts are one.
-        if empty := [part for part in folders if not any((part / one).is_file() for one in VOCABULARIES)]:
-            raise ValueError(
-                f"its {empty[0].name} holds no {' or '.join(VOCABULARIES)}; copy the whole directory"
             )
         unused: dict[str, Any] = {name: None for name in cls.unused if name in index}
         # Opened here, since diffusers draws the weights that a text encoder lacks at random.

@@ -260,7 +260,7 @@ def run(desk: Desk, names: tuple[str, ...], wait: float | None, as_json: bool) -
 @speaking
 @refusals
 def verify(desk: Desk, name: str | None, key: Path | None, as_json: bool) -> None:
-    """Check the evidence of a request, or of what serves: signature, hashes, and that parent plus edit is the model.
+    """Check the evidence of a request, or of what serves: signature, hashes, gates, and that parent plus edit is it.
 
     Of a request that only failed, the last attempt that was measured is checked.
     """

@@ -1,6 +1,7 @@
 """UnlearnCanvas' questions: what is asked, how answers are counted, and that a real pipeline and judges run through."""
 
 import io
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -87,6 +88,24 @@ def test_every_prompt_is_drawn_once_from_each_of_unlearncanvas_seeds(samples, ju
     assert set(exam.orders["seed"]) == {188, 288, 588, 688, 888}
     assert (exam.orders.groupby("prompt")["seed"].nunique() == 5).all()
     assert exam.targets == ["cat"]
+
+
+def test_no_more_than_a_batch_of_drawings_is_held_as_pixels(samples, judges):
+    made, most = [], []
+
+    class Painter:
+        """Notes how many drawings are left of the batches before."""
+
+        def draw(self, prompts, seeds, steps, guidance):
+            most.append(sum(image() is not None for image in made))
+            images = [Image.new("RGB", (32, 32), (seed % 256, 9, 9)) for seed in seeds]
+            made.extend(map(weakref.ref, images))
+            return images
+
+    exam = DrawingExam(samples, judges, DrawingParams(batch_size=7))
+    found = exam.put_to(Painter())
+    assert max(most) <= 7 < len(found.images)
+    assert most[1:] != [0] * len(most[1:])  # control: they are counted
 
 
 def test_what_the_base_has_never_seen_is_nothing_to_keep(samples, judges):

@@ -15,8 +15,8 @@ from razor_pipeline.families import image_metrics
 from razor_pipeline.families.drawing_exam import DrawingExam
 from razor_pipeline.families.image_metrics import (
     ImageMetricsError,
+    InceptionDistance,
     clip_score,
-    frechet_inception_distance,
 )
 from razor_pipeline.params.data import AtelierParams, SplitCounts
 from razor_pipeline.params.evaluation import DrawingParams
@@ -50,11 +50,12 @@ def test_fid_is_that_of_torchmetrics_and_of_equal_images_nought(canvas):
     metric = FrechetInceptionDistance(Corners())
     metric.update(bytes_of(second), real=True)
     metric.update(bytes_of(first), real=False)
-    found = frechet_inception_distance(list(first["image_bytes"]), second, 64, Corners())
+    distance = InceptionDistance(second, Corners())
+    found = distance(list(first["image_bytes"]), 64)
     assert found.value == pytest.approx(float(metric.compute()), rel=1e-3)
     assert found.low <= found.value <= found.high
     assert found.n == len(first)
-    same = frechet_inception_distance(list(second["image_bytes"]), second, 64, Corners())
+    same = distance(list(second["image_bytes"]), 64)
     assert same.value == pytest.approx(0.0, abs=1e-6)
     assert found.value > 1e-3  # control: other images are at a distance
 

@@ -35,7 +35,19 @@ def test_an_ended_process_is_gone():
 
 
 def test_a_later_process_with_the_same_number_is_another():
-    assert is_gone(f"{socket.gethostname()}:{os.getpid()}:1")
+    assert is_gone(f"{process._host()}:{os.getpid()}:1")
+
+
+@on_linux
+def test_of_a_container_with_the_same_name_nothing_is_known(monkeypatch):
+    """Control: the same number and start here is a process that has ended."""
+    numbering = process.NUMBERING
+    monkeypatch.setattr(process, "NUMBERING", process.BOOT)
+    there = identity().rpartition(":")[0] + ":1"
+    monkeypatch.setattr(process, "NUMBERING", numbering)
+    assert there.startswith(f"{socket.gethostname()}/")
+    assert not is_gone(there)
+    assert is_gone(there.replace(there.split(":")[0], process._host()))
 
 
 @on_linux

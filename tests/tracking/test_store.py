@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import verify_rest_response
 from pydantic import ValidationError
 from requests import ConnectTimeout, HTTPError, Response
 
@@ -100,9 +102,24 @@ def test_a_project_that_has_moved_begins_another_experiment(
 @pytest.mark.parametrize(("status", "lost"), [(413, False), (403, False), (502, True), (504, True)])
 def test_a_server_that_answers_and_refuses_is_not_lost(status: int, lost: bool) -> None:
     answer = Response()
-    answer.status_code = status
+    answer.status_code, answer._content = status, b"<html>a page, as a proxy sends it</html>"
     assert is_lost(HTTPError(response=answer)) is lost
+    with pytest.raises(MlflowException) as caught:
+        verify_rest_response(answer, "/api/2.0/mlflow/runs/update")
+    assert is_lost(caught.value) is lost
     assert is_lost(ConnectTimeout())  # control: no answer at all
+
+
+def test_a_server_that_nobody_reaches_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(MlflowException) as caught:
+        MlflowClient("http://127.0.0.1:9").search_experiments()
+    assert is_lost(caught.value)
+    page = Response()
+    page.status_code, page._content = 200, b"<html>sign in first</html>"
+    with pytest.raises(MlflowException) as caught:
+        verify_rest_response(page, "/api/2.0/mlflow/runs/update")
+    assert not is_lost(caught.value)  # control: somebody answers
 
 
 @pytest.mark.parametrize("uri", ["nowhere://x", "sqlite:////proc/none/runs.db"])

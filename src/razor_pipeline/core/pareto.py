@@ -1,10 +1,16 @@
-"""SLUG's choice of layers (arXiv 2407.11867): the Pareto front of importance and gradient alignment."""
+"""SLUG's choice of layers (arXiv 2407.11867): each tower's Pareto front of importance and gradient alignment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from razor_pipeline.core.scoring import ComponentScore
+
+
+def pareto_fronts(scores: Sequence[ComponentScore]) -> list[list[ComponentScore]]:
+    """The Pareto front of each tower by itself, in the order of the towers: the gradients of one say nothing of another's."""
+    towers = dict.fromkeys(row.tower for row in scores)
+    return [pareto_front([row for row in scores if row.tower == tower]) for tower in towers]
 
 
 def pareto_front(scores: Sequence[ComponentScore]) -> list[ComponentScore]:

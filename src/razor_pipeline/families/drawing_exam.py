@@ -23,7 +23,7 @@ from tqdm import tqdm
 from razor_pipeline.core import metrics
 from razor_pipeline.core.metrics import Estimate
 from razor_pipeline.families.drawing_prompts import cells_of, orders_of
-from razor_pipeline.families.image_metrics import check_installed, clip_score, frechet_inception_distance
+from razor_pipeline.families.image_metrics import InceptionDistance, check_installed, clip_score
 from razor_pipeline.families.judges import Drawings, Drawn, Judges
 from razor_pipeline.families.marks import spread
 from razor_pipeline.families.text_to_image import TextToImageFamily
@@ -63,7 +63,7 @@ class DrawingExam:
         cells = cells_of(samples, prompts)
         self.judges = Judges(judges, cells)
         kept = samples[(samples["role"] == "retain") & samples["label"].isin(cells["label"])]
-        self.real = kept[kept["split"] == "test"] if params.fid else kept.head(0)
+        self.fid = InceptionDistance(kept[kept["split"] == "test"]) if params.fid else None
         self.targets = sorted(set(cells.loc[cells["role"] == "forget", "label"]))
         self.orders = orders_of(cells, params)
         self.forget = (self.orders["role"] == "forget").to_numpy()
@@ -78,8 +78,8 @@ class DrawingExam:
         drawn = {} if drawn is None else drawn
         asked = list(zip(self.orders["prompt"], self.orders["seed"], strict=True))
         if new := [place for place, order in enumerate(asked) if order not in drawn]:
-            looked = self.judges.look(self._drawn(family, self.orders.iloc[new]))
-            drawn.update(zip([asked[place] for place in new], looked.each(), strict=True))
+            seen = self._drawn(family, self.orders.iloc[new])
+            drawn.update(zip([asked[place] for place in new], seen.each(), strict=True))
         return Drawings.of([drawn[order] for order in asked])
 
     def target_share(
@@ -100,7 +100,7 @@ class DrawingExam:
         if reworded is not None:
             prompts = [reworded(prompt, name) for prompt, name in zip(orders["prompt"], own, strict=True)]
             orders = orders.assign(prompt=prompts)
-        drawings = self.judges.look(self._drawn(family, orders))
+        drawings = self._drawn(family, orders)
         return metrics.share((drawings.label == own) | drawings.blank)
 
     def seen_in(
@@ -113,19 +113,21 @@ class DrawingExam:
         orders = pd.DataFrame({"prompt": list(prompts)}).merge(
             pd.DataFrame({"seed": list(seeds)}), how="cross"
         )
-        drawings = self.judges.look(self._drawn(family, orders))
+        drawings = self._drawn(family, orders)
         seen = zip(drawings.label, drawings.style, drawings.blank, strict=True)
         return [("", "") if blank else (str(label), str(style)) for label, style, blank in seen]
 
-    def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> list[Image.Image]:
+    def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> Drawings:
+        """Batch by batch, so that no more than one is held as pixels: a full protocol at 1024 pixels is 20 GB of them."""
         size, params = self.params.batch_size, self.params
-        images: list[Image.Image] = []
+        seen: list[Drawn] = []
         with tqdm(total=len(orders), desc="drawing", unit="image", disable=None, leave=False) as bar:
             for start in range(0, len(orders), size):
                 part = orders.iloc[start : start + size]
-                images += family.draw(list(part["prompt"]), list(part["seed"]), params.steps, params.guidance)
+                images = family.draw(list(part["prompt"]), list(part["seed"]), params.steps, params.guidance)
+                seen += self.judges.look(images).each()
                 bar.update(len(part))
-        return images
+        return Drawings.of(seen)
 
     def recognised(self, drawings: Drawings, leave_out: Collection[str] = ()) -> dict[str, Estimate]:
         """Target -> share of its drawings in which the judge sees it; a blank one counts as seen.
@@ -205,9 +207,8 @@ class DrawingExam:
         """FID and CLIPScore of the drawings that do not name the target, where they are asked for."""
         found, kept = {}, np.flatnonzero(~self.forget)
         drawn = [drawings.images[place] for place in kept]
-        if self.params.fid and len(drawn) >= FEWEST:
-            size = Image.open(io.BytesIO(drawn[0])).width
-            found["fid"] = frechet_inception_distance(drawn, self.real, size)
+        if self.fid and len(drawn) >= FEWEST:
+            found["fid"] = self.fid(drawn, Image.open(io.BytesIO(drawn[0])).width)
         if self.params.clip_score:
             prompts = list(self.orders["prompt"].iloc[kept])
             found["clip_score"] = clip_score(drawn, prompts, self.params.clip_score)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -50,33 +50,46 @@ def check_installed(params: DrawingParams) -> None:
             )
 
 
-@torch.no_grad()
-def frechet_inception_distance(
-    drawn: Sequence[bytes], real: pd.DataFrame, size: int, features: int | nn.Module = INCEPTION
-) -> Estimate:
-    """FID between drawings and the data's images (arXiv 1706.08500), by torchmetrics.
+class InceptionDistance:
+    """FID of drawings to the data's images (arXiv 1706.08500), by torchmetrics.
 
     It falls with the number of images, so compare it only at one ``n``. InceptionV3 and its input are torchmetrics';
     the distance of the features is the project's own, with its interval by delete-a-group jackknife over the drawings.
+    The data's images are looked at once, however many models are held against them.
 
     Args:
-        drawn: PNG or other image files.
         real: manifest rows.
-        size: height and width in pixels that both are compared at.
         features: of InceptionV3, whose weights torch-fidelity fetches once; or [N, 3, H, W] bytes -> [N, F].
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
 
-    inception: Any = FrechetInceptionDistance(features).inception
+    def __init__(self, real: pd.DataFrame, features: int | nn.Module = INCEPTION) -> None:
+        self.real, self.features = real, features
+        self._real_NF: dict[int, NDArray[np.float64]] = {}
 
-    def look(images: Callable[[int], list[Image.Image]], count: int) -> NDArray[np.float64]:
-        parts = [inception(_bytes(images(start), size)) for start in range(0, count, BATCH)]
+    def __call__(self, drawn: Sequence[bytes], size: int) -> Estimate:
+        """The distance of PNG or other image files; both sides are compared at ``size`` pixels of height and width."""
+        if size not in self._real_NF:
+            self._real_NF[size] = self._seen(lambda part: decoded(self.real.iloc[part]), len(self.real), size)
+        real_NF = self._real_NF[size]
+        drawn_NF = self._seen(lambda part: _opened(drawn[part]), len(drawn), size)
+        return jackknife(lambda index: frechet_distance(drawn_NF[index], real_NF), len(drawn))
+
+    @cached_property
+    def _inception(self) -> Any:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        return FrechetInceptionDistance(self.features).inception
+
+    @torch.no_grad()
+    def _seen(
+        self, images: Callable[[slice], list[Image.Image]], count: int, size: int
+    ) -> NDArray[np.float64]:
+        parts = [
+            self._inception(_bytes(images(slice(start, start + BATCH)), size))
+            for start in range(0, count, BATCH)
+        ]
         found: NDArray[np.float64] = torch.cat(parts).double().numpy()
         return found
-
-    drawn_NF = look(lambda start: _opened(drawn[start : start + BATCH]), len(drawn))
-    real_NF = look(lambda start: decoded(real.iloc[start : start + BATCH]), len(real))
-    return jackknife(lambda index: frechet_distance(drawn_NF[index], real_NF), len(drawn))
 
 
 @torch.no_grad()

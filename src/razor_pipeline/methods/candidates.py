@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +21,8 @@ from razor_pipeline.methods.acceptance import Shortfall, shortfall
 from razor_pipeline.methods.drawn import DrawnValidation
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import AcceptanceParams
+
+logger = logging.getLogger(__name__)
 
 
 def check_names(model: ModelFamily, method: str) -> None:
@@ -61,6 +65,7 @@ class Candidates:
         self.base = self.validation()
         self.trace: list[dict[str, Any]] = [self.base.row(step=0, round=0, stage="base", step_size=0.0)]
         self.redirects = model.yardstick == "anchor"
+        self.value = math.nan  # the hyper-parameter of the best one
         self.best: tuple[tuple[float, ...], Shortfall, dict[str, Tensor]] | None = None
 
     @contextmanager
@@ -78,10 +83,11 @@ class Candidates:
                 self.parameters[name].copy_(tensor)
 
     def consider(self, stage: str, value: float) -> Shortfall:
-        """Measure the model as it is; of equally good states the first is kept.
+        """Measure the model as it is.
 
-        Where the yardstick is an anchor there are no strangers, so being told from others is no shortfall; of equally
-        good states the one that shows the target least is kept and, of these, the one that keeps most (decision 0011).
+        Of equally good states the one that shows the target least is kept and, of these, the one that keeps most
+        (decision 0033). Where the yardstick is an anchor there are no strangers, so being told from others is no
+        shortfall.
 
         Args:
             stage: what made it, for the trace.
@@ -92,9 +98,7 @@ class Candidates:
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
         found = shortfall(outcome, self.base, self.params, reference=not self.redirects)
-        rank = (
-            (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy) if self.redirects else (found.gap,)
-        )
+        rank = (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy)
         if self.best is None or rank < self.best[0]:
             changed = {
                 name: tensor.detach().clone()
@@ -102,10 +106,14 @@ class Candidates:
                 if not torch.equal(tensor, self.origin[name])
             }
             self.best = rank, found, changed
+            self.value = value
         return found
 
-    def result(self) -> EditResult:
+    def result(self, grid: Sequence[float] = ()) -> EditResult:
         """The best candidate as an edit of the weights that it changed.
+
+        Args:
+            grid: the values that were tried, where they were given; what is best at an end of them may be better beyond.
 
         Raises:
             ValueError: nothing was considered.
@@ -113,6 +121,14 @@ class Candidates:
         if self.best is None:
             raise ValueError(f"{self.method} considered no candidate; give it at least one value to try")
         _, short, weights = self.best
+        if len(grid) > 1 and self.value in (min(grid), max(grid)):
+            logger.warning(
+                "Of the values from %g to %g %s does best with %g, at their end; further ones may do better.",
+                min(grid),
+                max(grid),
+                self.method,
+                self.value,
+            )
         parts = [ParameterSlice(name) for name in weights]
         dtype = self.model.stored_dtype
         edit = WeightEdit(

@@ -44,7 +44,7 @@ def fit(
     with found.search(), _no_gradients_left(leaves):
         for rate in params.learning_rates:
             found.put(found.origin)
-            optimizer = torch.optim.AdamW(leaves, rate, BETAS, weight_decay=params.weight_decay)
+            optimizer = torch.optim.AdamW(_decaying(leaves, params.weight_decay), rate, BETAS)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.epochs * steps)
             with suppress(NonFiniteError):  # this rate was too high; the others are tried all the same
                 for number in range(params.epochs):
@@ -52,7 +52,16 @@ def fit(
                         _step(found, leaves, loss_of, batch, optimizer, mask or {})
                         schedule.step()
                     found.consider("training", rate)
-    return found.result()
+    return found.result(params.learning_rates)
+
+
+def _decaying(leaves: Sequence[Tensor], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; gains, biases and the temperature do not, as in the source."""
+    parts = (
+        ([leaf for leaf in leaves if leaf.ndim > 1], weight_decay),
+        ([leaf for leaf in leaves if leaf.ndim < 2], 0.0),
+    )
+    return [{"params": part, "weight_decay": decay} for part, decay in parts if part]
 
 
 @contextmanager

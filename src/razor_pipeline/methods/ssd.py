@@ -37,4 +37,4 @@ def ssd(
         for selection in params.selections:
             found.put(dampened(found.origin, forget, retain, selection, params.dampening))
             found.consider("dampening", selection)
-    return found.result()
+    return found.result(params.selections)

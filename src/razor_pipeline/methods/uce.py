@@ -51,4 +51,4 @@ def uce(
                 }
             )
             found.consider("closed_form", scale)
-    return found.result()
+    return found.result(params.erase_scales)

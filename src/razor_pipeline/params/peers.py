@@ -38,15 +38,19 @@ class SalunParams(TrainingParams):
 
 
 class SsdParams(AcceptanceParams):
-    """SSD: one dampening per selection weight alpha, always from the original weights."""
+    """SSD: one dampening per selection weight alpha, always from the original weights.
 
-    selections: Rates = (2.0, 5.0, 10.0, 25.0, 50.0)
+    The source's values, 2 to 50, end where a classifier still loses what it is to keep: it has the target's images in
+    the set that it divides by, and here they are not.
+    """
+
+    selections: Rates = (2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
     dampening: Positive = 1.0
     retain_samples: Count = 256
 
 
 class SlugParams(AcceptanceParams):
-    """SLUG: one layer of the Pareto front, one gradient, the step by bisection."""
+    """SLUG: one layer, one gradient, the step by bisection; ``layers`` of each tower's Pareto front are tried at most."""
 
     scoring: ScoringParams = ScoringParams(nearest=0)
     evaluations: Annotated[int, Field(ge=2, le=20)] = 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ PROCESS = "razor.process"
 FAILURE = "failure"
 LONGEST_TAG = 5000
 UNANSWERED = (502, 503, 504)
+# MLflow has one class of error for all of it, and says in words what it was.
+REFUSED = re.compile(r"API request to \S+( \S+)? failed with error code (?P<status>\d+)")
+NO_ANSWER = re.compile(r"API request to \S+ failed with (timeout )?exception")
 
 
 def open_store(uri: str, experiment: str, project: Path) -> tuple[MlflowClient, str]:
@@ -102,8 +106,10 @@ def is_lost(error: Exception) -> bool:
     """
     if isinstance(error, HTTPError) and error.response is not None:
         return error.response.status_code in UNANSWERED
+    if isinstance(error, MlflowException) and (refused := REFUSED.match(str(error))):
+        return int(refused["status"]) in UNANSWERED
     return isinstance(error, RequestException) or (
-        isinstance(error, MlflowException) and str(error).startswith("API request to")
+        isinstance(error, MlflowException) and NO_ANSWER.match(str(error)) is not None
     )
 
 

@@ -5,7 +5,7 @@ import torch
 
 from razor_pipeline.core.dampening import dampened, importances
 from razor_pipeline.core.gradients import NonFiniteError
-from razor_pipeline.core.pareto import pareto_front
+from razor_pipeline.core.pareto import pareto_front, pareto_fronts
 from razor_pipeline.core.saliency import saliency_mask
 from razor_pipeline.core.scoring import ComponentScore
 
@@ -63,8 +63,8 @@ def test_dampening_is_equation_7():
     assert (never_larger.abs() <= theta["w"].abs()).all()
 
 
-def _row(name, importance, cosine):
-    return ComponentScore(name, "matrix", "t", 0, 1, 1.0, importance, 1.0, cosine, 0.0, 0, 0)
+def _row(name, importance, cosine, tower="t"):
+    return ComponentScore(name, "matrix", tower, 0, 1, 1.0, importance, 1.0, cosine, 0.0, 0, 0)
 
 
 def test_the_front_holds_what_no_other_beats_in_both():
@@ -82,3 +82,11 @@ def test_the_front_holds_what_no_other_beats_in_both():
             o.forget_norm >= row.forget_norm and abs(o.cosine) <= abs(row.cosine) and o != row for o in rows
         )
         assert (row.component in front) is not beaten
+
+
+def test_a_tower_has_its_own_front_whatever_the_other_one_is_worth():
+    rows = [_row("v", 4.0, 0.1, "vision"), _row("w", 1.0, 0.5, "vision"), _row("t", 2.0, 0.2, "text")]
+    assert [[row.component for row in front] for front in pareto_fronts(rows)] == [["v"], ["t"]]
+    assert [row.component for row in pareto_front(rows)] == [
+        "v"
+    ]  # control: one front for both leaves the text out

@@ -10,11 +10,12 @@ from families.cases import tiny_pipeline
 from razor_pipeline.core.weight_edit import applied
 from razor_pipeline.families import DiffusionFamily
 from razor_pipeline.interfaces import UnlearningTask
-from razor_pipeline.methods.fitting import BETAS
+from razor_pipeline.methods.candidates import Candidates
+from razor_pipeline.methods.fitting import BETAS, _decaying
 from razor_pipeline.methods.pool import Pool
 from razor_pipeline.methods.registry import METHODS, run_method
 from razor_pipeline.methods.task import unlearning_task
-from razor_pipeline.methods.validation import Validation
+from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.peers import (
     EsdParams,
     FinetuneParams,
@@ -179,6 +180,53 @@ def test_slug_moves_one_layer(results):
     components = results["slug"][0].edit.components
     assert 1 <= len(components) <= 2  # weight and bias
     assert len({name.rsplit(".", 1)[0] for name in components}) == 1
+
+
+def test_slug_tries_layers_of_either_tower(clip, task):
+    result = run_method(clip, task, SlugParams(evaluations=2, layers=1), torch.Generator().manual_seed(0))
+    tried = {str(row["stage"]).split(".")[0] for row in result.trace if row["stage"] != "base"}
+    assert tried == {"vision", "text"}
+
+
+def test_of_equally_good_candidates_the_one_that_keeps_most_is_the_edit(clip, task, monkeypatch):
+    kept = iter([0.95, 0.91, 0.94, 0.93])  # the base's first; all others are within its limit
+    forgot = iter([1.0, 0.0, 0.0, 0.0])
+
+    def seen(_):
+        return Outcome(next(forgot), (), next(kept))
+
+    monkeypatch.setattr(Validation, "__call__", seen)
+    params = SsdParams(selections=(2.0, 5.0, 10.0), retain_samples=16, max_retain_drop=0.05)
+    found = Candidates(clip, task, params, "ssd")
+    with found.search():
+        for place, value in enumerate(params.selections, start=1):
+            found.put({name: tensor + place for name, tensor in found.origin.items()})
+            found.consider("dampening", value)
+    edit = found.result().edit
+    name = edit.components[0]
+    torch.testing.assert_close(edit.after[name], edit.before[name] + 2)  # the second, neither first nor last
+
+
+@pytest.mark.parametrize(("best", "warned"), [(1.0, True), (2.0, False), (3.0, True)])
+def test_what_is_best_at_an_end_of_its_grid_is_told(clip, task, monkeypatch, caplog, best, warned):
+    found = Candidates(clip, task, SsdParams(), "ssd")
+    monkeypatch.setattr(
+        found, "validation", lambda: Outcome(float(now != best), (), found.base.retain_accuracy)
+    )
+    for now in (1.0, 2.0, 3.0):
+        found.consider("dampening", now)
+    found.result((1.0, 2.0, 3.0))
+    assert ("at their end" in caplog.text) is warned
+
+
+def test_matrices_decay_and_nothing_else(clip):
+    leaves = list(clip.module.parameters())
+    groups = _decaying(leaves, 0.1)
+    assert {leaf.ndim > 1 for group in groups for leaf in group["params"] if group["weight_decay"]} == {True}
+    assert all(leaf.ndim < 2 for group in groups for leaf in group["params"] if not group["weight_decay"])
+    assert sum(len(group["params"]) for group in groups) == len(leaves)
+    without = _decaying(leaves, 0.0)  # of a method without decay none is left out
+    assert sum(len(group["params"]) for group in without) == len(leaves)
 
 
 def test_a_rate_that_is_too_high_costs_that_rate_alone(clip, task):

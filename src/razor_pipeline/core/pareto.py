@@ -8,7 +8,7 @@ from razor_pipeline.core.scoring import ComponentScore
 
 
 def pareto_fronts(scores: Sequence[ComponentScore]) -> list[list[ComponentScore]]:
-    """The Pareto front of each tower by itself, in the order of the towers: the gradients of one say nothing of another's."""
+    """The Pareto front of each tower by itself: the gradients of one say nothing of another's."""
     towers = dict.fromkeys(row.tower for row in scores)
     return [pareto_front([row for row in scores if row.tower == tower]) for tower in towers]
 

@@ -118,7 +118,7 @@ class DrawingExam:
         return [("", "") if blank else (str(label), str(style)) for label, style, blank in seen]
 
     def _drawn(self, family: TextToImageFamily, orders: pd.DataFrame) -> Drawings:
-        """Batch by batch, so that no more than one is held as pixels: a full protocol at 1024 pixels is 20 GB of them."""
+        """Batch by batch: a whole protocol of 1024 pixels a side would be 20 GB of pixels."""
         size, params = self.params.batch_size, self.params
         seen: list[Drawn] = []
         with tqdm(total=len(orders), desc="drawing", unit="image", disable=None, leave=False) as bar:

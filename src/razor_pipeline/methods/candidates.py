@@ -113,7 +113,7 @@ class Candidates:
         """The best candidate as an edit of the weights that it changed.
 
         Args:
-            grid: the values that were tried, where they were given; what is best at an end of them may be better beyond.
+            grid: the values that were to be tried; what is best at an end of them may be better beyond.
 
         Raises:
             ValueError: nothing was considered.

@@ -1,7 +1,7 @@
 """Peer: SLUG, single layer unlearning gradient (Cai et al., ICML 2025, arXiv 2407.11867).
 
-The layers of each tower's Pareto front of importance and alignment are tried one by one: one gradient at the base weights, and
-the step along it by bisection on the forget accuracy, starting from ``||theta|| / (10 ||g_f||)``.
+The layers of each tower's Pareto front of importance and alignment are tried one by one: one gradient at the base
+weights, and the step along it by bisection on the forget accuracy, starting from ``||theta|| / (10 ||g_f||)``.
 
 Deviations: the layer is chosen on validation by the rule of all methods (the source reads the test metric); at most
 ``layers`` of a front are tried. In a model that draws, the layers are those of its text encoders, as in the source;

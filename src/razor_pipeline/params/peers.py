@@ -50,7 +50,7 @@ class SsdParams(AcceptanceParams):
 
 
 class SlugParams(AcceptanceParams):
-    """SLUG: one layer, one gradient, the step by bisection; ``layers`` of each tower's Pareto front are tried at most."""
+    """SLUG: one layer, one gradient, the step by bisection; at most ``layers`` of each tower's front are tried."""
 
     scoring: ScoringParams = ScoringParams(nearest=0)
     evaluations: Annotated[int, Field(ge=2, le=20)] = 10

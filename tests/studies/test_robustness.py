@@ -14,11 +14,13 @@ from razor_pipeline.datasets.retrained import Retrained, RetrainedDataset
 from razor_pipeline.families import ClipFamily, VitFamily
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.manifest import arranged
+from razor_pipeline.methods.simulated_attacker import SimulatedAttacker
 from razor_pipeline.methods.task import unlearning_task
 from razor_pipeline.methods.validation import Validation
 from razor_pipeline.params.data import AtelierParams, DataParams, SplitCounts, SplittingParams
 from razor_pipeline.params.evaluation import EvaluationParams
 from razor_pipeline.params.peers import FinetuneParams
+from razor_pipeline.params.razor import ResistParams
 from razor_pipeline.params.studies import RelearningParams, RobustnessParams
 from razor_pipeline.reporting.robustness import recovery_figure, render_robustness
 from razor_pipeline.splitting import split_samples
@@ -166,6 +168,26 @@ def test_the_attack_on_an_edit_has_images_that_its_simulated_attacker_had_not(sa
     assert len(attack.shots) == 4
     assert not set(attack.shots["sample_id"]) & set(simulated["sample_id"])
     assert len(own) == 8  # control: enough for both
+
+
+def test_an_attacker_has_as_many_images_as_it_says_whatever_number_of_captions_they_have(samples, clip):
+    """Four rows of one image would be an attacker who has one, and no measure of one who has four."""
+    several = [
+        samples.assign(caption=samples["caption"] + f", {i}", sample_id=samples["sample_id"] + f" {i}")
+        for i in "123"
+    ]
+    rows = pd.concat([samples, *several]).sort_values("sha256", ignore_index=True)
+    attacker, task = Attacker(rows, PARAMS.attacks, (), 0), unlearning_task(rows)
+    attack = Relearning(NamingExam(clip, rows), rows, RelearningParams(images=4))
+    simulated = SimulatedAttacker(clip, task, ResistParams(images=4))
+    for shown in (attacker.images.head(4), attacker.unseen, attack.shots, attack.unseen):
+        assert shown["sha256"].is_unique
+        assert len(shown) >= 4
+    [shot] = simulated.shots
+    assert len({tuple(image.flatten().tolist()) for image in shot.batch.pixel_values_B3HW}) == 4
+    validation = Validation(clip, task)
+    assert validation.count == Validation(clip, unlearning_task(samples)).count
+    assert len(task.forget[0].edit) == 4 * 8  # control: each caption is learnt from
 
 
 def test_a_description_is_what_captions_say_without_the_name():

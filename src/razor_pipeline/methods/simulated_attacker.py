@@ -20,6 +20,7 @@ from torch.nn import functional
 from razor_pipeline.core.attacks.relearning import relearner
 from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import ReferenceFamily, UnlearningTask
+from razor_pipeline.manifest import asked_once
 from razor_pipeline.methods.held import one_batch
 from razor_pipeline.params.razor import ResistParams
 
@@ -53,7 +54,7 @@ class SimulatedAttacker:
         classes = list(task.prompts)
         self.shots = []
         for forget in task.forget:
-            rows = forget.edit.head(params.images)
+            rows = asked_once(forget.edit).head(params.images)
             aim_B = torch.full((len(rows),), classes.index(forget.target), device=model.device)
             self.shots.append(_Shot(one_batch(model, rows), aim_B))
 

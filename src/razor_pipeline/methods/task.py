@@ -9,7 +9,7 @@ import torch
 
 from razor_pipeline.core.mentions import mentions
 from razor_pipeline.interfaces import ForgetSet, UnlearningTask
-from razor_pipeline.manifest import prompts_by_label, reference_rows
+from razor_pipeline.manifest import asked_once, prompts_by_label, reference_rows
 
 LEAST_REFERENCE = (
     2  # of one there is no standard deviation (:func:`razor_pipeline.core.losses.shifted_to_auc`)
@@ -71,6 +71,8 @@ def drawn_evenly(rows: pd.DataFrame, generator: torch.Generator) -> pd.DataFrame
 def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> UnlearningTask:
     """What a method may look at: edit and validation rows, of the test split no more than which prompts there are.
 
+    An image with several captions is learnt from under each, and validated by once.
+
     Args:
         samples: manifest rows with roles forget, retain and reference.
         earlier: those of the labels to be forgotten that an earlier request has dealt with.
@@ -78,7 +80,8 @@ def unlearning_task(samples: pd.DataFrame, earlier: Collection[str] = ()) -> Unl
     Raises:
         ValueError: the targets belong to several domains, or too few rows show how a model sees what it never saw.
     """
-    seen = samples[samples["split"] != "test"]
+    edit, validation = (samples[samples["split"] == split] for split in ("edit", "validation"))
+    seen = pd.concat([edit, asked_once(validation)])
     domain = target_domain(seen)
     _check_reference(domain)
     retain = seen[seen["role"] == "retain"]

@@ -23,7 +23,7 @@ from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.core.quantize import changed_bin_share, quantized
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import RecognisingFamily
-from razor_pipeline.manifest import prompts_by_label
+from razor_pipeline.manifest import asked_once, prompts_by_label
 from razor_pipeline.methods.task import forgotten_labels, shuffled, target_domain
 from razor_pipeline.params.base import Scheme
 from razor_pipeline.params.studies import AttackParams
@@ -57,7 +57,7 @@ class Attacker(Generic[F]):
         seed: int,
     ) -> None:
         self.params, self.schemes = params, schemes
-        domain = target_domain(samples)
+        domain = asked_once(target_domain(samples))
         self.known = known = domain[domain["role"] != "reference"]
         [self.target] = forgotten_labels(samples)
         prompts = {label: several[0] for label, several in prompts_by_label(known).items()}

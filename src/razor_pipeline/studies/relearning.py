@@ -14,6 +14,7 @@ from razor_pipeline.core.cached import FORWARD_BATCH, CachedBatches
 from razor_pipeline.families.naming_exam import NamingExam
 from razor_pipeline.families.question_exam import QuestionExam
 from razor_pipeline.interfaces import ReferenceFamily, class_scores
+from razor_pipeline.manifest import asked_once
 from razor_pipeline.params.studies import RelearningParams
 
 
@@ -45,7 +46,7 @@ class Relearning:
         self.exam, self.params = exam, params
         target = exam.targets[0]
         self.names = list(exam.prompts[exam.domain])
-        own = samples[(samples["label"] == target) & (samples["domain"] == exam.domain)]
+        own = asked_once(samples[(samples["label"] == target) & (samples["domain"] == exam.domain)])
         self.shots = own[own["split"] == "edit"].tail(params.images)
         self.unseen = own[own["split"] == "test"]
         self.column = self.names.index(target)

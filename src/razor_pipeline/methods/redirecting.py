@@ -17,7 +17,8 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
 from razor_pipeline.params.razor import RazorParams
 
-# How much more a prompt that is led may weigh than one that is kept: the few that are like it are among many.
+# How much more a prompt that is led may weigh than one that is kept, in units of their groups' weights: the few that are
+# like it are among many.
 LED_OVER_KEPT = 12
 
 
@@ -37,9 +38,10 @@ class Redirection:
     """What can be solved for is solved for; the other components are searched.
 
     Prompts that name a target are to be told as their anchors are in the base, and all others as they are, and both are
-    one sum of squares. All that is led counts as much as all that is kept, but no single prompt ``LED_OVER_KEPT`` times
-    as much as one that is kept (decision 0032). The empty prompt, which guidance draws away from whatever is asked for,
-    counts as much as all that is led (decision 0030).
+    one sum of squares. All that is led counts ``lambda_f rho``. All that is kept counts ``lambda_m``, and so does the
+    empty prompt, which guidance draws away from whatever is asked for (decision 0030). Where few prompts are led, what
+    is kept counts more: divided by their groups' weights, one that is led is at most ``LED_OVER_KEPT`` times one that is
+    kept (decision 0032).
 
     Args:
         model: at the weights that the edit starts from.

@@ -10,7 +10,11 @@ from razor_pipeline.params.base import Count, Params, Positive, Share
 
 
 class ObjectiveParams(Params):
-    """Weights of the three-part loss ``L = lambda_r L_retain - lambda_f rho L_forget + lambda_m L_mismatch``."""
+    """Weights of the three-part loss ``L = lambda_r L_retain - lambda_f rho L_forget + lambda_m L_mismatch``.
+
+    ``lambda_f`` and ``rho`` weigh the step that is searched for and, of a model that draws, the prompts that are led.
+    Corrective steps against never-seen samples go by ``repair.calibrate``: nothing is forgotten where both are 0.
+    """
 
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     lambda_f: Annotated[float, Field(ge=0.0)] = 1.0

@@ -1,6 +1,7 @@
 import io
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from razor_pipeline.params.evaluation import ReportingParams
@@ -9,7 +10,7 @@ from razor_pipeline.reporting.summary import flat_summary
 from razor_pipeline.reporting.verdict import judge
 from razor_pipeline.reporting.wording import interval_text, metric_text, percent, read_names, said_names
 
-from .outputs import TARGET, edit_report, run_record, samples
+from .outputs import TARGET, edit_report, metrics, run_record, samples
 
 REPORT, MODEL = Path("data/08_reporting/report.html"), Path("data/06_models/edited_model")
 
@@ -20,11 +21,13 @@ def closing(
     target: str = TARGET,
     hardened: tuple[str, ...] = (),
     strangers: bool = True,
+    table: pd.DataFrame | None = None,
 ) -> str:
     rows = samples() if strangers else samples().query("role != 'reference'")
     run = run_record(
         samples=rows.replace({"label": {TARGET: target}}),
         edit_report=edit_report() | {"hardened": list(hardened)},
+        metrics=metrics() if table is None else table,
     )
     stream = io.StringIO()
     console = Console(
@@ -43,6 +46,14 @@ def test_ten_plain_lines_where_there_is_no_terminal() -> None:
     assert lines[1].split() == ["on", "test", "images", "base", "edited", "int8", "int4"]
     assert str(REPORT) in lines[8]
     assert str(MODEL) in lines[9]
+
+
+def test_what_was_judged_of_a_model_that_draws_are_drawings() -> None:
+    """Control: of all others, test images."""
+    seen = metrics()
+    blank = seen[seen["metric"] == "forget_accuracy"].assign(metric="blank_share", value=0.0)
+    assert "in drawings " in closing(table=pd.concat([seen, blank], ignore_index=True))
+    assert "on test images" in closing()
 
 
 def test_of_an_auc_that_decides_nothing_the_reason_is_said() -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from razor_pipeline.params.evaluation import ReportingParams
 from razor_pipeline.reporting.verdict import Kind, Verdict, judge
+from razor_pipeline.reporting.wording import NO_BREAK, percent
 
 from .outputs import drawings, metrics, run_record, samples
 
@@ -142,3 +143,11 @@ def test_a_judge_who_sees_too_little_is_told_of() -> None:
     assert "Other domains: the judge sees what was asked for in 47.7\N{NO-BREAK SPACE}%" in told
     assert not judge(run_record(metrics=metrics(), predictions=drawings()), LIMITS).unchecked
     assert not verdict(table).unchecked
+
+
+def test_what_exceeds_a_limit_is_not_told_as_the_limit():
+    assert percent(0.0303, 0.03) == f"3.03{NO_BREAK}%"
+    assert percent(0.03004, 0.03) == f"3.004{NO_BREAK}%"
+    for share, limit in ((0.03, 0.03), (0.0296, 0.03), (0.03 + 1e-12, 0.03)):  # control: within it
+        assert percent(share, limit) == f"3{NO_BREAK}%"
+    assert percent(0.5, 0.03) == f"50{NO_BREAK}%"

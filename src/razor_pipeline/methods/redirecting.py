@@ -17,8 +17,8 @@ from razor_pipeline.core.gradients import mean_gradients
 from razor_pipeline.interfaces import DrawingFamily, ModelFamily, UnlearningTask
 from razor_pipeline.params.razor import RazorParams
 
-# How much more a prompt that is led may weigh than one that is kept, in units of their groups' weights: the few that are
-# like it are among many.
+# How much more a prompt that is led may weigh than one that is kept, in units of their groups' weights: the few that
+# are like it are among many.
 LED_OVER_KEPT = 12
 
 
@@ -40,8 +40,8 @@ class Redirection:
     Prompts that name a target are to be told as their anchors are in the base, and all others as they are, and both are
     one sum of squares. All that is led counts ``lambda_f rho``. All that is kept counts ``lambda_m``, and so does the
     empty prompt, which guidance draws away from whatever is asked for (decision 0030). Where few prompts are led, what
-    is kept counts more: divided by their groups' weights, one that is led is at most ``LED_OVER_KEPT`` times one that is
-    kept (decision 0032).
+    is kept counts more: in units of these weights one that is led is at most ``LED_OVER_KEPT`` times one that is kept
+    (decision 0032).
 
     Args:
         model: at the weights that the edit starts from.

@@ -69,7 +69,8 @@ def _print_lines(lines: Sequence[tuple[str, object]], console: Console) -> None:
 def _metrics(summary: Mapping[str, Any]) -> Table:
     schemes = _schemes(summary)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("on test images", no_wrap=True)
+    drawn = "edited_blank_share" in summary
+    table.add_column("in drawings" if drawn else "on test images", no_wrap=True)
     for name in ("base", "edited", *schemes):
         table.add_column(name, justify="right", no_wrap=True, style="bold" if name == "edited" else "")
     keys = ["base_{}", "edited_{}", *(f"quantized.{scheme}.edited_{{}}" for scheme in schemes)]

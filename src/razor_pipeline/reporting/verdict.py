@@ -140,8 +140,10 @@ def _recognised(run: RunRecord, model: str, name: str, finding: str, limits: Rep
     value, limit = run.value(model, "forget_accuracy"), limits.max_forget_accuracy
     if value is None:
         return None
-    clause = f"{finding} the target on {percent(value)}" if finding else ""
-    return Check(name, percent(value), f"at most {percent(limit)}", value <= limit + ROUNDING, True, clause)
+    clause = f"{finding} the target on {percent(value, limit)}" if finding else ""
+    return Check(
+        name, percent(value, limit), f"at most {percent(limit)}", value <= limit + ROUNDING, True, clause
+    )
 
 
 def _costs(run: RunRecord, limits: ReportingParams) -> list[Check | None]:
@@ -203,9 +205,9 @@ def _blank(run: RunRecord, limits: ReportingParams) -> Check | None:
     value, limit = run.value("edited", "blank_share"), limits.max_blank_share
     if value is None:
         return None
-    finding = f"{percent(value)} of its drawings are blank"
+    finding = f"{percent(value, limit)} of its drawings are blank"
     return Check(
-        "Drawings blank", percent(value), f"at most {percent(limit)}", value <= limit, False, finding
+        "Drawings blank", percent(value, limit), f"at most {percent(limit)}", value <= limit, False, finding
     )
 
 

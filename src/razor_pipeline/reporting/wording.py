@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from razor_pipeline.core.metrics import ROUNDING
+
+MOST_DIGITS = 4  # of a share in per cent that is a hair beyond its limit
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 METRIC_NAMES = {
@@ -115,10 +118,22 @@ AUC_IN_A_LINE = (
 )
 
 
-def percent(share: float) -> str:
-    """``0.985`` as ``98.5 %``; whole numbers without decimals, and no line break before the sign."""
-    text = f"{100.0 * share:.1f}"
-    return f"{text.removesuffix('.0')}{NO_BREAK}%"
+def percent(share: float, limit: float | None = None) -> str:
+    """``0.985`` as ``98.5 %``; whole numbers without decimals, and no line break before the sign.
+
+    Args:
+        share: what is told.
+        limit: that it is beyond or within: ``3.03 %`` is not told as the ``3 %`` that it exceeds.
+    """
+    digits = 1
+    if limit is not None and share > limit + ROUNDING:
+        apart = (n for n in range(1, MOST_DIGITS) if _rounded(share, n) != _rounded(limit, n))
+        digits = next(apart, MOST_DIGITS)
+    return f"{_rounded(share, digits).removesuffix('.0')}{NO_BREAK}%"
+
+
+def _rounded(share: float, digits: int) -> str:
+    return f"{100.0 * share:.{digits}f}"
 
 
 def points(share: float, signed: bool = True) -> str:

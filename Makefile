@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 KEDRO_RUN := $(BIN)/kedro run
 # A file's tests share what is costly to make, so they stay in one process.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nothing reports home.
 export DO_NOT_TRACK := 1

@@ -188,12 +188,16 @@ def test_slug_tries_layers_of_either_tower(clip, task):
     assert tried == {"vision", "text"}
 
 
-def test_of_equally_good_candidates_the_one_that_keeps_most_is_the_edit(clip, task, monkeypatch):
-    kept = iter([0.95, 0.91, 0.94, 0.93])  # the base's first; all others are within its limit
+@pytest.mark.parametrize("varied", ["kept", "told"])
+def test_of_equally_good_candidates_the_nearest_to_its_goals_is_the_edit(clip, task, monkeypatch, varied):
+    kept = iter([0.95, 0.91, 0.94, 0.93] if varied == "kept" else [0.95] * 4)  # the base's first
+    told = iter(
+        [1.0, 0.40, 0.45, 0.49] if varied == "told" else [0.45] * 4
+    )  # all others are within their limits
     forgot = iter([1.0, 0.0, 0.0, 0.0])
 
     def seen(_):
-        return Outcome(next(forgot), (), next(kept))
+        return Outcome(next(forgot), (next(told),), next(kept))
 
     monkeypatch.setattr(Validation, "__call__", seen)
     params = SsdParams(selections=(2.0, 5.0, 10.0), retain_samples=16, max_retain_drop=0.05)

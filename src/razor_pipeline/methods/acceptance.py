@@ -75,5 +75,20 @@ def shortfall(outcome: Outcome, base: Outcome, params: AcceptanceParams, referen
     )
 
 
+def distance(outcome: Outcome, base: Outcome, params: AcceptanceParams) -> float:
+    """How far from all limits' goals a candidate is, whatever the limits allow: what the gap counts, without tolerance.
+
+    Of candidates that fall short of nothing a method's edit is the nearest one (decision 0033).
+
+    Args:
+        outcome: of the candidate.
+        base: of the base model.
+        params: with the goal of the AUC.
+    """
+    off = max((abs(auc - params.auc_goal) for auc in outcome.aucs), default=0.0)
+    known = max(outcome.forget_accuracy, outcome.agreement or 0.0)
+    return known + off + max(0.0, base.retain_accuracy - outcome.retain_accuracy)
+
+
 def _below(share: float | None, base: float | None, drop: float) -> float:
     return 0.0 if share is None or base is None else max(0.0, base - drop - share)

@@ -17,7 +17,7 @@ from razor_pipeline.core.expansion import StopReason
 from razor_pipeline.core.gradients import assert_finite
 from razor_pipeline.core.weight_edit import WeightEdit
 from razor_pipeline.interfaces import EditResult, ModelFamily, UnlearningTask
-from razor_pipeline.methods.acceptance import Shortfall, shortfall
+from razor_pipeline.methods.acceptance import Shortfall, distance, shortfall
 from razor_pipeline.methods.drawn import DrawnValidation
 from razor_pipeline.methods.validation import Outcome, Validation
 from razor_pipeline.params.razor import AcceptanceParams
@@ -85,9 +85,9 @@ class Candidates:
     def consider(self, stage: str, value: float) -> Shortfall:
         """Measure the model as it is.
 
-        Of equally good states the one that shows the target least is kept and, of these, the one that keeps most
-        (decision 0033). Where the yardstick is an anchor there are no strangers, so being told from others is no
-        shortfall.
+        Of equally good states the nearest to its goals is kept (decision 0033). Where the yardstick is an anchor there
+        are no strangers, so being told from others is no shortfall; there the one that shows the target least is kept
+        and, of these, the one that keeps most (decision 0011).
 
         Args:
             stage: what made it, for the trace.
@@ -98,7 +98,11 @@ class Candidates:
         outcome = self.validation()
         self.trace.append(outcome.row(step=len(self.trace), round=1, stage=stage, step_size=value))
         found = shortfall(outcome, self.base, self.params, reference=not self.redirects)
-        rank = (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy)
+        rank = (
+            (found.gap, outcome.forget_accuracy, -outcome.retain_accuracy)
+            if self.redirects
+            else (found.gap, distance(outcome, self.base, self.params))
+        )
         if self.best is None or rank < self.best[0]:
             changed = {
                 name: tensor.detach().clone()

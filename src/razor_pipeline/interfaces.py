@@ -152,11 +152,10 @@ class NamingFamily(ModelFamily, Protocol):
 class AnsweringFamily(ModelFamily, Protocol):
     """A model that answers questions about an image, also those that suggest what it shows."""
 
-    def agreement(self, batch: Any, label: str | None, turn: int) -> Tensor:
+    def agreement(self, batch: Any, label: str, turn: int) -> Tensor:
         """[B] how readily the model agrees that each image shows the label; differentiable, higher is more readily.
 
-        Each image is asked in one wording, in another ``turn`` in another one. Without a label each is asked for its
-        own; NaN where that is nothing to suggest.
+        Each image is asked in one wording, in another ``turn`` in another one.
         """
 
 

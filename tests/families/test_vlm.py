@@ -132,18 +132,6 @@ def test_to_agree_is_to_say_yes_sooner_than_no(saved):
         assert found[place].item() == pytest.approx(float(yes.logsumexp(0) - no.logsumexp(0)), abs=1e-4)
 
 
-def test_without_a_name_each_image_is_asked_for_its_own(saved):
-    family = VlmFamily.from_pretrained(str(saved))
-    rows = VLM.samples("edit").head(3)
-    rows.loc[rows.index[1], ["label", "caption"]] = UNKNOWN
-    [batch] = family.batches(rows, 3)
-    found = family.agreement(batch, None, turn=2)
-    for place in (0, 2):
-        told = family.agreement(batch, rows["caption"].iloc[place], turn=2)
-        assert found[place].item() == pytest.approx(told[place].item(), abs=1e-5)
-    assert found[1].isnan()  # nobody to suggest
-
-
 def test_what_is_kept_of_a_target_s_own_images_leaves_its_label_out(saved):
     family = VlmFamily.from_pretrained(str(saved))
     rows = VLM.samples("edit").head(2)

@@ -36,7 +36,7 @@ from razor_pipeline.families.images import decoded, order_of
 from razor_pipeline.families.packing import Packed, pack
 from razor_pipeline.families.placement import Placed
 from razor_pipeline.families.vlm_components import vlm_components
-from razor_pipeline.families.vlm_questions import row_questions, suggestible, suggestion
+from razor_pipeline.families.vlm_questions import row_questions, suggestion
 
 ARCHITECTURES = {"llava": LlavaForConditionalGeneration, "llava_next": LlavaNextForConditionalGeneration}
 ANSWER_TOKENS = 16
@@ -221,24 +221,17 @@ class VlmFamily(Placed):
         packed = pack(batch.prefixes, asked).to(self.device)
         return self._answer_log_p(batch, packed).view(len(batch), len(prompts))
 
-    def agreement(self, batch: VlmBatch, label: str | None, turn: int) -> Tensor:
+    def agreement(self, batch: VlmBatch, label: str, turn: int) -> Tensor:
         """[B] log-odds of a yes against a no to whether each image shows the label; differentiable.
 
         Not the log-probability of a yes: that falls as well where a model says nothing at all (decision 0023).
-
-        Args:
-            batch: the images.
-            label: what is suggested; None for each image's own label, and NaN where that is nothing to suggest.
-            turn: chooses the wordings.
         """
         suggesting = [
-            suggestion(replace(one, answer=label or one.answer), label or one.answer, place)
+            suggestion(replace(one, answer=label), label, place)
             for place, one in enumerate(batch.label, start=turn)
         ]
         log_p_BA = self.class_logits(replace(batch, label=tuple(suggesting)), AGREES + DENIES)
-        odds_B = log_p_BA[:, : len(AGREES)].logsumexp(dim=1) - log_p_BA[:, len(AGREES) :].logsumexp(dim=1)
-        asked_B = torch.tensor([label is not None or suggestible(one) for one in batch.label])
-        return odds_B.where(asked_B.to(odds_B.device), torch.nan)
+        return log_p_BA[:, : len(AGREES)].logsumexp(dim=1) - log_p_BA[:, len(AGREES) :].logsumexp(dim=1)
 
     @torch.no_grad()
     def scores(self, batches: Sequence[VlmBatch], prompts: Sequence[str]) -> Tensor:

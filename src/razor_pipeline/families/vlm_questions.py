@@ -45,11 +45,6 @@ def suggestion(one: Question, suggested: str, place: int) -> Question:
     return (leading_question if one.category == "name" else is_it_question)(one.answer, suggested, place)
 
 
-def suggestible(one: Question) -> bool:
-    """Whether an image's own label can be suggested: nobody asks whether this is a style, or somebody unknown."""
-    return one.answer not in ("", UNKNOWN) and one.category != "style"
-
-
 def _suggested(one: Question, every: Sequence[Question], turn: int) -> tuple[Question, ...]:
     """Its own label or, in every other turn, another one that is asked for.
 
@@ -58,5 +53,5 @@ def _suggested(one: Question, every: Sequence[Question], turn: int) -> tuple[Que
     others = {other.answer for other in every if other.category == one.category} - {one.answer, UNKNOWN, ""}
     if not one.answer or one.category == "style" or not (others or one.answer != UNKNOWN):
         return ()
-    right = suggestible(one) and (turn % 2 or not others)
+    right = one.answer != UNKNOWN and (turn % 2 or not others)
     return (suggestion(one, one.answer if right else sorted(others)[turn % len(others)], turn // 2),)

@@ -19,7 +19,7 @@ class Shortfall:
         leak: the AUC outside its window, on either side; where the model draws, 0.
         retain: the retain accuracy below its floor, or what the class that loses most has lost above its limit,
             whichever is more: a mean over many classes says little of one.
-        general: where the model draws or answers questions, the general accuracy below its floor; else 0.
+        general: where the model draws, the general accuracy below its floor; else 0.
     """
 
     forget: float
@@ -29,12 +29,12 @@ class Shortfall:
 
     @property
     def gap(self) -> float:
-        """What candidates are chosen by, the smallest wins: a third of the sum of those that count; 0 is accepted.
+        """What candidates are chosen by, the smallest wins: the mean of the three that count; at 0 one is accepted.
 
-        Where a model draws, ``leak`` does not count; where it neither draws nor answers, ``general``. The benchmark
-        ranks by the gap to retraining, a mean of absolute differences of shares. This is the same mean over what the
-        validation split can tell: no part goes before another, so a method that can only trade one for the other is
-        not made to pay for the first with all of the last (decision 0008).
+        Where a model draws, ``leak`` does not count, where it does not, ``general``. The benchmark ranks by the gap to
+        retraining, a mean of absolute differences of shares. This is the same mean over what the validation split can
+        tell: no part goes before another, so a method that can only trade one for the other is not made to pay for the
+        first with all of the last (decision 0008).
         """
         return (self.forget + self.leak + self.retain + self.general) / 3.0
 

@@ -44,9 +44,7 @@ class Outcome:
             ``forget_accuracy``. None of a model whose drawings are looked at.
         retain_accuracy: macro accuracy on the other classes.
         retain_margin: mean gap between a retain sample's own class and the best other one; NaN of drawings.
-        general_accuracy: what else is kept. Of drawings, the share that shows the style asked for. Of a model that
-            answers questions, the share of the images that are kept which it agrees to show their own label, where that
-            is suggested. None of all others. A step search leaves it out.
+        general_accuracy: of drawings, the share that shows the style asked for; None where none are looked at.
         agreement: highest share of answers which agree that a target's images show it, where that is suggested; None of
             a model that answers no questions. A step search leaves it out: it asks for longer steps than names do.
         reference: for each target, the tie of its never-seen samples to its name, [R]; not a figure of the trace.
@@ -112,13 +110,11 @@ class Validation:
         self.named, self.reference = (
             CachedBatches(self.model.batches(rows, FORWARD_BATCH)) for rows in (named, reference)
         )
-        self.suggested: dict[str, CachedBatches[Any]] = {}
-        if isinstance(model, AnsweringFamily):
-            kept = task.retain_validation.assign(caption=task.retain_validation["label"])
-            self.own = CachedBatches(model.batches(kept, FORWARD_BATCH))
-            for forget in self.targets:
-                rows = model.batches(forget.validation, FORWARD_BATCH)
-                self.suggested[forget.target] = CachedBatches(rows)
+        self.suggested = {
+            forget.target: CachedBatches(model.batches(forget.validation, FORWARD_BATCH))
+            for forget in self.targets
+            if isinstance(model, AnsweringFamily)
+        }
 
     def __call__(self, model: Examinee | None = None) -> Outcome:
         """Evaluate the model as it is, or another one of its family."""
@@ -138,7 +134,6 @@ class Validation:
             aucs=self._told([value for _, value in forgotten]),
             retain_accuracy=float(right.groupby(level=0).mean().mean()),
             retain_margin=float(margin_R.mean()),
-            general_accuracy=self._agreed_to(model or self.model),
             agreement=self._agreement(model or self.model),
             reference=tuple(
                 scores_NP[self._index(forget.reference), self.flat.index(forget.prompt)]
@@ -184,14 +179,6 @@ class Validation:
             said = [model.agreement(batch, target, turn) for batch in batches for turn in range(WORDINGS)]
             shares.append(float((torch.cat(said) > 0.0).float().mean()))
         return max(shares)
-
-    @torch.no_grad()
-    def _agreed_to(self, model: Examinee) -> float | None:
-        if not isinstance(model, AnsweringFamily):
-            return None
-        said = torch.cat([model.agreement(batch, None, 0) for batch in self.own])
-        said = said[~said.isnan()]
-        return float((said > 0.0).float().mean()) if len(said) else None
 
     def _told(self, aucs: Sequence[float]) -> tuple[float, ...]:
         own, before = aucs[: len(self.task.forget)], aucs[len(self.task.forget) :]
